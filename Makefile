@@ -1,0 +1,50 @@
+# Words: demo, test, lab, check, speech, lock, clean. `make` alone says what they do.
+.PHONY: help demo test lab check speech lock clean
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# Nothing here asks the network for a model; `make HF_HUB_OFFLINE=0 …` allows downloads by hub id.
+export HF_HUB_OFFLINE ?= 1
+# Where this is set, every fresh kernel compiles all of torch again, some four seconds each.
+unexport PYTHONDONTWRITEBYTECODE
+# What tests write lies in a folder of their own, which goes with them: no run or cache of the user's is touched.
+APART = scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && export IPR_RUNS="$$scratch/runs" IPR_CACHE="$$scratch/cache"
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+# uv itself comes from pip; the lock holds exact versions with hashes.
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+demo: $(READY)  ## set up, run the three notebooks on the embedded corpus, print the results table
+	$(BIN)/ipr run --preset demo --beside baseline
+
+test: $(READY)  ## set up, lint, run every test but the slow ones on real speech, check the notebooks
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	@$(APART) && set -x && $(BIN)/python -m pytest -m "not speech"
+	@$(APART) && set -x && $(BIN)/python -m pytest -W default --nbval-lax --nbval-current-env notebooks
+
+speech: $(READY)  ## the slow checks on real speech (needs ../shared)
+	@$(APART) && set -x && $(BIN)/python -m pytest -m speech
+
+lab: $(READY)  ## open JupyterLab on the notebooks, on loopback
+	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 notebooks
+
+check: $(READY)  ## format and lint
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(READY)  ## make requirements.lock from the ranges of pyproject.toml
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
+
+clean:  ## remove the environment and what the demo wrote
+	rm -rf $(VENV) runs

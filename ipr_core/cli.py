@@ -1,0 +1,334 @@
+"""The command line `ipr`: parse, call, exit code. 0 done, 1 the work failed, 2 the request was wrong.
+
+The options for settings are made from the configuration's fields. What is heavy is imported by the command that
+needs it, so that every --help is there at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ipr_core.config import FIELDS, PRESETS, SYSTEMS, Config, SettingsError, allowed, build
+
+if TYPE_CHECKING:
+    from ipr_core.dataset import Dataset
+    from ipr_core.runs import Run
+
+Asked = argparse.Namespace
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command. returns: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted"""
+    try:
+        asked = _asked(sys.argv[1:] if argv is None else argv)
+        return asked.call(asked)
+    except SystemExit as stop:  # argparse: --help, or a request it could not read
+        return int(stop.code or 0)
+    except KeyboardInterrupt:
+        return _say("interrupted; what was trained is kept, and `ipr resume RUN` or the same command goes on", 130)
+    except SettingsError as error:
+        return _say(error, 2)
+    except _refusals() as error:
+        return _say(error, 2)
+    except _failures() as error:
+        return _say(error, 1)
+
+
+def _say(what: object, code: int) -> int:
+    print(what, file=sys.stderr)
+    return code
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    from ipr_core.corpora.table import CorpusError
+    from ipr_core.runs import RunError
+
+    return CorpusError, RunError
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    from ipr_core.notebooks import NotebookError
+
+    return (NotebookError,)
+
+
+# The commands, one function each; its docstring is the command's description.
+
+
+def _corpora(asked: Asked) -> int:
+    """The corpora that can be read, and how each must lie on disk."""
+    from ipr_core.corpora import describe
+
+    for name, about, layout in describe():
+        print(f"{name:<10} {about}\n{'':<10} needs {layout}\n")
+    return 0
+
+
+def _partition(asked: Asked) -> int:
+    """Read and check a corpus whole, and count the utterances of D1, D2 and D3 per class and per speaker."""
+    from ipr_core import ambiguity
+    from ipr_core.dataset import load
+
+    config = _config(asked)
+    if asked.out and asked.out.suffix not in (".csv", ".parquet"):
+        raise SettingsError([f"--out is {asked.out}; it is a file that ends in .csv or .parquet"])
+    data = load(config)
+    for by in ("label", "speaker"):
+        counts = ambiguity.summary(data.table, by)
+        shown = counts.pivot_table("count", by, "part", aggfunc="sum", fill_value=0, margins=True, margins_name="all")
+        print(f"{shown.to_string()}\n")
+    if data.simulated:
+        print("The votes are those of simulated annotators.")
+    if asked.out:
+        _save(data, asked.out)
+    return 0
+
+
+def _run(asked: Asked) -> int:
+    """Execute the three notebooks; keep their executed copies, a report and the labels in the run folder.
+
+    A run that exists goes on from where it stands. Other systems can be trained beside it, for the comparison.
+    """
+    from ipr_core import notebooks, report, results
+    from ipr_core.runner import prepare, train_all
+
+    config = _config(asked)
+    beside = [other for other in _each(config, asked.beside or [], [config.training.seed]) if other != config]
+    main_job = notebooks.main_job()
+    _check_encoder(config, asked.runs)
+    run, _ = prepare(config, asked.runs)
+    others = train_all(beside, asked.runs)
+    for notebook in main_job:
+        notebooks.execute(notebook, run.folder / "notebooks" / notebook.name, _parameters(asked, config))
+    table = results.table([run, *others])
+    written = report.write(run, table)
+    print(f"{results.show(table)}\n\nreport  {written}\nlabels  {run.folder / 'labels.csv'} (and .parquet)")
+    return 0
+
+
+def _train(asked: Asked) -> int:
+    """Train without a notebook: one system, or several, over one seed or several."""
+    from ipr_core import results
+    from ipr_core.runner import train_all
+
+    config = _config(asked)
+    configs = _each(config, asked.systems or [config.training.system], asked.seeds or [config.training.seed])
+    _check_encoder(config, asked.runs)
+    print(results.summary(train_all(configs, asked.runs)))
+    return 0
+
+
+def _resume(asked: Asked) -> int:
+    """Go on with a run that was stopped, or killed; it ends as if it had not been."""
+    from ipr_core import results
+    from ipr_core.runner import ProgressBar, advance
+    from ipr_core.runs import Run
+
+    run = Run.open(asked.run)
+    advance(run, run.dataset(), watch=ProgressBar(run.config))
+    print(results.show(results.table([run])))
+    return 0
+
+
+def _annotate(asked: Asked) -> int:
+    """Soft and single labels by a trained run for any corpus, labelled or not, as Parquet and CSV."""
+    from ipr_core import labels
+
+    settings = {"corpus": "manifest", "corpus_path": str(asked.path)} | _given(asked)
+    for path in labels.annotate(_finished(asked.run), build(settings=settings).data, asked.out, progress=True):
+        print(path)
+    return 0
+
+
+def _export(asked: Asked) -> int:
+    """A run's model in Hugging Face form, complete without the encoder it was made from."""
+    from ipr_core.model import Recogniser
+
+    Recogniser.load(_finished(asked.run).folder / "model").save(asked.folder)
+    print(f'{asked.folder}: reload it by ipr_core.model.Recogniser.from_pretrained("{asked.folder}")')
+    return 0
+
+
+def _table(asked: Asked) -> int:
+    """The results of runs: each one named, or all that lie in a folder."""
+    from ipr_core import results
+
+    print(results.summary(_found(asked.run)))
+    return 0
+
+
+def _doctor(asked: Asked) -> int:
+    """What is installed and at hand, and the cure for what is not as it should be."""
+    from ipr_core import doctor
+
+    checks = list(doctor.checks(asked.runs))
+    print("\n".join(map(str, checks)))
+    return 0 if all(check.ok for check in checks) else 1
+
+
+# What commands share.
+
+
+def _config(asked: Asked) -> Config:
+    return build(asked.preset, _given(asked))
+
+
+def _given(asked: Asked) -> dict[str, Any]:
+    """The settings that were given, as given."""
+    return {name: value for name, value in vars(asked).items() if name in FIELDS} | asked.unknown
+
+
+def _parameters(asked: Asked, config: Config) -> dict[str, Any]:
+    """What the notebooks are told: the settings that were given, as the configuration reads them.
+
+    A notebook's None is "the preset's value", so that none itself goes as a text.
+    """
+    values = {name: "none" if value is None else value for name, value in config.settings().items()}
+    return {name: values[name] for name in _given(asked)} | {"preset": asked.preset, "runs": _text(asked.runs)}
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _each(config: Config, systems: Sequence[str], seeds: Sequence[int | str]) -> list[Config]:
+    """A configuration for every seed and system, once each; raises SettingsError for one that is not known."""
+    names = SYSTEMS if "all" in systems else dict.fromkeys(systems)
+    return [config.replace(system=name, seed=seed) for seed in dict.fromkeys(seeds) for name in names]
+
+
+def _check_encoder(config: Config, runs: Path | None) -> None:
+    """raises SettingsError, before a corpus is read, for an encoder that cannot be had; a run's own was there once"""
+    from ipr_core.encoders import load_encoder
+    from ipr_core.runs import Run, default_runs, name
+
+    if Run((runs or default_runs()) / name(config)).exists:
+        return
+    try:
+        load_encoder(config.encoder)
+    except ValueError as error:
+        raise SettingsError([str(error)]) from error
+
+
+def _finished(folder: Path) -> Run:
+    from ipr_core.runs import Run, RunError
+
+    run = Run.open(folder)
+    if not run.finished:
+        raise RunError(f"{folder} is not trained to its end; `ipr resume {folder}` goes on")
+    return run
+
+
+def _found(folders: Iterable[Path]) -> list[Run]:
+    """The runs that are named, and those in the folders that are named. raises RunError where there is none"""
+    from ipr_core.runs import Run, RunError
+
+    runs = []
+    for folder in folders:
+        inside = (
+            [Run(folder)] if Run(folder).exists else [run for run in map(Run, sorted(folder.glob("*"))) if run.exists]
+        )
+        if not inside:
+            raise RunError(f"{folder} is not a run folder and there is none in it; `ipr run` and `ipr train` make one")
+        runs += inside
+    return runs
+
+
+def _save(data: Dataset, out: Path) -> None:
+    from ipr_core.atomic import write
+
+    table = data.table
+    write(out, table.to_parquet if out.suffix == ".parquet" else lambda path: table.to_csv(path, index=False))
+
+
+# The parser.
+
+
+def _asked(argv: Sequence[str]) -> Asked:
+    """The command and what it was given; options that no command has are left to the check of the settings."""
+    parser = _parser()
+    asked, rest = parser.parse_known_args(_with_values(argv))
+    asked.unknown = {part[2:].partition("=")[0].replace("-", "_"): "" for part in rest if part.startswith("--")}
+    if rest and not (asked.unknown and hasattr(asked, "preset")):
+        parser.error(f"unrecognised: {' '.join(rest)}")
+    return asked
+
+
+def _with_values(argv: Sequence[str]) -> list[str]:
+    """`--volume-db -6,6` as `--volume-db=-6,6`: argparse takes what starts with a dash for an option."""
+    joined: list[str] = []
+    for part in argv:
+        if re.match(r"-[\d.]", part) and joined and re.fullmatch(r"--[a-z-]+", joined[-1]):
+            joined[-1] += f"={part}"
+        else:
+            joined.append(part)
+    return joined
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("ipr", description="Iterative prototype refinement for ambiguous speech emotion.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, call: Callable[[Asked], int], usage: str) -> argparse.ArgumentParser:
+        about = (call.__doc__ or "").strip()
+        made = commands.add_parser(
+            name, usage=f"ipr {name} {usage}", help=about.splitlines()[0], description=about, allow_abbrev=False
+        )
+        made.set_defaults(call=call)
+        return made
+
+    settings = "[--preset NAME] [--SETTING VALUE ...]"
+    command("corpora", _corpora, "")
+    partition = command("partition", _partition, f"{settings} [--out FILE]")
+    partition.add_argument("--out", type=Path, help="keep the table with its parts: a .csv or .parquet file")
+    run = command("run", _run, f"{settings} [--beside SYSTEM ...] [--runs DIR]")
+    run.add_argument("--beside", nargs="+", metavar="SYSTEM", help="systems to train beside it, or all")
+    train = command("train", _train, f"{settings} [--systems SYSTEM ...] [--seeds SEED ...] [--runs DIR]")
+    train.add_argument("--systems", nargs="+", metavar="SYSTEM", help="the systems to train, or all")
+    train.add_argument("--seeds", nargs="+", metavar="SEED", help="the seeds to train them with")
+    resume = command("resume", _resume, "RUN")
+    annotate = command("annotate", _annotate, "RUN CORPUS [--SETTING VALUE ...] [--out DIR]")
+    export = command("export", _export, "RUN FOLDER")
+    table = command("table", _table, "RUN [RUN ...]")
+    doctor = command("doctor", _doctor, "[--runs DIR]")
+
+    for one in (resume, annotate, export):
+        one.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    table.add_argument("run", type=Path, nargs="+", metavar="RUN", help="a run folder, or a folder of them")
+    annotate.add_argument("path", type=Path, metavar="CORPUS", help="a manifest, a folder of audio, or of --corpus")
+    annotate.add_argument("--out", type=Path, metavar="DIR", help="where the labels go; else into the run folder")
+    export.add_argument("folder", type=Path, metavar="FOLDER", help="where the model goes")
+    for one in (run, train, doctor):
+        one.add_argument("--runs", type=Path, metavar="DIR", help="where runs lie; else $IPR_RUNS, or runs")
+    for one in (partition, run, train):
+        one.add_argument("--preset", default="recommended", help=f"one of {', '.join(PRESETS)}; default recommended")
+        _add_settings(one, Config.model_fields)
+    _add_settings(annotate, ["data"])
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser, sections: Iterable[str]) -> None:
+    """An option for every setting of some sections; only those given are in what is parsed."""
+    groups = {s: parser.add_argument_group(s, Config.model_fields[s].annotation.__doc__) for s in sections}
+    for name, (section, field) in FIELDS.items():
+        if section in groups:
+            kind = {"action": argparse.BooleanOptionalAction} if field.annotation is bool else {"metavar": "VALUE"}
+            groups[section].add_argument(
+                f"--{name.replace('_', '-')}", dest=name, default=argparse.SUPPRESS, help=_help(name), **kind
+            )
+
+
+def _help(name: str) -> str:
+    field = FIELDS[name][1]
+    default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+    words = f"{field.description} {allowed(name).capitalize()}; default {'none' if default in (None, '') else default}."
+    return words.replace("%", "%%")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

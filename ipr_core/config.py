@@ -1,0 +1,411 @@
+"""The configuration: every choice of a run, once, with its type, its range, its sentence and its default.
+
+The command line's options, the notebooks' parameters and the form of the widgets are made from these
+fields. Names are unique across the sections, so that a setting is named alone: `gamma`, not `method.gamma`.
+The defaults are `recommended()`; `paper()` is the text as printed wherever it speaks.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+Range = tuple[float, float]
+
+CORPORA = ("synthetic", "iemocap", "cremad", "emodb", "ravdess", "manifest")
+SYSTEMS = ("baseline", "baseline_augmented", "baseline_plus", "baseline_plus_contrastive", "ipr", "supervised")
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, unknown names refused, the sentence under a field its description."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Data(Section):
+    """Which corpus, and how its annotations become votes."""
+
+    corpus: Literal["synthetic", "iemocap", "cremad", "emodb", "ravdess", "manifest"] = "synthetic"
+    """The reader: a corpus by name, any corpus of your own by a manifest, or the embedded synthetic one."""
+    corpus_path: str | None = None
+    """Folder of the corpus as released, or the manifest's file; not needed for the synthetic corpus."""
+    classes: Annotated[tuple[str, ...], Field(min_length=2)] = ("angry", "happy", "sad", "neutral")
+    """The emotions to tell apart; utterances with another label are left out, votes for another emotion still count."""
+    self_reports: bool = True
+    """Whether a speaker's report on their own emotion is a vote (IEMOCAP's C-F and C-M lines)."""
+    several_tags: Literal["whole", "split"] = "whole"
+    """An annotator who gave several tags: each a whole vote, or one vote split among them (IEMOCAP)."""
+    count_other: bool = False
+    """Whether the tag "other" is a vote for none of the emotions, or no vote at all."""
+    merge_excited: bool = True
+    """Whether excited, by label and by vote, is happy (IEMOCAP)."""
+    annotators: Literal["auto", "released", "simulated"] = "auto"
+    """Whose votes: the corpus's own, simulated annotators' (classifiers, out of fold), or its own if it has any."""
+    annotator_count: Annotated[int, Field(ge=3, le=50)] = 10
+    """How many simulated annotators vote on an utterance."""
+    synthetic_size: Annotated[int, Field(ge=40, le=1_000_000)] = 600
+    """Utterances in the synthetic corpus."""
+    data_seed: Seed = 0
+    """Seed of the synthetic corpus, the simulated annotators and the choice of test speakers; not of training."""
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(classes)) < len(classes):
+            raise ValueError("a class is named twice")
+        return classes
+
+    @model_validator(mode="after")
+    def _path(self) -> Data:
+        if self.corpus == "manifest" and self.corpus_path is None:
+            raise ValueError("corpus is 'manifest'; it needs corpus_path, the CSV or Parquet file")
+        return self
+
+
+class Partition(Section):
+    """How the annotators' agreement makes D1 (precise), D2 (ambiguous, its labels hidden) and D3 (test)."""
+
+    precise_share: Share = 1.0
+    """D1: the label's share of the votes is at least this."""
+    ambiguous_share: Share = 2 / 3
+    """D2: the label's share is at least this and below precise_share; D3: it is below this."""
+    min_votes: NotNegative = 1
+    """Utterances with fewer votes are left out."""
+    test_size: Annotated[int, Field(ge=1)] | None = None
+    """Size of D3: its utterances are the least agreed ones outside D1, the others D2; none: ambiguous_share decides."""
+    test_balanced: bool = False
+    """With test_size: the same number of every class in D3, as far as there are."""
+    speaker_disjoint: bool = False
+    """Whether D3's speakers occur in neither D1 nor D2; utterances this leaves without a part are unused."""
+    test_speakers: tuple[str, ...] = ()
+    """With speaker_disjoint: the speakers of D3; none named: chosen by data_seed, about a quarter of all."""
+
+    @model_validator(mode="after")
+    def _order(self) -> Partition:
+        if self.ambiguous_share > self.precise_share:
+            raise ValueError(
+                f"ambiguous_share is {self.ambiguous_share}; it is the lower bound of D2 and at most "
+                f"precise_share, which is {self.precise_share}"
+            )
+        if self.test_speakers and not self.speaker_disjoint:
+            raise ValueError("test_speakers are named; they need speaker_disjoint")
+        return self
+
+
+class Audio(Section):
+    """Waveforms and the second view x^aug of an utterance."""
+
+    max_seconds: Positive = 15.0
+    """A longer clip is heard from its middle this long, in training and when it is labelled."""
+    effects: tuple[Literal["noise", "volume", "reverberation", "pitch"], ...] = (
+        "noise",
+        "volume",
+        "reverberation",
+        "pitch",
+    )
+    """The effects a second view is mixed from."""
+    effect_chance: Share = 0.5
+    """Chance of each effect; a view always has at least one."""
+    noise_snr_db: Range = (10.0, 30.0)
+    """Signal-to-noise ratio of added noise, from and to, in dB."""
+    volume_db: Range = (-10.0, 10.0)
+    """Change of volume, from and to, in dB."""
+    reverberation_seconds: Range = (0.1, 0.5)
+    """Reverberation time RT60, from and to, in seconds."""
+    pitch_semitones: Range = (-2.0, 2.0)
+    """Change of pitch at constant length, from and to, in semitones (rounded to half ones)."""
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Audio:
+        for name in ("noise_snr_db", "volume_db", "reverberation_seconds", "pitch_semitones"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} is {low}, {high}; it goes from the smaller to the larger")
+        if not self.effects:
+            raise ValueError("effects is empty; a second view needs at least one effect")
+        return self
+
+
+class Encoder(Section):
+    """The speech encoder (Eq. 1) and the way from its frames to an utterance's embedding."""
+
+    encoder: Annotated[str, Field(min_length=1)] = "facebook/wav2vec2-base"
+    """A Hugging Face speech encoder by hub id or local folder; "compact": a small log-mel encoder, not pre-trained."""
+    train_features: bool = False
+    """Whether the convolutions before the encoder's layers are trained too."""
+    frozen_layers: Annotated[int, Field(ge=-1)] = 0
+    """Layers kept as pre-trained, counted from the input; -1 keeps the whole encoder as it is."""
+    layers: Annotated[tuple[int, ...], Field(min_length=1)] = (-1,)
+    """Whose output frames are averaged: 0 is the input of the first layer, 1 its output, -1 the last layer's output."""
+    pooling: Literal["mean", "mean+deviation"] = "mean"
+    """Frames to one vector: their mean (Eq. 1), or mean and standard deviation side by side."""
+    standardise: bool = True
+    """Reading: whether pooled vectors are standardised per dimension with D1's statistics before anything else."""
+    embedding: Annotated[int, Field(ge=0)] = 256
+    """Reading: size of the trained projection whose output is the embedding; 0: the pooled vector is the embedding."""
+    embedding_activation: Literal["linear", "relu"] = "linear"
+    """Reading: the last layer of the projection."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Dropout in the projection and the classifier."""
+    encoder_noise: bool = True
+    """Whether the encoder's own dropout, layer drop and SpecAugment are on in training."""
+
+
+class Method(Section):
+    """Every choice that the paper leaves open or tunes."""
+
+    alpha: NotNegative = 1.0
+    """Weight of the cross-entropy on D1 (Eq. 6)."""
+    mu: NotNegative = 0.2
+    """Weight of the contrastive term (Eq. 6)."""
+    beta_max: NotNegative = 0.5
+    """Largest weight of the cross-entropy on D2, w of Eq. 7."""
+    beta_growth: Annotated[float, Field(gt=1)] = 10.0
+    """Reading: growth r of Eq. 7; larger means later and steeper."""
+    beta_from: Literal["start", "warm_up"] = "start"
+    """Reading: the epoch that Eq. 7 counts from, the first or the first after the warm-up."""
+    gamma: Share = 0.999
+    """Reading: share of the old prototype kept at each update (Eq. 4; 0.99 as printed)."""
+    unit_norm: bool = True
+    """Reading: whether embeddings have unit norm where they meet prototypes (Eq. 2 to 4)."""
+    compare_when: Literal["epoch", "step"] = "epoch"
+    """Reading: when D2 meets the prototypes (soft labels and Eq. 4), once after each epoch or at every step."""
+    compare_mode: Literal["evaluation", "training"] = "evaluation"
+    """Reading: mode of the encoder for that comparison at every step; once an epoch it is always evaluation."""
+    soft_label: Literal["softmax", "raw"] = "softmax"
+    """Reading: the soft label, softmax(s / temperature), or the similarities s, cut at 0 and scaled to sum 1."""
+    temperature: Positive = 0.1
+    """Temperature of the soft label."""
+    target: Literal["hard", "soft"] = "hard"
+    """Reading: the target on D2, the pseudo-label or the soft label."""
+    confidence: bool = False
+    """Reading: whether each utterance of D2 is weighted by the largest share of its soft label."""
+    moves: Literal["agreed", "all"] = "agreed"
+    """Reading: which prototypes an utterance moves, its pseudo-label's (Eq. 4) or all by soft label (section 2.2)."""
+    gate: Literal["views", "views+prototype", "none"] = "views"
+    """Reading: who moves prototypes, utterances whose views agree (Eq. 4), and the prototypes too, or all."""
+    update: Literal["closed", "sequential", "batch"] = "closed"
+    """Reading: a batch's updates, sample by sample in closed form or literally, or one step with its mean."""
+    warm_up_prototypes: Literal["means", "moving"] = "means"
+    """Reading: prototypes in the warm-up, D1's class means after each epoch (Eq. 2), or a moving average of them."""
+    after_warm_up: Literal["anchor+move", "move", "anchor", "keep"] = "anchor+move"
+    """Reading: prototypes after the warm-up, set to D1's class means each epoch, moved by Eq. 4, both, or neither."""
+    positives: Literal["view", "label"] = "view"
+    """Reading: positives of the contrastive term, the other view (Eq. 5) or every view of the same pseudo-label."""
+    contrast: Literal["cosine", "dot"] = "cosine"
+    """Reading: similarity in the contrastive term."""
+    tau: Positive = 0.1
+    """Reading: temperature of the contrastive term (Eq. 5)."""
+    augmented_target: bool = False
+    """Reading: whether x^aug has a cross-entropy on D2 too."""
+
+
+class Training(Section):
+    """The loop."""
+
+    system: Literal[
+        "baseline", "baseline_augmented", "baseline_plus", "baseline_plus_contrastive", "ipr", "supervised"
+    ] = "ipr"
+    """What is trained on what: the paper's four systems and two controls."""
+    seed: Seed = 0
+    """Seed of initial weights, batches, dropout and augmentation."""
+    stream: Seed = 0
+    """Another random stream of the same seed: the same initial weights, other batches, dropout and augmentation."""
+    epochs: Count = 50
+    """Epochs, the warm-up included."""
+    warm_up: Annotated[int, Field(ge=0)] = 10
+    """First epochs, trained on D1 alone."""
+    batch_size: Count = 8
+    """Utterances of D1, and of D2, in a step."""
+    lr: Positive = 1e-4
+    """Learning rate of AdamW for projection and classifier."""
+    encoder_lr: Positive = 1e-5
+    """Learning rate of AdamW for the encoder's trained layers."""
+    weight_decay: NotNegative = 0.01
+    """Weight decay of AdamW."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the encoder in training: bf16 on a GPU and fp32 on a CPU, or as named."""
+    device: str = "auto"
+    """Where to train: "cpu", "cuda", "cuda:1"; auto takes a GPU where there is one."""
+    map_size: Annotated[int, Field(ge=0)] = 1000
+    """Utterances whose embeddings are kept each epoch for the UMAP."""
+
+    @model_validator(mode="after")
+    def _warm_up(self) -> Training:
+        if self.warm_up > self.epochs:
+            raise ValueError(f"warm_up is {self.warm_up}; it is at most epochs, which is {self.epochs}")
+        return self
+
+
+class Config(Section):
+    """All of a run's choices. Made by a preset and flat settings: `recommended(corpus="ravdess", gamma=0.9)`."""
+
+    data: Data = Data()
+    partition: Partition = Partition()
+    audio: Audio = Audio()
+    encoder: Encoder = Encoder()
+    method: Method = Method()
+    training: Training = Training()
+
+    def replace(self, **settings: Any) -> Config:
+        """The same configuration with some settings changed; raises SettingsError with every fault at once."""
+        return _checked(self.model_dump(), settings)
+
+    def settings(self) -> dict[str, Any]:
+        """Every setting by its name alone, in order, as plain JSON values."""
+        return {name: value for part in self.model_dump(mode="json").values() for name, value in part.items()}
+
+    def digest(self) -> str:
+        """Eight hex digits that name these settings."""
+        text = json.dumps(self.settings(), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+class SettingsError(ValueError):
+    """Every faulty setting, a sentence each."""
+
+    def __init__(self, faults: list[str]):
+        self.faults = faults
+        super().__init__("\n".join(faults))
+
+
+FIELDS: dict[str, tuple[str, FieldInfo]] = {
+    name: (section, field)
+    for section, part in Config.model_fields.items()
+    for name, field in part.annotation.model_fields.items()  # type: ignore[union-attr]
+}
+"""Every setting's name → its section and its field (annotation, default, description)."""
+
+
+def recommended(**settings: Any) -> Config:
+    """What worked best when tried; the fields' own defaults."""
+    return Config().replace(**settings)
+
+
+def paper(**settings: Any) -> Config:
+    """The text as printed wherever it speaks: Sun et al. 2024, sections 2 and 3.2."""
+    printed = dict(
+        lr=1e-5, encoder_lr=1e-5, standardise=False, embedding=0, gamma=0.99, unit_norm=False, compare_when="step",
+        compare_mode="training", soft_label="raw", update="sequential", after_warm_up="move", contrast="dot", tau=1.0,
+        test_size=400,
+    )  # fmt: skip
+    return Config().replace(**(printed | settings))
+
+
+def demo(**settings: Any) -> Config:
+    """Recommended readings on the embedded corpus with the compact encoder: minutes on two CPU cores."""
+    small = dict(
+        corpus="synthetic", encoder="compact", train_features=True, embedding=64, epochs=16, warm_up=5, batch_size=16,
+        lr=5e-4, encoder_lr=5e-4, test_size=120, test_balanced=True, map_size=600,
+    )  # fmt: skip
+    return Config().replace(**(small | settings))
+
+
+PRESETS = {"recommended": recommended, "paper": paper, "demo": demo}
+
+
+def build(preset: str = "recommended", settings: Mapping[str, Any] | None = None) -> Config:
+    """A preset with some settings changed; a setting given as None keeps the preset's value.
+
+    raises SettingsError naming every unknown preset or setting and every value that is not allowed
+    """
+    if preset not in PRESETS:
+        raise SettingsError([f"preset is {preset!r}; it is one of {', '.join(PRESETS)}"])
+    given = {name: value for name, value in (settings or {}).items() if value is not None}
+    return PRESETS[preset](**given)
+
+
+def from_notebook(namespace: Mapping[str, Any]) -> Config:
+    """The configuration that a notebook's parameters ask for.
+
+    namespace: the notebook's `globals()`. Its plain values (numbers, strings, None, lists of them) are the
+    parameters, `preset` among them; anything else there (imports, IPython's own names) is passed over.
+    raises SettingsError: a parameter that papermill passed and no setting knows is refused, not ignored
+    """
+    ours = (name for name in namespace if not name.startswith("_") and name not in ("In", "Out"))
+    plain = {name: namespace[name] for name in ours if _is_plain(namespace[name])}
+    preset = plain.pop("preset", "recommended")
+    plain.pop("runs", None)
+    return build(preset, plain)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, str | int | float | bool | None)
+
+
+def allowed(name: str) -> str:
+    """What a setting may be, in words: "a number between 0 and 1", "one of 'hard', 'soft'"."""
+    field = FIELDS[name][1]
+    return _words(field.annotation, field.metadata)
+
+
+def _checked(values: dict[str, dict[str, Any]], settings: Mapping[str, Any]) -> Config:
+    faults = []
+    for name, value in settings.items():
+        if name in FIELDS:
+            values[FIELDS[name][0]][name] = _from_text(name, value)
+        else:
+            near = difflib.get_close_matches(name, FIELDS, n=1)
+            faults.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        faults += [_sentence(fault) for fault in error.errors()]
+    if faults:
+        raise SettingsError(faults)
+    return config
+
+
+def _from_text(name: str, value: Any) -> Any:
+    """A comma-separated text for a setting that takes several values; "none" for one that may be absent."""
+    annotation = FIELDS[name][1].annotation
+    if isinstance(value, str) and value.lower() == "none" and type(None) in get_args(annotation):
+        return None
+    if isinstance(value, str) and get_origin(annotation) is tuple:
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _sentence(fault: Mapping[str, Any]) -> str:
+    name = next((part for part in reversed(fault["loc"]) if part in FIELDS), None)
+    if name is None:  # a fault between fields: the validator's own sentence
+        return fault["msg"].removeprefix("Value error, ")
+    why = f" ({fault['msg'].removeprefix('Value error, ')})" if fault["type"] == "value_error" else ""
+    return f"{name} is {fault['input']!r}{why}; it is {allowed(name)}. {FIELDS[name][1].description}"
+
+
+def _words(annotation: Any, metadata: list[Any] | tuple[Any, ...] = ()) -> str:
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _words(inner[0], [m for f in inner[1:] for m in (f.metadata if isinstance(f, FieldInfo) else [f])])
+    if origin is Literal:
+        return "one of " + ", ".join(map(repr, inner))
+    if origin in (Union, UnionType):
+        return " or ".join("none" if part is type(None) else _words(part) for part in inner)
+    if origin is tuple:
+        many = "a list of " if Ellipsis in inner else f"{len(inner)} values, each "
+        return many + _words(inner[0])
+    base = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[annotation]
+    return base + _bounds(metadata)
+
+
+def _bounds(metadata: list[Any] | tuple[Any, ...]) -> str:
+    limit = {key: getattr(m, key) for m in metadata for key in ("ge", "gt", "le", "lt") if hasattr(m, key)}
+    if "ge" in limit and "le" in limit:
+        return f" between {limit['ge']:,} and {limit['le']:,}"
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    return "".join(f"{',' if i else ''} {words[key]} {value:,}" for i, (key, value) in enumerate(limit.items()))

@@ -1,0 +1,58 @@
+"""Corpora: a reader each, and one utterance table for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pandas import DataFrame
+
+from ipr_core.config import Data
+from ipr_core.corpora import cremad, emodb, iemocap, manifest, ravdess
+from ipr_core.corpora.table import CorpusError, Fault, check, tidy
+
+
+def _synthetic(data: Data) -> DataFrame:
+    from ipr_core.corpora import synthetic  # the generator's imports only for those who generate
+
+    return synthetic.read(data)
+
+
+READERS: dict[str, Callable[[Data], DataFrame]] = {
+    "synthetic": _synthetic,
+    "iemocap": iemocap.read,
+    "cremad": cremad.read,
+    "emodb": emodb.read,
+    "ravdess": ravdess.read,
+    "manifest": manifest.read,
+}
+"""Every corpus by name; a reader's table may still hold faults, which `survey` finds."""
+
+
+def survey(data: Data, labels_needed: bool = True) -> tuple[DataFrame, list[Fault]]:
+    """A corpus's table and everything wrong with it, for those who look for more faults before they give up.
+
+    labels_needed: whether an utterance with neither votes nor a label is a fault
+    raises CorpusError if there is no table at all: a wrong folder, an unreadable file
+    """
+    raw = READERS[data.corpus](data)
+    faults = check(raw, data, labels_needed)
+    return tidy(raw, data), faults
+
+
+def read(data: Data, labels_needed: bool = True) -> DataFrame:
+    """A corpus's utterance table (see `corpora.table`), checked whole.
+
+    labels_needed: false for a corpus that is to be labelled
+    raises CorpusError with every fault at once
+    """
+    table, faults = survey(data, labels_needed)
+    if faults:
+        raise CorpusError(faults)
+    return table
+
+
+def describe() -> list[tuple[str, str, str]]:
+    """Name, one line and expected layout of every corpus."""
+    modules = {"iemocap": iemocap, "cremad": cremad, "emodb": emodb, "ravdess": ravdess, "manifest": manifest}
+    made = ("synthetic", "A small source-filter voice whose emotions are a known mixture.", "nothing: it is generated")
+    return [made, *((name, module.__doc__.splitlines()[0], module.LAYOUT) for name, module in modules.items())]

@@ -1,0 +1,81 @@
+"""What happens in a run, as frozen records: training yields them, runs keep them, figures are drawn from them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+Phase = Literal["warm_up", "refinement"]
+
+
+@dataclass(frozen=True)
+class StepEnd:
+    """A step was made. For progress displays; the run folder does not keep it."""
+
+    epoch: int
+    step: int
+    steps: int
+    values: Any = field(repr=False)
+    """(4,) tensor on the training device, in the order of `systems.step.TERM_NAMES`; reading it waits for a GPU."""
+
+
+@dataclass(frozen=True)
+class EpochEnd:
+    """An epoch was trained and evaluated."""
+
+    epoch: int
+    phase: Phase
+    beta: float
+    """Weight of the ambiguous utterances' cross-entropy (Eq. 7)."""
+    losses: dict[str, float]
+    """Means over the steps: the terms of Eq. 6 by name, before their weights, and their total."""
+    steps: int
+    accuracy: float
+    """On D3, of the classifier; so are uar, macro_f1 and confusion."""
+    uar: float
+    macro_f1: float
+    confusion: list[list[int]]
+    """Truth by row, prediction by column."""
+    accuracy_prototypes: float
+    """On D3, of the nearest prototype."""
+    cosines: list[list[float]]
+    """Cosine between every two prototypes (Figure 2)."""
+    agreement_model: float | None
+    """Share of D2 whose label by the classifier is the true one (Figure 3); None where the truth is not known."""
+    agreement_prototypes: float | None
+    """Share of D2 whose label by the prototypes is the true one (Figure 3)."""
+    labels_model: list[int]
+    """Utterances of D2 per class by the classifier."""
+    labels_prototypes: list[int]
+    """Utterances of D2 per class by the prototypes; one class that takes all is a collapse."""
+    gate: float | None
+    """Share of D2 whose two views the classifier agreed on (Eq. 4's gate); None where there were no two views."""
+    clock: dict[str, float] = field(compare=False)
+    """seconds, evaluation_seconds, utterances_ and audio_seconds_per_second, peak_memory_mb; not reproducible."""
+    arrays: dict[str, np.ndarray] = field(compare=False, repr=False, default_factory=dict)
+    """prototypes (C, D); map (M, D), embeddings of the sample for the UMAP; soft_model and soft_prototypes (N, C)."""
+
+
+def to_json(event: EpochEnd) -> dict[str, Any]:
+    """The event as plain values, its arrays left out (they are kept beside it)."""
+    values = asdict(event)
+    del values["arrays"]
+    return {"event": type(event).__name__, **_finite(values)}
+
+
+def from_json(values: dict[str, Any], arrays: dict[str, np.ndarray] | None = None) -> EpochEnd:
+    """The event that `to_json` wrote, with its arrays."""
+    values = {key: value for key, value in values.items() if key != "event"}
+    return EpochEnd(**values, arrays=arrays or {})
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinity and no NaN: None stands for them."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

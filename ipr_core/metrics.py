@@ -1,0 +1,98 @@
+"""How good labels are: hard ones against the truth, soft ones against the votes, and systems against each other."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import rel_entr
+from scipy.stats import t as student
+from sklearn.metrics import accuracy_score, average_precision_score, confusion_matrix, f1_score, recall_score
+
+Shares = NDArray[np.floating]
+
+
+def hard_scores(truth: ArrayLike, predicted: ArrayLike, n_classes: int) -> dict[str, float]:
+    """accuracy, uar (unweighted average recall) and macro_f1, over the classes that occur in `truth`.
+
+    truth, predicted: (N,) classes
+    """
+    present = np.unique(truth)
+    if present.max(initial=0) >= n_classes:
+        raise ValueError(f"a class is {present.max()}; there are {n_classes}")
+    average = dict(labels=present, average="macro", zero_division=0)
+    return {
+        "accuracy": float(accuracy_score(truth, predicted)),
+        "uar": float(recall_score(truth, predicted, **average)),
+        "macro_f1": float(f1_score(truth, predicted, **average)),
+    }
+
+
+def confusion(truth: ArrayLike, predicted: ArrayLike, n_classes: int) -> NDArray[np.int64]:
+    """Counts, truth by row and prediction by column.  returns: (C, C)"""
+    return confusion_matrix(truth, predicted, labels=np.arange(n_classes))
+
+
+def js_divergence(p: Shares, q: Shares) -> Shares:
+    """Jensen-Shannon divergence of every pair of rows, in bits: 0 the same, 1 disjoint.
+
+    p, q: (N, C), rows sum to 1   returns: (N,)
+    """
+    p, q = np.asarray(p, np.float64), np.asarray(q, np.float64)
+    middle = (p + q) / 2
+    return (rel_entr(p, middle) + rel_entr(q, middle)).sum(axis=1) / (2 * np.log(2))
+
+
+def entropy(p: Shares) -> Shares:
+    """Entropy of every row, in bits.  p: (N, C)   returns: (N,)"""
+    p = np.asarray(p, np.float64)
+    return -(p * np.log2(np.where(p > 0, p, 1))).sum(axis=1)
+
+
+def soft_scores(soft: Shares, votes: Shares) -> dict[str, float]:
+    """Soft labels against the annotators' distributions, means over the utterances.
+
+    soft, votes: (N, C), rows sum to 1
+    returns: js (bits), nll (nats), brier (sum over classes), ece (15 bins, of the largest share against the
+    votes' plurality), auprc (average precision of the soft label's entropy for utterances without a majority;
+    nan where all or none have one)
+    """
+    soft, votes = np.asarray(soft, np.float64), np.asarray(votes, np.float64)
+    floor = np.finfo(np.float32).tiny
+    no_majority = votes.max(axis=1) <= 0.5
+    return {
+        "js": float(js_divergence(soft, votes).mean()),
+        "nll": float(-(votes * np.log(soft.clip(floor))).sum(axis=1).mean()),
+        "brier": float(((soft - votes) ** 2).sum(axis=1).mean()),
+        "ece": expected_calibration_error(soft, votes.argmax(axis=1)),
+        "auprc": float(average_precision_score(no_majority, entropy(soft)))
+        if 0 < no_majority.sum() < len(votes)
+        else float("nan"),
+    }
+
+
+def expected_calibration_error(soft: Shares, truth: ArrayLike, bins: int = 15) -> float:
+    """Mean gap between confidence and accuracy over equal-width bins of confidence, weighted by their size.
+
+    soft: (N, C)   truth: (N,)
+    """
+    confidence, right = soft.max(axis=1), soft.argmax(axis=1) == np.asarray(truth)
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    size = np.bincount(place, minlength=bins)
+    gap = np.bincount(place, confidence - right, minlength=bins)
+    return float(np.abs(gap).sum() / size.sum())
+
+
+def paired_difference(a: ArrayLike, b: ArrayLike) -> dict[str, float]:
+    """Mean of a − b over pairs (the same seeds), its standard deviation, and the two-sided paired t-test's p.
+
+    a, b: (N,), N at least 2
+    """
+    difference = np.asarray(a, np.float64) - np.asarray(b, np.float64)
+    if difference.size < 2:
+        raise ValueError(f"{difference.size} pair; a paired test needs at least 2 seeds")
+    mean, deviation = difference.mean(), difference.std(ddof=1)
+    if deviation == 0:
+        return {"mean": float(mean), "deviation": 0.0, "p": float(mean == 0)}
+    n = difference.size
+    p = 2 * student.sf(abs(mean) / deviation * np.sqrt(n), n - 1)  # scipy's own test warns where differences are alike
+    return {"mean": float(mean), "deviation": float(deviation), "p": float(p)}

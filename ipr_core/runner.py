@@ -1,0 +1,136 @@
+"""From a configuration to a run: make or reuse its folder, train as far as asked, keep everything on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from tqdm import tqdm
+
+from ipr_core import labels
+from ipr_core.config import Config
+from ipr_core.dataset import Dataset, load
+from ipr_core.events import EpochEnd, StepEnd
+from ipr_core.model import build_model
+from ipr_core.runs import Run, default_runs, name
+from ipr_core.session import Session, device
+from ipr_core.train import Event, refine, warm_up
+from ipr_core.views import Views
+
+Watcher = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """The watcher that watches nothing."""
+
+
+def prepare(
+    config: Config,
+    runs: Path | str | None = None,
+    cache: Path | None = None,
+    progress: bool = True,
+    data: Dataset | None = None,
+) -> tuple[Run, Dataset]:
+    """The run of this configuration below `runs`, with its data: an existing one as it is, or a new one.
+
+    data: what `load(config)` would give, where it is at hand
+    raises CorpusError, RunError
+    """
+    run = Run(Path(runs or default_runs()) / name(config))
+    if run.exists:
+        return run, run.dataset(cache, progress)
+    data = data or load(config, cache, progress)
+    return Run.create(config, data, runs), data
+
+
+def advance(
+    run: Run,
+    data: Dataset,
+    until: Literal["warm_up", "end"] = "end",
+    watch: Watcher = ignore,
+    views: Views | None = None,
+) -> Run:
+    """Train a run from where its checkpoint stands; nothing where it is already there.
+
+    watch: called with every event   views: of another session that sees the same ones
+    raises RunError where another process trains it
+    """
+    if run.finished or (until == "warm_up" and run.warmed_up):
+        return run
+    with run.locked():
+        session = Session(run.config, data, views)
+        state = run.load_state()
+        if state is not None:
+            session.restore_(state)
+        for event in (warm_up if until == "warm_up" else refine)(session):
+            if isinstance(event, EpochEnd):
+                run.record(event)
+                if session.epoch == run.config.training.warm_up:  # before what a killed run goes on from
+                    run.save_state(session.state(), "warm_up")
+                run.save_state(session.state())
+            watch(event)
+        if until == "end":
+            finish(run, session)
+    return run
+
+
+def train_all(
+    configs: Iterable[Config], runs: Path | str | None = None, cache: Path | None = None, progress: bool = True
+) -> list[Run]:
+    """Train one configuration after another; what is finished already is left as it is.
+
+    Neighbours that see the same second views (systems of one seed, say) share them: they pass through the
+    encoder's frozen part once. Results are the same to the bit as without sharing.
+    """
+    done, datasets, views, seen = [], {}, None, None
+    for config in configs:
+        corpus = config.data, config.partition
+        run, datasets[corpus] = prepare(config, runs, cache, progress, datasets.get(corpus))
+        if not run.finished:
+            if views is None or seen != _what_views_depend_on(config):
+                views, seen = shared_views(config, datasets[corpus]), _what_views_depend_on(config)
+            advance(run, datasets[corpus], watch=ProgressBar(config) if progress else ignore, views=views)
+        done.append(run)
+    return done
+
+
+def shared_views(config: Config, data: Dataset) -> Views:
+    """Views for several sessions that differ in method, system and length of training alone."""
+    training = config.training
+    torch.manual_seed(training.seed)  # as a session does: a frozen part may have new weights
+    model, where = build_model(config), device(training.device)
+    stream = (training.seed, training.stream)
+    return Views(model.to(where).stem, data, config.audio, stream, where, share=True)
+
+
+def _what_views_depend_on(config: Config) -> tuple[Any, ...]:
+    training = config.training
+    return config.data, config.partition, config.audio, config.encoder, training.seed, training.stream, training.device
+
+
+def finish(run: Run, session: Session) -> None:
+    """Write what a trained session leaves: the model with its prototypes, and every utterance's labels."""
+    model = session.model
+    model.prototypes.copy_(session.prototypes.vectors)
+    model.method, model.by_prototypes = session.config.method, session.system.moves_prototypes
+    model.save(run.folder / "model")
+    run.save_labels(labels.of_session(session))
+
+
+class ProgressBar:
+    """A watcher: epochs and steps with time left, and the accuracy on D3."""
+
+    def __init__(self, config: Config, until: Literal["warm_up", "end"] = "end"):
+        training = config.training
+        self._bar = tqdm(
+            total=training.warm_up if until == "warm_up" else training.epochs, unit="epoch", delay=2, leave=False
+        )
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, StepEnd):
+            self._bar.n = round(event.epoch + event.step / event.steps, 2)
+            self._bar.refresh()
+        else:
+            self._bar.set_description(f"{event.phase.replace('_', '-')}, accuracy on D3 {event.accuracy:.3f}")

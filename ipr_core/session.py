@@ -1,0 +1,216 @@
+"""What training changes, and how: a session holds the model, the optimizer, the prototypes and D2's labels."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from ipr_core import batches
+from ipr_core import equations as eq
+from ipr_core.batches import Batch
+from ipr_core.config import Config
+from ipr_core.dataset import Dataset
+from ipr_core.model import Recogniser, build_model
+from ipr_core.prototypes import Prototypes
+from ipr_core.systems import SYSTEMS
+from ipr_core.systems.step import Step, View
+from ipr_core.views import Padded, Views
+
+
+class Session:
+    """Everything that training changes: model, optimizer, prototypes, and the labels they gave D2.
+
+    views: made here, or those of another session with the same encoder, data, seed and stream
+    The attributes below are over all N utterances of the data set, D1, D2 and D3.
+    """
+
+    embeddings: Tensor
+    """(N, D) of the last evaluation pass."""
+    own: Tensor
+    """(N, C) the classifier's soft labels of that pass."""
+    soft: Tensor
+    """(N, C) the prototypes' soft labels of that pass."""
+    agreed: Tensor
+    """(N,) the class on which the classifier's two views agreed at the utterance's last step, or -1."""
+
+    def __init__(self, config: Config, data: Dataset, views: Views | None = None):
+        training = config.training
+        self.config, self.data, self.device = config, data, device(training.device)
+        self.system = SYSTEMS[training.system]
+        torch.manual_seed(training.seed)
+        self.model: Recogniser = build_model(config).to(self.device)
+        self.optimizer = torch.optim.AdamW(self.model.parameter_groups(training), weight_decay=training.weight_decay)
+        self.views = views or Views(self.model.stem, data, config.audio, (training.seed, training.stream), self.device)
+        self.prototypes = Prototypes(len(data.classes), self.model.dim, config.method, self.device)
+        self.labels = torch.tensor(data.labels, device=self.device)
+        self.d1, self.d2, self.d3 = (data.rows(part) for part in ("D1", "D2", "D3"))
+        self.sample = map_sample(data, training.map_size)
+        self.agreed = torch.full((len(data.table),), -1, device=self.device)
+        self.epoch = 0
+        if config.encoder.standardise:
+            self.model.fit_standardiser_(self._pooled(self.d1))
+        self.evaluate_()
+        self.prototypes.anchor_(self.embeddings[self.d1], self.labels[self.d1])
+        self.soft = self.prototypes.soft(self.embeddings)
+
+    def refining(self, epoch: int) -> bool:
+        return epoch >= self.config.training.warm_up
+
+    def beta(self, epoch: int) -> float:
+        """The weight of D2's cross-entropy in this epoch (Eq. 7); 0 in the warm-up."""
+        training, method = self.config.training, self.config.method
+        if not self.refining(epoch):
+            return 0.0
+        skipped = training.warm_up if method.beta_from == "warm_up" else 0
+        return eq.beta(epoch - skipped, training.epochs - skipped, method.beta_max, method.beta_growth)
+
+    def begin_(self, epoch: int) -> list[Batch]:
+        """Ready for an epoch: its batches, the gate's flags forgotten, prototypes anchored if that is due now."""
+        if self.refining(epoch) and self._moves_each_step() and "anchor" in self.config.method.after_warm_up:
+            self.prototypes.anchor_(self.embeddings[self.d1], self.labels[self.d1])
+        self.agreed.fill_(-1)
+        self.model.train()
+        return self.plan(epoch)
+
+    def plan(self, epoch: int) -> list[Batch]:
+        training = self.config.training
+        key = (training.seed, training.stream, epoch)
+        return batches.plan(self.d1, self.d2, self.views.lengths, training.batch_size, key, self.refining(epoch))
+
+    def forward(self, batch: Batch, epoch: int) -> Step:
+        """All views that the system asks for through the model at once (Eq. 1)."""
+        refining = self.refining(epoch)
+        inputs = {"precise": self.views.clean(batch.precise)}
+        if self.system.precise_views > 1:
+            inputs["precise_augmented"] = self.views.augmented(batch.precise, epoch)
+        if refining and self.system.ambiguous_views > 0:
+            inputs["ambiguous"] = self.views.clean(batch.ambiguous)
+        if refining and self.system.ambiguous_views > 1:
+            inputs["ambiguous_augmented"] = self.views.augmented(batch.ambiguous, epoch)
+        views = self._through(inputs)
+        rows = batch.ambiguous
+        compared = self._compared(rows, inputs, views) if "ambiguous" in views else None
+        soft = self.prototypes.soft(compared) if self._moves_each_step() and compared is not None else self.soft[rows]
+        return Step(
+            method=self.config.method, beta=self.beta(epoch), labels=self.labels[batch.precise], **views,
+            own=self.own[rows], soft=soft, compared=compared, truth=self.labels[rows],
+        )  # fmt: skip
+
+    def note_(self, batch: Batch, step: Step) -> None:
+        """After a step: remember on which class the two views agreed, and move the prototypes if that is due now."""
+        if step.ambiguous_augmented is None:
+            return
+        logits, logits_aug = step.ambiguous.logits, step.ambiguous_augmented.logits
+        same = eq.agreement(logits, logits_aug)
+        self.agreed[batch.ambiguous] = torch.where(same, logits.argmax(dim=-1), -1)
+        if self._moves_each_step() and "move" in self.config.method.after_warm_up:
+            self.prototypes.move_(step.compared, self.agreed[batch.ambiguous])
+
+    @torch.no_grad()
+    def evaluate_(self) -> None:
+        """Embeddings and soft labels of every utterance, in evaluation mode, always in the same passes."""
+        self.model.eval()
+        n, c = len(self.data.table), len(self.data.classes)
+        self.embeddings = torch.empty(n, self.model.dim, device=self.device)
+        self.own = torch.empty(n, c, device=self.device)
+        for rows in self.views.passes():
+            embedding, logits = self.model(*self.views.clean(rows))
+            self.embeddings[rows] = embedding
+            self.own[rows] = logits.softmax(dim=-1)
+
+    def settle_(self, epoch: int) -> None:
+        """The prototypes after an epoch's evaluation, and the soft labels they give."""
+        q, y = self.embeddings[self.d1], self.labels[self.d1]
+        method = self.config.method
+        if not (self.refining(epoch) and self.system.moves_prototypes):
+            moving = method.warm_up_prototypes == "moving" and self.system.moves_prototypes and epoch > 0
+            (self.prototypes.follow_ if moving else self.prototypes.anchor_)(q, y)
+        elif method.compare_when == "epoch":
+            if "anchor" in method.after_warm_up:
+                self.prototypes.anchor_(q, y)
+            if "move" in method.after_warm_up:
+                for batch in self.plan(epoch):
+                    rows = batch.ambiguous
+                    self.prototypes.move_(self.embeddings[rows], self.agreed[rows])
+        self.soft = self.prototypes.soft(self.embeddings)
+        self.epoch = epoch + 1
+
+    def state(self) -> dict[str, Tensor]:
+        """All of it as named tensors, for a checkpoint."""
+        moments = {
+            f"optimizer.{i}.{name}": value
+            for i, of in self.optimizer.state_dict()["state"].items()
+            for name, value in of.items()
+        }
+        model = {f"model.{name}": value for name, value in self.model.trained_state().items()}
+        return {
+            **model, **moments, "prototypes": self.prototypes.vectors, "embeddings": self.embeddings, "own": self.own,
+            "soft": self.soft, "agreed": self.agreed, "epoch": torch.tensor(self.epoch),
+        }  # fmt: skip
+
+    def restore_(self, state: dict[str, Tensor]) -> None:
+        """Go on from a checkpoint's `state()`."""
+        model = {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
+        self.model.load_trained_state(model)
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in state.items():
+            if name.startswith("optimizer."):
+                _, i, key = name.split(".")
+                moments.setdefault(int(i), {})[key] = value
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
+        self.prototypes.vectors = state["prototypes"].to(self.device)
+        self.embeddings, self.own, self.soft, self.agreed = (
+            state[name].to(self.device) for name in ("embeddings", "own", "soft", "agreed")
+        )
+        self.epoch = int(state["epoch"])
+
+    def _through(self, inputs: dict[str, Padded]) -> dict[str, View]:
+        frames = [part for x, _ in inputs.values() for part in x]
+        valid = torch.cat([n for _, n in inputs.values()])
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16()):
+            embedding, logits = self.model(pad_sequence(frames, batch_first=True), valid)
+        sizes = [len(n) for _, n in inputs.values()]
+        parts = zip(embedding.float().split(sizes), logits.float().split(sizes), strict=True)
+        return {name: View(*part) for name, part in zip(inputs, parts, strict=True)}
+
+    def _bf16(self) -> bool:
+        precision = self.config.training.precision
+        return precision == "bf16" or (precision == "auto" and self.device.type == "cuda")
+
+    def _moves_each_step(self) -> bool:
+        return self.system.moves_prototypes and self.config.method.compare_when == "step"
+
+    def _compared(self, rows: np.ndarray, inputs: dict[str, Padded], views: dict[str, View]) -> Tensor:
+        """k as it meets the prototypes: of the last evaluation pass, or of this step in the mode that is asked for."""
+        if not self._moves_each_step():
+            return self.embeddings[rows]
+        if self.config.method.compare_mode == "training":
+            return views["ambiguous"].embedding.detach()
+        self.model.eval()
+        with torch.no_grad():
+            embedding, _ = self.model(*inputs["ambiguous"])
+        self.model.train()
+        return embedding
+
+    def _pooled(self, rows: np.ndarray) -> Tensor:
+        """(len(rows), P) pooled frames in evaluation mode, in the passes of an evaluation."""
+        self.model.eval()
+        wanted = set(rows.tolist())
+        passes = [np.array([row for row in rows_ if row in wanted], dtype=np.int64) for rows_ in self.views.passes()]
+        with torch.no_grad():
+            return torch.cat([self.model.pooled(*self.views.clean(rows_)) for rows_ in passes if len(rows_)])
+
+
+def device(name: str) -> torch.device:
+    """The device a setting names; "auto" is a GPU where there is one."""
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+
+
+def map_sample(data: Dataset, size: int) -> np.ndarray:
+    """Rows whose embeddings are kept each epoch for the UMAP: of every part alike, always the same ones."""
+    order = np.argsort([hashlib.blake2b(id.encode()).digest() for id in data.table["id"]], kind="stable")
+    return np.sort(order[:size])

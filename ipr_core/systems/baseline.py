@@ -1,0 +1,5 @@
+"""Baseline: D1 alone, through the whole training (Table 3)."""
+
+from ipr_core.systems.step import System, terms
+
+SYSTEM = System(title="baseline", about="trained on D1", refine=terms)

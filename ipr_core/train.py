@@ -1,0 +1,109 @@
+"""The loop. `warm_up` and `refine` train a session and yield events; a watcher is whoever iterates over them."""
+
+from __future__ import annotations
+
+import hashlib
+import resource
+import sys
+from collections.abc import Iterator
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ipr_core import equations as eq
+from ipr_core import metrics
+from ipr_core.batches import Batch
+from ipr_core.config import Training
+from ipr_core.events import EpochEnd, StepEnd
+from ipr_core.session import Session
+from ipr_core.systems.step import TERM_NAMES, terms
+from ipr_core.waves import SAMPLE_RATE
+
+Event = StepEnd | EpochEnd
+
+
+def warm_up(session: Session) -> Iterator[Event]:
+    """Train on D1 alone up to the end of the warm-up."""
+    yield from _epochs(session, session.config.training.warm_up)
+
+
+def refine(session: Session) -> Iterator[Event]:
+    """Train on D1 and D2 up to the last epoch; the warm-up first, where it is not done."""
+    yield from _epochs(session, session.config.training.epochs)
+
+
+def _epochs(session: Session, end: int) -> Iterator[Event]:
+    for epoch in range(session.epoch, end):
+        started = perf_counter()
+        plan = session.begin_(epoch)
+        losses = []
+        for number, batch in enumerate(plan):
+            torch.manual_seed(_key(session.config.training, epoch, number))  # dropout, whatever ran before
+            step = session.forward(batch, epoch)
+            loss = session.system.refine(step) if session.refining(epoch) else terms(step)
+            session.optimizer.zero_grad()
+            loss.total.backward()
+            session.optimizer.step()
+            session.note_(batch, step)
+            losses.append(loss.values())
+            yield StepEnd(epoch, number + 1, len(plan), losses[-1])
+        trained = perf_counter()
+        session.evaluate_()
+        session.settle_(epoch)
+        clock = _clock(session, plan, trained - started, perf_counter() - trained)
+        yield report(session, epoch, torch.stack(losses).mean(dim=0), len(plan), clock)
+
+
+def report(session: Session, epoch: int, losses: Tensor, steps: int, clock: dict[str, float]) -> EpochEnd:
+    """The event of an epoch that is trained and evaluated.  losses: (4,) in the order of TERM_NAMES"""
+    own, soft = session.own.cpu().numpy(), session.soft.cpu().numpy()  # (N, C)
+    model, prototypes = own.argmax(axis=1), soft.argmax(axis=1)  # (N,)
+    truth, n_classes = session.data.labels, len(session.data.classes)
+    d2, d3 = session.d2, session.d3
+    refining = session.refining(epoch)
+    gated = refining and session.system.ambiguous_views > 1
+    return EpochEnd(
+        epoch=epoch,
+        phase="refinement" if refining else "warm_up",
+        beta=session.beta(epoch),
+        losses=dict(zip(TERM_NAMES, losses.tolist(), strict=True)),
+        steps=steps,
+        **metrics.hard_scores(truth[d3], model[d3], n_classes),
+        confusion=metrics.confusion(truth[d3], model[d3], n_classes).tolist(),
+        accuracy_prototypes=float((truth == prototypes)[d3].mean()),
+        cosines=eq.cosines(session.prototypes.vectors).tolist(),
+        agreement_model=float((truth == model)[d2].mean()),
+        agreement_prototypes=float((truth == prototypes)[d2].mean()),
+        labels_model=np.bincount(model[d2], minlength=n_classes).tolist(),
+        labels_prototypes=np.bincount(prototypes[d2], minlength=n_classes).tolist(),
+        gate=float((session.agreed[d2] >= 0).float().mean()) if gated else None,
+        clock=clock,
+        arrays={
+            "prototypes": session.prototypes.vectors.cpu().numpy(),
+            "map": session.embeddings[session.sample].cpu().numpy(),
+            "soft_model": own.astype(np.float16),
+            "soft_prototypes": soft.astype(np.float16),
+        },
+    )
+
+
+def _clock(session: Session, plan: list[Batch], seconds: float, evaluation_seconds: float) -> dict[str, float]:
+    used = np.concatenate([rows for batch in plan for rows in (batch.precise, batch.ambiguous)])
+    if session.device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(session.device) / 2**20
+    else:  # kilobytes, but bytes on macOS
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return {
+        "seconds": seconds + evaluation_seconds,
+        "evaluation_seconds": evaluation_seconds,
+        "utterances_per_second": len(used) / seconds,
+        "audio_seconds_per_second": float(session.views.lengths[used].sum() / SAMPLE_RATE / seconds),
+        "peak_memory_mb": peak,
+    }
+
+
+def _key(training: Training, epoch: int, step: int) -> int:
+    text = f"{training.seed} {training.stream} {epoch} {step}"
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest())

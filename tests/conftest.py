@@ -1,0 +1,53 @@
+"""What several test files share: a tiny corpus, made and decoded once, and what is trained on it."""
+
+import pytest
+
+from ipr_core.config import Config, demo
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """Where the tests keep decoded audio: no test writes into the user's own cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IPR_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Config:
+    """64 synthetic utterances of at most a second, one epoch of warm-up and two of refinement."""
+    return demo(
+        synthetic_size=64, test_size=12, epochs=3, warm_up=1, batch_size=8, map_size=20, max_seconds=1, device="cpu"
+    )
+
+
+@pytest.fixture(scope="session")
+def frozen(tiny) -> Config:
+    """The same with the encoder kept as it is: an epoch takes milliseconds."""
+    return tiny.replace(train_features=False, frozen_layers=-1)
+
+
+@pytest.fixture(scope="session")
+def data(tiny, cache):
+    """The tiny corpus, partitioned."""
+    from ipr_core.dataset import load
+
+    return load(tiny, progress=False)
+
+
+@pytest.fixture(scope="session")
+def views(frozen, data):
+    """Both views of the tiny corpus through the frozen encoder, for any session of `frozen` and its seed."""
+    from ipr_core.runner import shared_views
+
+    return shared_views(frozen, data)
+
+
+@pytest.fixture(scope="session")
+def trained(tiny, data, tmp_path_factory):
+    """A finished run of IPR whose encoder was trained too."""
+    from ipr_core.runner import advance, prepare
+
+    run, _ = prepare(tiny, tmp_path_factory.mktemp("runs"), data=data)
+    return advance(run, data)

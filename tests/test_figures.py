@@ -1,0 +1,392 @@
+"""Figures and tables drawn from events and tables alone: what is in them, and that they read on any page."""
+
+import base64
+import io
+import re
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import plotly.io as pio
+import pytest
+import soundfile
+
+from ipr_core.config import demo
+from ipr_core.events import EpochEnd
+from widgets import colours, curves, look, matrices, plane, players, tables, votes
+
+CLASSES = ("angry", "happy", "sad")
+WHITE, DARK = "#FFFFFF", "#111111"  # the page of JupyterLab's two themes
+
+# Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB
+SIGHT = {
+    "usual": np.eye(3),
+    "red-blind": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "green-blind": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "blue-blind": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+def event(epoch, warm_up=2, **changes):
+    refining = epoch >= warm_up
+    values = dict(
+        epoch=epoch, phase="refinement" if refining else "warm_up", beta=0.1 * epoch if refining else 0.0,
+        losses=dict(precise=1.0, ambiguous=0.5 * refining, contrastive=2.0 * refining, total=1.5), steps=3,
+        accuracy=0.5, uar=0.4, macro_f1=0.3, confusion=[[3, 1, 0], [0, 2, 2], [0, 0, 0]], accuracy_prototypes=0.6,
+        cosines=[[1.0, 0.25, -0.5], [0.25, 1.0, 0.0], [-0.5, 0.0, 1.0]], agreement_model=0.7,
+        agreement_prototypes=0.8, labels_model=[5, 3, 2], labels_prototypes=[4, 4, 2],
+        gate=0.9 if refining else None, clock={},
+    )  # fmt: skip
+    return EpochEnd(**values | changes)
+
+
+EVENTS = [event(epoch) for epoch in range(5)]
+
+
+def every_figure_over_epochs(events):
+    return [
+        curves.losses(events), curves.beta(events), curves.scores(events), curves.cosine_trends(events, CLASSES),
+        curves.agreement(events), curves.label_counts(events, CLASSES, [3, 3, 4]), curves.gate(events),
+    ]  # fmt: skip
+
+
+def utterances():
+    return pd.DataFrame(
+        {
+            "id": ["a", "b", "c", "d", "e"],
+            "part": ["D1", "D1", "D2", "D3", "D2"],
+            "label": ["angry", "sad", "angry", "happy", "angry"],
+            "speaker": ["02", "10", "02", "02", "10"],
+        }
+    )
+
+
+def trace(fig, name, which=0):
+    return [t for t in fig.data if t.name == name][which]
+
+
+def notes(fig):
+    return [annotation.text for annotation in fig.layout.annotations]
+
+
+# Colours
+
+
+def linear(colour):
+    share = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(a, b):
+    low, high = sorted(linear(colour) @ [0.2126, 0.7152, 0.0722] for colour in (a, b))
+    return (high + 0.05) / (low + 0.05)
+
+
+def lab(colour, sight):
+    rgb = np.clip(np.asarray(SIGHT[sight]) @ linear(colour), 0, 1)
+    xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]] @ rgb / [0.9505, 1, 1.089]
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_emotions_are_told_apart_with_any_sight(sight):
+    apart = {
+        (a, b): np.linalg.norm(lab(colours.of(a), sight) - lab(colours.of(b), sight))
+        for a, b in combinations(colours.EMOTIONS, 2)
+    }
+    assert min(apart.values()) > 8, min(apart, key=apart.get)
+    paper = ("angry", "happy", "sad", "neutral")
+    assert min(apart[pair] for pair in combinations(paper, 2)) > 20
+
+
+@pytest.mark.parametrize("name", [*colours.EMOTIONS, "contempt", "pride", "awe"])
+def test_emotions_stand_out_from_a_light_and_a_dark_page(name):
+    assert contrast(colours.of(name), WHITE) > 2.2
+    assert contrast(colours.of(name), DARK) > 2.2
+
+
+def test_text_has_the_same_contrast_on_both_pages():
+    assert contrast(colours.INK, WHITE) == pytest.approx(contrast(colours.INK, DARK), rel=0.05)
+    assert contrast(colours.INK, WHITE) > 4
+
+
+def test_neutral_is_grey_and_a_class_that_nobody_listed_keeps_its_colour():
+    assert len(set(linear(colours.of("neutral")))) == 1
+    assert colours.of("contempt") == colours.of("contempt") != colours.of("pride")
+    assert re.fullmatch("#[0-9A-F]{6}", colours.of("contempt"))
+
+
+# Every figure
+
+
+def test_every_axis_has_a_title_and_no_figure_a_background():
+    rows = utterances()
+    shares = np.full((5, 3), 1 / 3)
+    figures = [
+        *every_figure_over_epochs(EVENTS), matrices.cosines(EVENTS, CLASSES),
+        matrices.confusion(EVENTS[0].confusion, CLASSES), votes.partition(rows, CLASSES),
+        votes.partition_by_speaker(rows, CLASSES), votes.soft_against_votes(shares, shares, CLASSES),
+        votes.entropy_against_entropy(shares, shares, rows["part"]), votes.entropies(shares, rows["part"]),
+        plane.panels([(np.zeros((5, 2)), np.zeros((3, 2)))], rows, CLASSES, ["now"]),
+    ]  # fmt: skip
+    for fig in figures:
+        axes = [*fig.select_xaxes(), next(fig.select_yaxes())]  # panels beside each other share the first y axis
+        assert all(axis.title.text for axis in axes), fig.layout.title.text
+        assert fig.layout.template.layout.paper_bgcolor == "rgba(0, 0, 0, 0)"
+        assert fig.layout.template.layout.plot_bgcolor == "rgba(0, 0, 0, 0)"
+
+
+def test_figures_are_data_that_jupyterlab_draws_offline():
+    bundle = curves.beta(EVENTS)._repr_mimebundle_()
+    assert "application/vnd.plotly.v1+json" in bundle
+    assert pio.renderers.default == "plotly_mimetype"
+
+
+def test_figures_over_no_epoch_say_so():
+    for fig in [*every_figure_over_epochs([]), matrices.cosines([], CLASSES)]:
+        assert look.NO_EPOCH in notes(fig)
+
+
+# Over the epochs
+
+
+def test_the_warm_up_is_shaded_in_every_panel_and_epochs_count_from_0():
+    for fig in every_figure_over_epochs(EVENTS):
+        shades = [shape for shape in fig.layout.shapes if shape.type == "rect"]
+        assert [(shape.x0, shape.x1) for shape in shades] == [(-0.5, 1.5)] * len(list(fig.select_xaxes()))
+        assert list(fig.data[0].x) == [0, 1, 2, 3, 4]
+
+
+def test_without_warm_up_nothing_is_shaded():
+    assert not curves.beta([event(0, warm_up=0)]).layout.shapes
+
+
+def test_warm_up_keeps_its_epochs_alone():
+    assert [e.epoch for e in curves.warm_up(EVENTS)] == [0, 1]
+
+
+def test_terms_that_the_warm_up_lacks_are_gaps_and_those_that_a_system_lacks_are_left_out():
+    fig = curves.losses(EVENTS)
+    assert list(trace(fig, "contrastive (Eq. 5)").y) == [None, None, 2.0, 2.0, 2.0]
+    assert list(trace(fig, "cross-entropy on D1").y) == [1.0] * 5
+    baseline = [event(e, losses=dict(precise=1.0, ambiguous=0.0, contrastive=0.0, total=1.0)) for e in range(3)]
+    assert [t.name for t in curves.losses(baseline).data] == ["total (Eq. 6)", "cross-entropy on D1"]
+
+
+def test_every_pair_of_prototypes_has_a_curve_in_the_colours_of_both():
+    fig = curves.cosine_trends(EVENTS, CLASSES)
+    assert {t.name: t.y[0] for t in fig.data} == {"angry and happy": 0.25, "angry and sad": -0.5, "happy and sad": 0.0}
+    curve = trace(fig, "angry and sad")
+    assert (curve.line.color, curve.marker.color) == (colours.of("angry"), colours.of("sad"))
+    assert list(curve.meta) == [0, 2]
+
+
+def test_agreement_is_in_per_cent_and_unknown_truth_is_said():
+    fig = curves.agreement(EVENTS)
+    assert trace(fig, "the prototypes'").y[0] == pytest.approx(80)
+    assert trace(fig, "the classifier's").y[0] == pytest.approx(70)
+    unknown = [event(0, agreement_model=None, agreement_prototypes=None)]
+    assert "The true labels of D2 are not known" in notes(curves.agreement(unknown))
+    assert "The true labels of D2 are not known" not in notes(fig)
+
+
+def test_scores_are_in_per_cent():
+    heights = {t.name.split(" ")[0]: t.y[0] for t in curves.scores(EVENTS).data[:3]}
+    assert heights == pytest.approx({"accuracy": 50, "UAR": 40, "macro-F1": 30})
+
+
+def test_label_counts_show_both_labellers_and_the_truth():
+    fig = curves.label_counts(EVENTS, CLASSES, truth=[3, 3, 4])
+    assert [trace(fig, "angry", i).y[0] for i in (0, 1)] == [4, 5]  # prototypes, classifier
+    assert sorted(shape.y0 for shape in fig.layout.shapes if shape.type == "line") == [3, 3, 3, 3, 4, 4]
+    assert not [s for s in curves.label_counts(EVENTS, CLASSES).layout.shapes if s.type == "line"]
+
+
+def test_the_gate_has_gaps_and_a_system_without_two_views_says_so():
+    assert list(curves.gate(EVENTS).data[0].y) == [None, None, 90.0, 90.0, 90.0]
+    assert "No epoch so far compared two views of D2" in notes(curves.gate([event(3, gate=None)]))
+
+
+# Matrices
+
+
+def test_confusion_gives_counts_and_shares_of_the_row():
+    cells = matrices.confusion([[3, 1, 0], [0, 2, 2], [0, 0, 0]], CLASSES).data[0]
+    np.testing.assert_allclose(cells.z, [[75, 25, 0], [0, 50, 50], [0, 0, 0]])
+    assert cells.text[0][0] == "3<br>75 %"
+    assert cells.text[2][2] == "0<br>0 %"
+
+
+def test_cosines_are_those_of_the_last_epoch():
+    fig = matrices.cosines([event(0), event(1, cosines=np.eye(3).tolist())], CLASSES)
+    np.testing.assert_array_equal(fig.data[0].z, np.eye(3))
+    assert "epoch 1" in fig.layout.title.text
+
+
+# The plane
+
+
+@pytest.fixture(scope="module")
+def two_epochs():
+    rng = np.random.default_rng(0)
+    prototypes = np.eye(3, 8) * 5
+    truth = np.repeat(np.arange(3), 40)
+    early, late = (prototypes[truth] + rng.normal(0, noise, (120, 8)) for noise in (3.0, 2.0))
+    return [event(i, arrays={"map": m, "prototypes": prototypes}) for i, m in enumerate((early, late))]
+
+
+def test_planes_are_the_same_for_the_same_seed_and_put_prototypes_among_their_own(two_epochs):
+    planes = plane.umap_plane(two_epochs, seed=3)
+    again = plane.umap_plane(two_epochs, seed=3)
+    for (points, stars), (points_again, stars_again) in zip(planes, again, strict=True):
+        assert (points.shape, stars.shape) == ((120, 2), (3, 2))
+        np.testing.assert_array_equal(points, points_again)
+        np.testing.assert_array_equal(stars, stars_again)
+    points, stars = planes[-1]
+    centres = points.reshape(3, 40, 2).mean(axis=1)
+    nearest = np.linalg.norm(stars[:, None] - centres, axis=2).argmin(axis=1)
+    assert list(nearest) == [0, 1, 2]
+
+
+def test_where_nothing_moved_points_stay_in_their_places(two_epochs):
+    (first, _), (second, _) = plane.umap_plane([two_epochs[1], two_epochs[1]])
+    moved = np.linalg.norm(first - second, axis=1).mean()
+    assert moved < 0.1 * np.linalg.norm(np.ptp(first, axis=0))
+
+
+def test_too_few_utterances_make_no_plane_and_a_figure_that_says_so():
+    few = event(0, arrays={"map": np.eye(4), "prototypes": np.eye(3, 4)})
+    assert plane.umap_plane([few]) == plane.umap_plane([]) == []
+    assert "more than 15" in notes(plane.panels([], utterances(), CLASSES, ["now"]))[0]
+
+
+def test_points_have_the_colour_of_their_truth_the_symbol_of_their_part_and_their_id():
+    points = np.arange(10.0).reshape(5, 2)
+    fig = plane.panels([(points, np.ones((3, 2)))] * 2, utterances(), CLASSES, ["before", "after"])
+    angry = trace(fig, "angry")
+    assert list(angry.customdata) == ["a", "c", "e"]
+    assert list(angry.x) == [0, 4, 8]
+    assert list(angry.marker.symbol) == [plane.SYMBOLS[part] for part in ("D1", "D2", "D2")]
+    assert angry.marker.color == colours.of("angry")
+    assert {t.type for t in fig.data} == {"scattergl"}
+    assert len([t for t in fig.data if t.name == "prototype of sad"]) == 2
+
+
+# Votes
+
+
+def test_the_partition_counts_utterances_of_each_class_and_speaker():
+    fig = votes.partition(utterances(), CLASSES)
+    assert {t.name: list(t.y) for t in fig.data} == {"angry": [1, 2, 0], "happy": [0, 0, 1], "sad": [1, 0, 0]}
+    angry = [t for t in votes.partition_by_speaker(utterances(), CLASSES).data if t.name == "angry"]
+    assert [list(t.y) for t in angry] == [["02", "10"]] * 3
+    assert [list(t.x) for t in angry] == [[1, 0], [1, 1], [0, 0]]
+
+
+def test_soft_labels_that_are_the_votes_lie_on_the_diagonal():
+    shares = np.array([[1, 0, 0], [0.6, 0.4, 0], [0.2, 0.2, 0.6], [np.nan] * 3])
+    soft = np.vstack([shares[:3], [[0, 0, 1]]])  # the fourth has no votes: it must not count
+    fig = votes.soft_against_votes(soft, shares, CLASSES)
+    for name in CLASSES:
+        np.testing.assert_allclose(trace(fig, name).y, trace(fig, name).x)
+        assert sum(trace(fig, name).customdata) == 3
+    assert list(trace(fig, "angry").x) == pytest.approx([20, 60, 100])
+
+
+def test_the_ends_of_the_vote_shares_have_bins_of_their_own():
+    shares = np.array([[0.0, 1.0], [0.1, 0.9], [0.11, 0.89], [1.0, 0.0]])
+    fig = votes.soft_against_votes(shares, shares, ("angry", "happy"))
+    assert list(trace(fig, "angry").customdata) == [2, 1, 1]
+
+
+def test_unknown_votes_are_said():
+    unknown = np.full((5, 3), np.nan)
+    soft = np.full((5, 3), 1 / 3)
+    assert "not known" in notes(votes.soft_against_votes(soft, unknown, CLASSES))[0]
+    assert "not known" in notes(votes.entropy_against_entropy(soft, unknown, utterances()["part"]))[0]
+
+
+def test_entropies_are_in_bits_and_their_rank_correlation_is_in_the_title():
+    shares = np.array([[1.0, 0, 0], [0.9, 0.1, 0], [0.5, 0.5, 0], [1 / 3] * 3, [np.nan] * 3])
+    fig = votes.entropy_against_entropy(np.nan_to_num(shares, nan=1 / 3), shares, utterances()["part"])
+    assert fig.layout.title.text.endswith("1.00")
+    assert list(trace(fig, "D3, test").x) == pytest.approx([np.log2(3)])
+    assert list(trace(fig, "D1, precise").y) == pytest.approx([0, -0.9 * np.log2(0.9) - 0.1 * np.log2(0.1)])
+    assert list(votes.entropies(shares[:4], ["D1", "D2", "D2", "D3"]).data[1].x)[1] == pytest.approx(1)
+
+
+# Tables
+
+
+def labels():
+    rows = utterances().iloc[:3]
+    model = [[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.1, 0.6, 0.3]]
+    prototypes = [[0.8, 0.1, 0.1], [0.2, 0.2, 0.6], [0.1, 0.1, 0.8]]
+    shares = {"soft": prototypes, "model": model, "prototypes": prototypes}
+    columns = {f"{kind}_{c}": np.array(of)[:, i] for kind, of in shares.items() for i, c in enumerate(CLASSES)}
+    return rows.assign(part=["D2", "D2", "D3"], **columns, views_agree=[True, False, False])
+
+
+def test_results_report_the_final_epoch_and_warn_of_the_best():
+    table = tables.results([event(0, accuracy=0.9), event(1, accuracy=0.6)])
+    assert table.loc["final epoch", "accuracy, %"] == 60
+    (other,) = set(table.index) - {"final epoch"}
+    assert "optimistic" in other
+    assert (table.loc[other, "epoch"], table.loc[other, "accuracy, %"]) == (0, 90)
+
+
+def test_divergences_are_0_to_itself_and_leave_out_what_is_not_known():
+    table = labels()
+    truth = table[[f"soft_{c}" for c in CLASSES]].to_numpy()
+    found = tables.divergences(table, truth, CLASSES)
+    assert list(found.columns) == ["D2", "D3"]
+    assert (found.loc["soft label"] == 0).all()
+    assert (found.loc["uniform"] > 0).all()
+    truth[2] = np.nan
+    assert list(tables.divergences(table, truth, CLASSES).columns) == ["D2"]
+    assert tables.divergences(table, None, CLASSES).empty
+
+
+def test_divergence_of_disjoint_labels_is_one_bit():
+    table = labels().iloc[:1].assign(soft_angry=1.0, soft_happy=0.0, soft_sad=0.0)
+    assert tables.divergences(table, np.array([[0.0, 0.5, 0.5]]), CLASSES).loc["soft label", "D2"] == 1
+
+
+def test_disagreements_are_those_of_ambiguous_utterances_the_surest_first():
+    found = tables.disagreements(labels(), CLASSES)
+    assert list(found.index) == [1, 2]  # the surer of b is sure to 60 %, of c too, in the table's order
+    assert list(found.loc[1, ["classifier", "prototypes"]]) == ["happy", "sad"]
+    assert list(found.loc[1, ["its share, %", "their share, %"]]) == [70, 60]
+    surer = labels().assign(model_happy=[0.1, 0.7, 0.75])
+    assert list(tables.disagreements(surer, CLASSES).index) == [2, 1]
+
+
+def test_no_disagreement_is_an_empty_table():
+    assert tables.disagreements(labels().assign(views_agree=True), CLASSES).empty
+
+
+def test_readings_name_every_open_choice_and_its_value():
+    table = tables.readings(demo(gamma=0.9))
+    assert table.loc["gamma", "value"] == "0.9"
+    assert {"unit_norm", "moves", "positives", "beta_growth"} <= set(table.index)
+    assert "batch_size" not in table.index
+
+
+# Players
+
+
+def test_players_hold_the_sound_and_escape_their_captions():
+    tone = (8000 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)).astype(np.int16)
+    page = players.players([tone, np.tile(tone, 12)], [1, 0], ["<b>", "second"]).data
+    clips = [base64.b64decode(found) for found in re.findall('base64,([^"]+)', page)]
+    heard = [soundfile.read(io.BytesIO(clip)) for clip in clips]
+    assert [round(len(samples) / rate) for samples, rate in heard] == [10, 1]
+    assert "&lt;b&gt;" in page
+    assert "<b>" not in page
+    spectrum = np.abs(np.fft.rfft(heard[1][0]))
+    assert spectrum.argmax() * 16_000 / len(heard[1][0]) == pytest.approx(440, abs=2)
+
+
+def test_nothing_to_listen_to_is_said():
+    assert "No utterance" in players.players([], [], []).data

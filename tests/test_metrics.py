@@ -1,0 +1,156 @@
+"""Scores by hand, and against slow or foreign second versions."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import ttest_rel
+
+from ipr_core import metrics
+
+
+def shares(rows: int, classes: int = 4, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).dirichlet(np.full(classes, 0.5), rows)
+
+
+# Hard labels.
+
+
+def test_accuracy_and_uar_differ_where_classes_do():
+    truth, predicted = [0] * 90 + [1] * 10, [0] * 100
+    found = metrics.hard_scores(truth, predicted, 2)
+    assert found["accuracy"] == 0.9
+    assert found["uar"] == 0.5  # recall 1 and 0
+    assert found["macro_f1"] == pytest.approx((2 * 0.9 * 1 / 1.9 + 0) / 2)
+
+
+def test_hard_scores_by_hand():
+    truth, predicted = [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 2, 2]
+    found = metrics.hard_scores(truth, predicted, 3)
+    assert found["accuracy"] == pytest.approx(4 / 6)
+    assert found["uar"] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
+    assert found["macro_f1"] == pytest.approx((0.8 + 0.5 + 2 / 3) / 3)
+
+
+def test_a_class_without_an_utterance_counts_neither_for_nor_against():
+    assert metrics.hard_scores([0, 1], [0, 1], 4)["uar"] == 1
+    assert metrics.hard_scores([0, 0], [0, 3], 4)["uar"] == 0.5
+
+
+def test_renaming_the_classes_changes_no_score():
+    random = np.random.default_rng(0)
+    truth, predicted, names = random.integers(0, 4, 200), random.integers(0, 4, 200), np.array([2, 0, 3, 1])
+    plain = metrics.hard_scores(truth, predicted, 4)
+    assert metrics.hard_scores(names[truth], names[predicted], 4) == pytest.approx(plain)
+
+
+def test_a_class_that_is_not_there():
+    with pytest.raises(ValueError, match="a class is 4; there are 4"):
+        metrics.hard_scores([0, 4], [0, 1], 4)
+
+
+def test_confusion_has_the_truth_by_row():
+    assert metrics.confusion([0, 0, 1], [1, 0, 1], 3).tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
+
+
+# Soft labels.
+
+
+def test_divergence_is_a_bit_for_the_disjoint_and_nothing_for_the_same():
+    p, q = np.array([[1.0, 0.0], [0.3, 0.7]]), np.array([[0.0, 1.0], [0.3, 0.7]])
+    np.testing.assert_allclose(metrics.js_divergence(p, q), [1, 0], atol=1e-15)
+
+
+def test_divergence_of_uniform_and_certain():
+    # middle (5/8, 1/8, 1/8, 1/8): half of log2(8/5), and half of (log2(2/5) + 3 log2(2)) / 4
+    by_hand = (math.log2(8 / 5) + (math.log2(2 / 5) + 3) / 4) / 2
+    found = metrics.js_divergence(np.full((1, 4), 0.25), np.array([[1.0, 0, 0, 0]]))
+    assert found == pytest.approx(by_hand)
+    assert by_hand == pytest.approx(0.5488, abs=1e-4)
+
+
+def test_divergence_is_symmetric_and_scipys():
+    p, q = shares(50), shares(50, seed=1)
+    np.testing.assert_allclose(metrics.js_divergence(p, q), metrics.js_divergence(q, p))
+    np.testing.assert_allclose(metrics.js_divergence(p, q), jensenshannon(p, q, base=2, axis=1) ** 2)
+
+
+def test_entropy_in_bits():
+    p = np.array([[1.0, 0, 0, 0], [0.25] * 4, [0.5, 0.5, 0, 0], [0.5, 0.25, 0.25, 0]])
+    assert metrics.entropy(p).tolist() == [0, 2, 1, 1.5]
+
+
+def test_soft_scores_by_hand():
+    soft = np.array([[0.8, 0.2], [0.4, 0.6]])
+    votes = np.array([[1.0, 0.0], [0.5, 0.5]])
+    found = metrics.soft_scores(soft, votes)
+    assert found["nll"] == pytest.approx(-(math.log(0.8) + 0.5 * math.log(0.4) + 0.5 * math.log(0.6)) / 2)
+    assert found["brier"] == pytest.approx((0.08 + 0.02) / 2)
+    assert found["js"] == pytest.approx(metrics.js_divergence(soft, votes).mean())
+    assert found["ece"] == pytest.approx((0.2 + 0.6) / 2)  # right with 0.8, wrong with 0.6
+    assert found["auprc"] == 1  # the one without a majority is the less certain one
+
+
+def test_perfect_soft_labels():
+    votes = shares(40)
+    found = metrics.soft_scores(votes, votes)
+    assert found["js"] == pytest.approx(0)
+    assert found["brier"] == 0
+    assert found["nll"] == pytest.approx(metrics.entropy(votes).mean() * math.log(2))
+
+
+def test_soft_scores_are_finite_at_the_corners():
+    certain, wrong = np.eye(2)[[0, 1, 0]], np.eye(2)[[1, 0, 0]]
+    found = metrics.soft_scores(certain, wrong)
+    assert math.isnan(found.pop("auprc"))  # all have a majority: there is nothing to find
+    assert all(math.isfinite(value) for value in found.values())
+    mixed = metrics.soft_scores(certain, np.array([[0.5, 0.5], [1, 0], [0.2, 0.8]]))
+    assert all(math.isfinite(value) for value in mixed.values())
+
+
+def test_calibration_by_hand():
+    # bins of a fifth: (0.5, 0.55) wrong and right, (0.9) right, 1.0 wrong; the last bin takes 1.0 too
+    soft = np.array([[0.5, 0.5], [0.55, 0.45], [0.9, 0.1], [1.0, 0.0]])
+    gaps = abs(0.5 + 0.55 - 1) + abs(0.9 + 1.0 - 1)
+    assert metrics.expected_calibration_error(soft, [1, 0, 0, 1], bins=5) == pytest.approx(gaps / 4)
+
+
+def test_calibration_against_a_loop():
+    soft, truth = shares(500), np.random.default_rng(2).integers(0, 4, 500)
+    confidence, right = soft.max(axis=1), soft.argmax(axis=1) == truth
+    total = 0.0
+    for i in range(15):
+        inside = (confidence >= i / 15) & ((confidence < (i + 1) / 15) | (i == 14))
+        if inside.any():
+            total += inside.sum() / 500 * abs(confidence[inside].mean() - right[inside].mean())
+    assert metrics.expected_calibration_error(soft, truth) == pytest.approx(total)
+
+
+# Systems against each other.
+
+
+def test_paired_difference_is_scipys():
+    a, b = np.random.default_rng(0).normal(60, 3, (2, 5))
+    found = metrics.paired_difference(a, b)
+    assert found["mean"] == pytest.approx((a - b).mean())
+    assert found["deviation"] == pytest.approx((a - b).std(ddof=1))
+    assert found["p"] == pytest.approx(ttest_rel(a, b).pvalue)
+
+
+def test_paired_difference_by_hand():
+    # differences 1 and 3: mean 2, deviation √2, t = 2 with one degree of freedom: p = 1 − 2 arctan(2) / π
+    found = metrics.paired_difference([3, 5], [2, 2])
+    assert found == pytest.approx({"mean": 2, "deviation": math.sqrt(2), "p": 1 - 2 * math.atan(2) / math.pi})
+
+
+def test_paired_difference_without_any_spread():
+    assert metrics.paired_difference([1, 2], [1, 2]) == {"mean": 0, "deviation": 0, "p": 1}
+    assert metrics.paired_difference([2, 3], [1, 2]) == {"mean": 1, "deviation": 0, "p": 0}
+    nearly = metrics.paired_difference([0.6, 0.7, 0.8], [0.5, 0.6, 0.7])  # alike but for the last bits: no warning
+    assert nearly["p"] == pytest.approx(0, abs=1e-12)
+
+
+def test_one_pair_is_no_test():
+    with pytest.raises(ValueError, match="1 pair; a paired test needs at least 2 seeds"):
+        metrics.paired_difference([1], [2])

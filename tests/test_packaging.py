@@ -1,0 +1,125 @@
+"""The environment is said once: pyproject's ranges, the lock's exact versions and conda's file agree."""
+
+import ast
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+LOCK = (ROOT / "requirements.lock").read_text("utf-8")
+CONDA = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))
+
+# Put together here, so that this file does not hold what it looks for.
+REGISTRIES = ["py" + "pi.org", "python" + "hosted.org", "ana" + "conda.", "download.py" + "torch.org", "npm" + "js."]
+HEAVY = (
+    ".wav", ".flac", ".mp3", ".ogg", ".sph", ".npy", ".npz", ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".onnx",
+    ".h5", ".parquet", ".pkl", ".gguf",
+)  # fmt: skip
+
+
+def requirements():
+    """Of the project, its dev extra included."""
+    return [Requirement(line) for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]]
+
+
+def pins():
+    """What the lock holds: canonical name → exact version."""
+    found = re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", LOCK, re.MULTILINE)
+    return {canonicalize_name(name): version for name, version in found}
+
+
+@pytest.fixture(scope="module")
+def tracked():
+    """The files that git tracks."""
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"not a git checkout: {done.stderr.strip()}")
+    return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("requirement", requirements(), ids=str)
+def test_the_lock_holds_every_requirement_within_its_range(requirement):
+    assert requirement.specifier.contains(pins()[canonicalize_name(requirement.name)])
+
+
+def test_every_line_of_the_lock_is_an_exact_version_with_its_hashes():
+    lines = re.sub(r"\\\n", " ", LOCK).splitlines()
+    locked = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    assert len(locked) == len(pins())
+    for line in locked:
+        assert re.fullmatch(r"\S+==\S+( ;[^-]+(-[^-]+)*?)?(\s+--hash=sha256:[0-9a-f]{64})+\s*", line), line[:80]
+
+
+def test_the_lock_names_no_address():
+    assert "://" not in LOCK
+    assert "index-url" not in LOCK
+    assert "find-links" not in LOCK
+
+
+def test_conda_brings_an_allowed_python_and_pip_the_lock():
+    assert CONDA["name"] == PROJECT["name"]
+    assert CONDA["channels"] == ["conda-forge"]
+    python, pip, by_pip = CONDA["dependencies"]
+    assert SpecifierSet(PROJECT["requires-python"]).contains(python.removeprefix("python="))
+    assert pip == "pip"
+    assert by_pip == {"pip": ["--requirement requirements.lock"]}
+
+
+def test_make_and_conda_use_the_same_python():
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    python = CONDA["dependencies"][0].replace("=", "")
+    assert f"PYTHON ?= {python}\n" in makefile
+    assert f"--python-version {python.removeprefix('python')} " in makefile
+
+
+def test_citation_and_project_agree():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation["version"] == PROJECT["version"]
+    assert citation["license"] == PROJECT["license"]
+    assert f"[{PROJECT['version']}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_every_package_is_installed():
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]
+    there = [file.parent.relative_to(ROOT) for top in ("ipr_core", "widgets") for file in (ROOT / top).rglob("*.py")]
+    assert sorted(named) == sorted({".".join(folder.parts) for folder in there})
+
+
+def test_what_is_imported_is_required():
+    """Else it is there only as long as another package happens to need it."""
+    distributions = importlib.metadata.packages_distributions()
+    asked = {canonicalize_name(requirement.name) for requirement in requirements()}
+    for file in [*ROOT.glob("ipr_core/**/*.py"), *ROOT.glob("widgets/**/*.py")]:
+        for name in imported(file) - {"ipr_core", "widgets"} - sys.stdlib_module_names:
+            given_by = {canonicalize_name(distribution) for distribution in distributions[name]}
+            assert given_by & asked, f"{file.relative_to(ROOT)} imports {name}, which pyproject.toml does not require"
+
+
+def imported(file):
+    """The top-level packages that a file imports."""
+    nodes = list(ast.walk(ast.parse(file.read_text("utf-8"))))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    from_ = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return {name.partition(".")[0] for name in plain | from_}
+
+
+def test_no_tracked_file_names_a_package_registry(tracked):
+    for file in tracked:
+        text = file.read_bytes().decode("utf-8", "replace").lower()
+        assert not [host for host in REGISTRIES if host in text], file
+
+
+def test_neither_sound_nor_weights_nor_another_lock_is_tracked(tracked):
+    assert not [file for file in tracked if file.suffix.lower() in HEAVY]
+    assert not [file for file in tracked if file.name in ("uv.lock", "poetry.lock", "Pipfile.lock")]
+    assert not [file for file in tracked if file.stat().st_size > 2**20]

@@ -1,0 +1,131 @@
+"""Figures over the epochs, drawn from a run's events; a running one's so far, or all of a finished one's.
+
+C classes. Every function takes the events in their order; an empty list gives a figure that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import plotly.graph_objects as go
+
+from ipr_core.events import EpochEnd
+from widgets import colours, look
+
+Events = Sequence[EpochEnd]
+
+_TERMS = {
+    "total": ("total (Eq. 6)", colours.INK, "solid"),
+    "precise": ("cross-entropy on D1", "#6699CC", "dot"),
+    "ambiguous": ("cross-entropy on D2", "#AA4499", "dash"),
+    "contrastive": ("contrastive (Eq. 5)", "#999933", "dashdot"),
+}
+
+
+def warm_up(events: Events) -> list[EpochEnd]:
+    """The epochs of the warm-up."""
+    return [event for event in events if event.phase == "warm_up"]
+
+
+def losses(events: Events) -> go.Figure:
+    """The terms of Eq. 6 before their weights, and their weighted total. A term that a system lacks is left out."""
+    fig = look.figure("Loss terms, mean over the steps of an epoch", yaxis_title="Loss, nats", yaxis_rangemode="tozero")
+    for term, (name, colour, dash) in _TERMS.items():
+        values = [_trained(event, term) for event in events]
+        if any(values):
+            fig.add_trace(_line(events, values, name, colour, dash))
+    return look.over_epochs(fig, events)
+
+
+def beta(events: Events) -> go.Figure:
+    """β, the weight of D2's cross-entropy (Eq. 7)."""
+    fig = look.figure("Weight of the ambiguous utterances' cross-entropy (Eq. 7)", 300, yaxis_title="β")
+    fig.add_trace(_line(events, [event.beta for event in events], "β", colours.PROTOTYPES))
+    return look.over_epochs(fig, events)
+
+
+def scores(events: Events) -> go.Figure:
+    """Accuracy, unweighted average recall and macro-F1 of the classifier on D3, and the prototypes' accuracy."""
+    fig = look.figure("Recognition on D3, the most ambiguous utterances", yaxis_title="Score on D3, %")
+    curves = {
+        "accuracy": ("accuracy", colours.MODEL, "solid"),
+        "uar": ("UAR (mean recall of the classes)", "#6699CC", "dash"),
+        "macro_f1": ("macro-F1", "#999933", "dot"),
+        "accuracy_prototypes": ("accuracy of the nearest prototype", colours.PROTOTYPES, "solid"),
+    }
+    for key, (name, colour, dash) in curves.items():
+        fig.add_trace(_line(events, look.percent([getattr(event, key) for event in events]), name, colour, dash))
+    return look.over_epochs(fig, events)
+
+
+def cosine_trends(events: Events, classes: Sequence[str]) -> go.Figure:
+    """Cosine of every two prototypes over the epochs (Figure 2). Each curve has the colours of its two emotions.
+
+    A trace's `meta` is its pair of class numbers, a cell of `matrices.cosines`.
+    """
+    fig = look.figure("Cosine between prototypes over the epochs", yaxis_title="Cosine")
+    for i, j in combinations(range(len(classes)), 2):
+        values = [event.cosines[i][j] for event in events]
+        trace = _line(events, values, f"{classes[i]} and {classes[j]}", colours.of(classes[i]))
+        marker = dict(color=colours.of(classes[j]), size=7)
+        fig.add_trace(trace.update(mode="lines+markers", marker=marker, meta=[i, j]))
+    return look.over_epochs(fig, events)
+
+
+def agreement(events: Events) -> go.Figure:
+    """Share of D2 whose pseudo-label is the true one, by the classifier and by the prototypes (Figure 3)."""
+    fig = look.figure("Pseudo-labels of D2 that agree with the truth", yaxis_title="Agreement on D2, %")
+    by_model = [event.agreement_model for event in events]
+    by_prototypes = [event.agreement_prototypes for event in events]
+    if events and not any(share is not None for share in by_model + by_prototypes):
+        look.note(fig, "The true labels of D2 are not known")
+    fig.add_trace(_line(events, look.percent(by_model), "the classifier's", colours.MODEL, "dash"))
+    fig.add_trace(_line(events, look.percent(by_prototypes), "the prototypes'", colours.PROTOTYPES))
+    return look.over_epochs(fig, events)
+
+
+def label_counts(events: Events, classes: Sequence[str], truth: Sequence[int] | None = None) -> go.Figure:
+    """Utterances of D2 per pseudo-label; one class that takes all is a collapse.
+
+    truth: (C,) utterances of D2 per true label, dotted; None where that is not known
+    """
+    fig = look.panels("Pseudo-labels of D2 per class", ["by the prototypes", "by the classifier"])
+    for column, key in enumerate(("labels_prototypes", "labels_model"), start=1):
+        for c, name in enumerate(classes):
+            line = _line(events, [getattr(event, key)[c] for event in events], name, colours.of(name))
+            fig.add_trace(line.update(legendgroup=name, showlegend=column == 1), row=1, col=column)
+            if truth is not None:
+                dots = dict(color=colours.of(name), dash="dot", width=1)
+                fig.add_hline(y=truth[c], line=dots, row=1, col=column)
+    fig.update_yaxes(title="Utterances", rangemode="tozero", col=1)
+    return look.over_epochs(fig, events)
+
+
+def gate(events: Events) -> go.Figure:
+    """Share of D2 whose two views the classifier gave the same class: those that move prototypes (Eq. 4)."""
+    fig = look.figure("Utterances that pass the gate of Eq. 4", 300, yaxis_title="Share of D2, %", yaxis_range=[0, 102])
+    shares = look.percent([event.gate for event in events])
+    fig.add_trace(_line(events, shares, "passed", colours.PROTOTYPES))
+    if events and all(share is None for share in shares):
+        look.note(fig, "No epoch so far compared two views of D2")
+    return look.over_epochs(fig, events)
+
+
+def _trained(event: EpochEnd, term: str) -> float | None:
+    """A loss term; None in the warm-up for those that it does not have."""
+    absent = event.phase == "warm_up" and term in ("ambiguous", "contrastive")
+    return None if absent else event.losses[term]
+
+
+def _line(events: Events, values: Sequence[float | None], name: str, colour: str, dash: str = "solid") -> go.Scatter:
+    """One value an epoch. Markers too, so that a single epoch is seen."""
+    return go.Scatter(
+        x=[event.epoch for event in events],
+        y=list(values),
+        name=name,
+        mode="lines+markers",
+        marker=dict(size=4),
+        line=dict(color=colour, dash=dash, width=2),
+        hovertemplate="epoch %{x}: %{y:.3~g}",
+    )

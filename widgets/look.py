@@ -1,0 +1,77 @@
+"""How every figure looks: one template that reads on a light and on a dark page, and what figures share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+import plotly.io as pio
+from plotly.subplots import make_subplots
+
+from ipr_core.events import EpochEnd
+from widgets import colours
+
+pio.renderers.default = "plotly_mimetype"  # the figure's data alone: JupyterLab draws it, offline
+
+NO_EPOCH = "No such epoch has been trained"
+
+_AXIS = dict(
+    gridcolor=colours.GRID, zerolinecolor=colours.GRID, linecolor=colours.INK, tickcolor=colours.INK, ticks="outside",
+    ticklen=4, automargin=True, title=dict(standoff=8),
+)  # fmt: skip
+
+TEMPLATE = go.layout.Template(
+    layout=dict(
+        paper_bgcolor="rgba(0, 0, 0, 0)",
+        plot_bgcolor="rgba(0, 0, 0, 0)",
+        font=dict(color=colours.INK, size=13),
+        title=dict(x=0, xref="paper", font=dict(size=15)),
+        margin=dict(l=60, r=20, t=50, b=50),
+        xaxis=_AXIS,
+        yaxis=_AXIS,
+        legend=dict(bgcolor="rgba(0, 0, 0, 0)"),
+        modebar=dict(bgcolor="rgba(0, 0, 0, 0)", color=colours.INK, activecolor=colours.INK),
+        annotationdefaults=dict(font=dict(color=colours.INK)),
+        hovermode="closest",
+    )
+)
+
+
+def figure(title: str, height: int = 380, **layout: object) -> go.Figure:
+    """An empty figure with the template."""
+    return go.Figure(layout=dict(template=TEMPLATE, title=title, height=height, **layout))
+
+
+def panels(title: str, names: Sequence[str], height: int = 380, **grid: object) -> go.Figure:
+    """An empty figure of several panels with the template: beside each other, with one y axis, unless `grid` differs.
+
+    grid: further arguments of plotly's make_subplots
+    """
+    beside = dict(rows=1, cols=len(names), shared_yaxes=True, horizontal_spacing=0.05)
+    fig = make_subplots(subplot_titles=list(names), **beside | grid)
+    return fig.update_layout(template=TEMPLATE, title=title, height=height, margin_t=80)
+
+
+def over_epochs(fig: go.Figure, events: Sequence[EpochEnd]) -> go.Figure:
+    """Every x axis counts epochs from 0, as e of Eq. 7 does; the warm-up is shaded."""
+    fig.update_xaxes(title="Epoch", tickformat="d", rangemode="nonnegative")
+    if not events:
+        return note(fig, NO_EPOCH)
+    fig.update_xaxes(range=[events[0].epoch - 0.5, events[-1].epoch + 0.5])
+    warm_up = [event.epoch for event in events if event.phase == "warm_up"]
+    if warm_up:
+        fig.add_vrect(
+            x0=warm_up[0] - 0.5, x1=warm_up[-1] + 0.5, fillcolor=colours.SHADE, line_width=0, layer="below",
+            annotation=dict(text="warm-up", font_size=11), annotation_position="top left",
+        )  # fmt: skip
+    return fig
+
+
+def percent(shares: Sequence[float | None]) -> list[float | None]:
+    """Shares in per cent; None, a gap in the curve, stays None."""
+    return [None if share is None else 100 * share for share in shares]
+
+
+def note(fig: go.Figure, text: str) -> go.Figure:
+    """Say in the middle of a figure why there is nothing to draw."""
+    return fig.add_annotation(text=text, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_size=14)
