@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pandas import DataFrame
+from safetensors import safe_open
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file as load_tensors
@@ -131,11 +132,23 @@ class Run:
         """The record, an event after another."""
         for line in self._lines():
             values = json.loads(line)
-            yield from_json(values, load_arrays(self._arrays(values["epoch"])))
+            yield from_json(values, self.arrays(values["epoch"]))
 
     def history(self) -> list[EpochEnd]:
         """The record without its arrays, for tables."""
         return [from_json(json.loads(line)) for line in self._lines()]
+
+    def arrays(self, epoch: int) -> dict[str, np.ndarray]:
+        """The arrays of a recorded epoch; `EpochEnd.arrays` says which."""
+        return load_arrays(self._arrays(epoch))
+
+    def row_over_epochs(self, name: str, row: int) -> np.ndarray:
+        """(E, …) one row of an array in every recorded epoch; nothing else is read from disk."""
+        rows = []
+        for epoch in range(self.epochs):
+            with safe_open(self._arrays(epoch), "numpy") as arrays:
+                rows.append(arrays.get_slice(name)[row : row + 1])
+        return np.concatenate(rows) if rows else np.empty(0)
 
     def record(self, event: EpochEnd) -> None:
         """Keep an event: its arrays first, then its line, so that no line lacks its arrays."""

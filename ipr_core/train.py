@@ -48,7 +48,9 @@ def _epochs(session: Session, end: int) -> Iterator[Event]:
             session.optimizer.step()
             session.note_(batch, step)
             losses.append(loss.values())
+            shown = perf_counter()
             yield StepEnd(epoch, number + 1, len(plan), losses[-1])
+            started += perf_counter() - shown  # the clock stands while a watcher looks, or pauses the run
         trained = perf_counter()
         session.evaluate_()
         session.settle_(epoch)

@@ -217,10 +217,12 @@ def test_amounts_lie_in_their_range_and_differ(effect, amount, measured):
 def test_alone_or_padded_among_others_a_view_is_the_same(effects):
     waves, lengths = padded(31_111, 48_000, 9_999, 1_700, 27_000, 48_001)
     audio = Audio(effect_chance=1, effects=effects)
+    # A change of pitch adds up phases from frame to frame, and with them how a processor's FFT rounds.
+    rounding = 2e-4 if "pitch" in effects else 1e-5
     views = second_view(waves, lengths, keys(6), audio)
     for i, n in enumerate(lengths.tolist()):
         alone = second_view(waves[i : i + 1, :n], lengths[i : i + 1], keys(6)[i : i + 1], audio)[0]
-        assert (alone - views[i, :n]).abs().max() < 1e-5
+        assert (alone - views[i, :n]).abs().max() < rounding
         assert not views[i, n:].any()
 
 

@@ -1,0 +1,76 @@
+// A plotly figure in the page. One plotly.js serves all of them: a model that has `source` brings it.
+const page = (window.__ipr_workbench ??= {});
+page.plotly ??= new Promise((resolve) => { page.bring = resolve; });
+
+const SHOWN = { displaylogo: false, responsive: false, scrollZoom: true };
+
+function bring(source) {
+  if (!page.bring) return;
+  const module = { exports: {} };
+  // As CommonJS: whether the page has an AMD loader does not matter.
+  new Function("module", "exports", "define", new TextDecoder().decode(source))(module, module.exports, undefined);
+  page.bring(module.exports);
+  page.bring = null;
+}
+
+// What Python needs to know of a point.
+function plain(point) {
+  const number = point.pointNumber ?? point.pointIndex ?? null;
+  const { x, y, customdata } = point;
+  return { trace: point.curveNumber, point: number, x, y, customdata: customdata ?? null, meta: point.data.meta ?? null };
+}
+
+function initialize({ model }) {
+  const source = model.get("source");
+  if (source) bring(source);
+}
+
+function render({ model, el }) {
+  el.style.width = "100%";
+  const place = document.createElement("div");
+  el.append(place);
+  let drawn = false, waiting = false, gone = false;
+
+  const tell = (kind) => (event) => model.send({ kind, points: (event?.points ?? []).map(plain) });
+
+  async function draw() {
+    waiting = false;
+    const Plotly = await page.plotly;
+    if (gone || !model.get("figure")) return;
+    const { data, layout } = JSON.parse(model.get("figure"));
+    place.style.height = `${model.get("height")}px`;
+    await Plotly.react(place, data, layout, SHOWN);
+    place.setAttribute("role", "img");
+    place.setAttribute("aria-label", layout.title?.text ?? "figure");
+    if (drawn) return;
+    drawn = true;
+    place.on("plotly_click", tell("click"));
+    place.on("plotly_hover", tell("hover"));
+    place.on("plotly_unhover", tell("leave"));
+    place.on("plotly_selected", (event) => event && tell("select")(event));
+    place.on("plotly_deselect", tell("deselect"));
+  }
+
+  // Changes that come faster than the page draws are drawn once.
+  const ask = () => {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(draw);
+  };
+  model.on("change:figure", ask);
+  ask();
+
+  const sized = new ResizeObserver(async () => {
+    const Plotly = await page.plotly;
+    if (drawn && !gone && place.offsetParent) Plotly.Plots.resize(place);
+  });
+  sized.observe(el);
+  return async () => {
+    gone = true;
+    model.off("change:figure", ask);
+    sized.disconnect();
+    (await page.plotly).purge(place);
+  };
+}
+
+export default { initialize, render };

@@ -1,0 +1,100 @@
+"""A plotly figure that lives in a notebook's page: it is redrawn in place, and tells what a reader does to it.
+
+plotly's own FigureWidget sends its five megabytes of script with every figure and checks every change of a trace;
+here the script reaches a page once, and a figure is sent whole, as the drawing functions made it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import plotly.graph_objects as go
+import traitlets as t
+
+from widgets import look
+from widgets.state import RunState
+
+_SCRIPT = Path(__file__).with_name("live.js")
+
+
+@dataclass(frozen=True)
+class Touch:
+    """What a reader did to a figure."""
+
+    kind: str
+    """click, hover, leave (the pointer left a point), select (box or lasso), deselect"""
+    points: list[dict[str, Any]]
+    """Each with `trace` and `point` (their numbers), `x`, `y`, and the trace's `meta` and the point's `customdata`."""
+
+
+class Library(anywidget.AnyWidget):
+    """plotly.js of the installed plotly, for every figure of a page."""
+
+    _esm = _SCRIPT
+    source = t.Bytes().tag(sync=True)
+
+
+class LiveFigure(anywidget.AnyWidget):
+    """A figure in the page."""
+
+    _esm = _SCRIPT
+    figure = t.Unicode(help="data, layout as plotly's JSON").tag(sync=True)
+    height = t.Int(380, help="pixels").tag(sync=True)
+
+    def __init__(self, figure: go.Figure | None = None):
+        _library()
+        super().__init__()
+        self._hears: list[Callable[[Touch], None]] = []
+        self.on_msg(self._on_touch)
+        if figure is not None:
+            self.draw(figure)
+
+    def draw(self, figure: go.Figure) -> None:
+        """Show this figure instead; zoom, and traces hidden by the legend, stay as they are."""
+        figure.update_layout(uirevision="same", autosize=True, width=None)
+        with self.hold_sync():
+            self.height = int(figure.layout.height or 380)
+            self.figure = figure.to_json()
+
+    def on_touch(self, hear: Callable[[Touch], None]) -> None:
+        """Call this with whatever a reader does to the figure."""
+        self._hears.append(hear)
+
+    def _on_touch(self, _: object, content: dict[str, Any], buffers: object) -> None:
+        touch = Touch(content["kind"], content["points"])
+        for hear in self._hears:
+            hear(touch)
+
+
+def panel(state: RunState, name: str, draw: Callable[[RunState], go.Figure], on: Sequence[str]) -> LiveFigure:
+    """A figure that follows the state: drawn now, and again when one of the traits `on` changes.
+
+    name: of the widget, for `state.faults`; a drawing that fails says so in its place, and nothing else stops
+    """
+    figure = LiveFigure()
+
+    def redraw(_: object = None) -> None:
+        with state.lock, state.guard(name):
+            try:
+                figure.draw(draw(state))
+            except Exception as error:
+                figure.draw(look.note(look.figure(name), f"This figure failed: {error}"))
+                raise
+
+    state.observe(redraw, list(on))
+    redraw()
+    return figure
+
+
+@cache
+def _library() -> Library:
+    """One a kernel; a page has it before any figure that is made later."""
+    package = importlib.util.find_spec("plotly")
+    source = Path(package.origin).with_name("package_data") / "plotly.min.js"  # type: ignore[union-attr,arg-type]
+    return Library(source=source.read_bytes())
