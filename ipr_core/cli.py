@@ -7,15 +7,19 @@ needs it, so that every --help is there at once.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipr_core.config import FIELDS, PRESETS, SYSTEMS, Config, SettingsError, allowed, build
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from ipr_core.dataset import Dataset
     from ipr_core.runs import Run
 
@@ -53,8 +57,9 @@ def _refusals() -> tuple[type[Exception], ...]:
 
 def _failures() -> tuple[type[Exception], ...]:
     from ipr_core.notebooks import NotebookError
+    from ipr_core.ranks import RankError
 
-    return (NotebookError,)
+    return NotebookError, RankError
 
 
 # The commands, one function each; its docstring is the command's description.
@@ -104,7 +109,10 @@ def _run(asked: Asked) -> int:
     run, _ = prepare(config, asked.runs)
     others = train_all(beside, asked.runs)
     for notebook in main_job:
-        notebooks.execute(notebook, run.folder / "notebooks" / notebook.name, _parameters(asked, config))
+        parameters = _parameters(asked, config)
+        if others and "compare" in notebooks.parameters(notebook):
+            parameters["compare"] = [str(other.folder) for other in others]
+        notebooks.execute(notebook, run.folder / "notebooks" / notebook.name, parameters)
     table = results.table([run, *others])
     written = report.write(run, table)
     print(f"{results.show(table)}\n\nreport  {written}\nlabels  {run.folder / 'labels.csv'} (and .parquet)")
@@ -121,6 +129,36 @@ def _train(asked: Asked) -> int:
     _check_encoder(config, asked.runs)
     print(results.summary(train_all(configs, asked.runs)))
     return 0
+
+
+def _batch(asked: Asked) -> int:
+    """Run a grid: the notebooks once for every combination of systems, seeds and settings that it states.
+
+    GRID is a TOML file or the name of a grid that comes with the workbench; options add to it or replace what it
+    says. What is done already is not done again, so the same command goes on after a failure or a kill.
+    """
+    said = _grid(asked)
+    from ipr_core import batch, cluster, grid, results
+    from ipr_core.watching import Screen
+
+    if asked.watch:
+        there = grid.read(asked.grid, said)
+        return Screen(lambda: batch.status(there, asked.runs)).follow()
+    what = batch.plan(asked.grid, said, asked.runs, asked.any_version)
+    screen = Screen(lambda: batch.status(what.grid, what.runs))
+    print(batch.show(what, asked.jobs, _workers(asked, what.runs)), flush=True)
+    if asked.dry_run:
+        return 0
+    failures = []
+    if what.left:
+        gpus = cluster.share(asked.jobs).gpus if _is_here(asked) else ()
+        with _client(asked, what.runs) as client:
+            failures = batch.run(what, client, gpus, screen)
+        screen(last=True)
+    print(results.summary([run for run in batch.runs_of(what.grid, what.runs) if run.finished]))
+    return (
+        _say("\n".join([f"{len(failures)} failed; the same command tries them again", *failures]), 1) if failures else 0
+    )
 
 
 def _resume(asked: Asked) -> int:
@@ -200,6 +238,52 @@ def _each(config: Config, systems: Sequence[str], seeds: Sequence[int | str]) ->
     """A configuration for every seed and system, once each; raises SettingsError for one that is not known."""
     names = SYSTEMS if "all" in systems else dict.fromkeys(systems)
     return [config.replace(system=name, seed=seed) for seed in dict.fromkeys(seeds) for name in names]
+
+
+def _grid(asked: Asked) -> dict[str, Any]:
+    """What the options say of a grid, in a grid's own words. raises SettingsError where nothing says any"""
+    lists = {"systems": asked.systems, "beside": asked.beside, "seeds": asked.seeds, "notebooks": asked.notebooks}
+    said = {key: value for key, value in lists.items() if value} | ({"preset": asked.preset} if asked.preset else {})
+    tables = {"settings": _given(asked), "cross": _varied(asked.cross), "one_at_a_time": _varied(asked.vary)}
+    said |= {key: value for key, value in tables.items() if value}
+    if asked.grid is None and not said.keys() & {"systems", "seeds", "cross", "one_at_a_time"}:
+        from ipr_core.grid import shipped
+
+        known = [f"  {name:<16} {about}" for name, about in shipped().items()]
+        raise SettingsError(["name a grid, or give --systems, --seeds, --cross or --vary; these are there:", *known])
+    return said
+
+
+def _varied(given: Sequence[Sequence[str]]) -> dict[str, list[str]]:
+    return {name.replace("-", "_"): list(values) for name, *values in given}
+
+
+def _is_here(asked: Asked) -> bool:
+    return not (asked.dask or asked.slurm or asked.pbs)
+
+
+def _workers(asked: Asked, runs: Path) -> str:
+    """Who does a batch's work, in words."""
+    from ipr_core.cluster import share
+
+    many = "s" * (asked.jobs > 1)
+    if asked.dask:
+        return f"the workers at {asked.dask}"
+    if _is_here(asked):
+        return f"{asked.jobs} worker{many} on this machine, {share(asked.jobs)}"
+    return f"{asked.jobs} job{many} of {'SLURM' if asked.slurm else 'PBS'}, whose logs go to {runs / 'jobs'}"
+
+
+def _client(asked: Asked, runs: Path) -> AbstractContextManager[Client]:
+    from ipr_core import cluster
+
+    if asked.dask:
+        return cluster.at(asked.dask)
+    if _is_here(asked):
+        return cluster.here(asked.jobs, cluster.share(asked.jobs))
+    names = [field.name for field in dataclasses.fields(cluster.Job)]
+    given = {name: getattr(asked, name) for name in names if getattr(asked, name) is not None}
+    return cluster.queued("slurm" if asked.slurm else "pbs", asked.jobs, cluster.Job(**given), runs / "jobs")
 
 
 def _check_encoder(config: Config, runs: Path | None) -> None:
@@ -291,6 +375,7 @@ def _parser() -> argparse.ArgumentParser:
     train = command("train", _train, f"{settings} [--systems SYSTEM ...] [--seeds SEED ...] [--runs DIR]")
     train.add_argument("--systems", nargs="+", metavar="SYSTEM", help="the systems to train, or all")
     train.add_argument("--seeds", nargs="+", metavar="SEED", help="the seeds to train them with")
+    batch = command("batch", _batch, f"[GRID] {settings} [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]")
     resume = command("resume", _resume, "RUN")
     annotate = command("annotate", _annotate, "RUN CORPUS [--SETTING VALUE ...] [--out DIR]")
     export = command("export", _export, "RUN FOLDER")
@@ -303,13 +388,50 @@ def _parser() -> argparse.ArgumentParser:
     annotate.add_argument("path", type=Path, metavar="CORPUS", help="a manifest, a folder of audio, or of --corpus")
     annotate.add_argument("--out", type=Path, metavar="DIR", help="where the labels go; else into the run folder")
     export.add_argument("folder", type=Path, metavar="FOLDER", help="where the model goes")
-    for one in (run, train, doctor):
+    _add_batch(batch)
+    for one in (run, train, batch, doctor):
         one.add_argument("--runs", type=Path, metavar="DIR", help="where runs lie; else $IPR_RUNS, or runs")
     for one in (partition, run, train):
         one.add_argument("--preset", default="recommended", help=f"one of {', '.join(PRESETS)}; default recommended")
         _add_settings(one, Config.model_fields)
+    batch.add_argument("--preset", help=f"one of {', '.join(PRESETS)}; default what the grid says, or recommended")
+    _add_settings(batch, Config.model_fields)
     _add_settings(annotate, ["data"])
     return parser
+
+
+def _add_batch(batch: argparse.ArgumentParser) -> None:
+    """What a batch may be asked beside settings."""
+    batch.add_argument("grid", nargs="?", metavar="GRID", help="a TOML file, or a grid that comes with the workbench")
+    batch.add_argument("--systems", nargs="+", metavar="SYSTEM", help="the systems to train, or all")
+    batch.add_argument("--beside", nargs="+", metavar="SYSTEM", help="systems to train with nothing varied")
+    batch.add_argument("--seeds", nargs="+", metavar="SEED", help="the seeds to train them with")
+    batch.add_argument("--notebooks", nargs="+", metavar="NAME", help="which to execute; default the main job's three")
+    many = {"nargs": "+", "action": "append", "default": [], "metavar": ("NAME", "VALUE")}
+    batch.add_argument("--cross", **many, help="a setting and its values, in every combination with what else varies")
+    batch.add_argument("--vary", **many, help="a setting and its values, each alone against the rest as it is")
+    batch.add_argument("--dry-run", action="store_true", help="show the plan: cells, what is done, how long it takes")
+    batch.add_argument("--watch", action="store_true", help="only show how far a batch is that runs elsewhere")
+    batch.add_argument("--any-version", action="store_true", help="leave what another version of the code finished")
+    workers = batch.add_argument_group("workers", "Who does the work. The run folder must be seen by all of them.")
+    workers.add_argument("--jobs", type=_count, default=1, metavar="N", help="worker processes, or jobs; default 1")
+    where = workers.add_mutually_exclusive_group()
+    where.add_argument("--dask", metavar="ADDRESS", help="the workers of a Dask scheduler, tcp://host:8786 for example")
+    where.add_argument("--slurm", action="store_true", help="workers in jobs of SLURM")
+    where.add_argument("--pbs", action="store_true", help="workers in jobs of PBS")
+    workers.add_argument("--partition", "--queue", dest="queue", metavar="NAME", help="SLURM's partition, PBS's queue")
+    workers.add_argument("--account", metavar="NAME", help="whom the jobs are charged to")
+    workers.add_argument("--walltime", metavar="HH:MM:SS", help="a job's time; default 24:00:00")
+    workers.add_argument("--memory", metavar="SIZE", help="a job's memory; default 8GB")
+    workers.add_argument("--cores", type=_count, metavar="N", help="a job's cores; default 4")
+    workers.add_argument("--gpus", type=_count, metavar="N", help="a job's GPUs; default none")
+    workers.add_argument("--interface", metavar="NAME", help="the network interface between jobs and this machine")
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"is {text}; it is a whole number, at least 1")
+    return int(text)
 
 
 def _add_settings(parser: argparse.ArgumentParser, sections: Iterable[str]) -> None:

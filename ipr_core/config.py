@@ -25,6 +25,8 @@ Seed = Annotated[int, Field(ge=0)]
 Range = tuple[float, float]
 
 CORPORA = ("synthetic", "iemocap", "cremad", "emodb", "ravdess", "manifest")
+NOT_SETTINGS = frozenset({"preset", "runs", "compare", "live"})
+"""Parameters of notebooks that are no settings: they change where things lie and what is shown, never a run."""
 SYSTEMS = ("baseline", "baseline_augmented", "baseline_plus", "baseline_plus_contrastive", "ipr", "supervised")
 
 
@@ -336,9 +338,8 @@ def from_notebook(namespace: Mapping[str, Any]) -> Config:
     """
     ours = (name for name in namespace if not name.startswith("_") and name not in ("In", "Out"))
     plain = {name: namespace[name] for name in ours if _is_plain(namespace[name])}
-    preset = plain.pop("preset", "recommended")
-    plain.pop("runs", None)
-    return build(preset, plain)
+    settings = {name: value for name, value in plain.items() if name not in NOT_SETTINGS}
+    return build(plain.get("preset", "recommended"), settings)
 
 
 def _is_plain(value: Any) -> bool:

@@ -54,7 +54,7 @@ class EpochEnd:
     gate: float | None
     """Share of D2 whose two views the classifier agreed on (Eq. 4's gate); None where there were no two views."""
     clock: dict[str, float] = field(compare=False)
-    """seconds, evaluation_seconds, utterances_ and audio_seconds_per_second, peak_memory_mb; not reproducible."""
+    """seconds, of these evaluation_ and gpu_seconds, utterances_ and audio_seconds_per_second, peak_memory_mb."""
     arrays: dict[str, np.ndarray] = field(compare=False, repr=False, default_factory=dict)
     """prototypes (C, D); map (M, D), embeddings of the sample for the UMAP; soft_model and soft_prototypes (N, C)."""
 

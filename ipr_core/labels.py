@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 from tqdm import tqdm
 
-from ipr_core import dataset
+from ipr_core import corrections, dataset
 from ipr_core.atomic import write
 from ipr_core.batches import by_length
 from ipr_core.config import Data
@@ -37,10 +37,12 @@ def of_session(session: Session) -> DataFrame:
 def annotate(run: Run, corpus: Data, out: Path | None = None, progress: bool = True) -> list[Path]:
     """Soft and single labels of any corpus, labelled or not, by a trained run; `table` says what they hold.
 
+    Utterances that were corrected in this run have the corrected single label; `corrections.honoured` says which.
     corpus: as for training; its classes do not matter   out: a folder, the run's own if absent
     returns: the Parquet and the CSV file
-    raises CorpusError with every fault of the corpus at once
+    raises CorpusError with every fault of the corpus at once, RunError where the corrections' file is damaged
     """
+    made = corrections.newest(run)  # first, since labelling takes long
     config = run.config.replace(**corpus.model_dump() | {"classes": run.config.data.classes})
     utterances = dataset.readable(config, default_cache(), progress, labels_needed=False)
     waves = WaveStore.build(utterances, default_cache(), progress=progress)
@@ -48,6 +50,7 @@ def annotate(run: Run, corpus: Data, out: Path | None = None, progress: bool = T
     own, soft = _predicted(model, waves, config.audio.max_seconds, progress)
     columns = [c for c in ("id", "path", "start", "end", "speaker", "label") if c in utterances]
     found = table(utterances[columns], model.classes, own, soft, model.by_prototypes)
+    found = corrections.honoured(found, waves.keys, made)
     out = Path(out or run.folder)
     out.mkdir(parents=True, exist_ok=True)
     name = Path(corpus.corpus_path).stem if corpus.corpus == "manifest" else corpus.corpus

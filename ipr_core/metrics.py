@@ -32,6 +32,16 @@ def confusion(truth: ArrayLike, predicted: ArrayLike, n_classes: int) -> NDArray
     return confusion_matrix(truth, predicted, labels=np.arange(n_classes))
 
 
+def recalls(confusion: ArrayLike) -> Shares:
+    """(C,) share of each class's utterances that were recognised; nan for a class that has none.
+
+    confusion: (C, C) counts, truth by row
+    """
+    counts = np.asarray(confusion, np.float64)
+    total = counts.sum(axis=1)
+    return np.diag(counts) / np.where(total > 0, total, np.nan)
+
+
 def js_divergence(p: Shares, q: Shares) -> Shares:
     """Jensen-Shannon divergence of every pair of rows, in bits: 0 the same, 1 disjoint.
 
@@ -53,8 +63,9 @@ def soft_scores(soft: Shares, votes: Shares) -> dict[str, float]:
 
     soft, votes: (N, C), rows sum to 1
     returns: js (bits), nll (nats), brier (sum over classes), ece (15 bins, of the largest share against the
-    votes' plurality), auprc (average precision of the soft label's entropy for utterances without a majority;
-    nan where all or none have one)
+    votes' plurality), auprc (average precision of the soft label's entropy for finding the utterances without a
+    majority, those where no class has more than half of the votes, as Wu et al. 2024, arXiv 2402.12862, judge
+    uncertainty; nan where all or none are such), no_majority (their share, the auprc of labels that know nothing)
     """
     soft, votes = np.asarray(soft, np.float64), np.asarray(votes, np.float64)
     floor = np.finfo(np.float32).tiny
@@ -67,6 +78,7 @@ def soft_scores(soft: Shares, votes: Shares) -> dict[str, float]:
         "auprc": float(average_precision_score(no_majority, entropy(soft)))
         if 0 < no_majority.sum() < len(votes)
         else float("nan"),
+        "no_majority": float(no_majority.mean()),
     }
 
 

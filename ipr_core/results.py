@@ -1,9 +1,13 @@
-"""Tables over finished runs: each system's scores over its seeds, differences, and what is within the noise."""
+"""Finished runs: which there are, what can be compared, each one's scores, and tables over their seeds for a console.
+
+`seeds`, `significance` and `ablations` make the tables of the result notebooks from the same scores.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +16,9 @@ from pandas import DataFrame
 
 from ipr_core import metrics
 from ipr_core.ambiguity import soft_votes
-from ipr_core.config import FIELDS
-from ipr_core.runs import Run
+from ipr_core.config import FIELDS, SettingsError
+from ipr_core.exports import show
+from ipr_core.runs import Run, default_runs
 from ipr_core.systems import SYSTEMS
 
 SCORES = {
@@ -28,6 +33,45 @@ BEFORE = ("agreement_model", "agreement_prototypes")
 """Scores that are given for the end of the warm-up too."""
 DIVERGENCES = {"js_mixture": "JS to true mixtures, bits", "js_votes": "JS to votes, bits"}
 """Jensen-Shannon divergence of the soft labels on D2 and D3, lower is better, and the titles."""
+
+
+def found(runs: Path | str | None = None, grid: Path | str | None = None) -> list[Run]:
+    """The finished runs in a folder of runs, $IPR_RUNS or `runs` where none is named; with a grid, those of its cells.
+
+    grid: a grid's file, or a shipped grid's name where the batch was given no options beside it
+    raises SettingsError with every fault of the grid
+    """
+    folder = Path(runs or default_runs())
+    if grid is not None:
+        from ipr_core import batch
+        from ipr_core.grid import read
+
+        there = batch.runs_of(read(grid), folder)
+    else:
+        there = [Run(place) for place in sorted(folder.glob("*"))]
+    return [run for run in there if run.exists and run.finished]
+
+
+def check(score: str, system: str = "ipr") -> None:
+    """raises SettingsError naming a score, or a system, that there is not"""
+    asked = {"score": (score, SCORES), "system": (system, SYSTEMS)}
+    faults = [
+        f"{name} is {value!r}; it is one of {', '.join(known)}"
+        for name, (value, known) in asked.items()
+        if value not in known
+    ]
+    if faults:
+        raise SettingsError(faults)
+
+
+def tables_folder(runs: Sequence[Run]) -> Path:
+    """Where the tables of runs go if nothing else is asked for: `tables`, beside the first one."""
+    return (runs[0].folder.parent if runs else default_runs()) / "tables"
+
+
+def each(runs: Sequence[Run]) -> DataFrame:
+    """`scores` of every finished run, a row a run; no column where there is none."""
+    return DataFrame([scores(run) for run in runs if run.finished])
 
 
 def scores(run: Run) -> dict[str, Any]:
@@ -73,15 +117,15 @@ def table(runs: Sequence[Run]) -> DataFrame:
     `runs` are `comparable` ones; only finished ones count. Agreement on D2 stands behind its mean at the end of the
     warm-up. Where soft labels can be judged, a row for uniform ones is added.
     """
-    each = DataFrame([scores(run) for run in runs if run.finished])
-    if each.empty:
-        return each
+    all_scores = each(runs)
+    if all_scores.empty:
+        return all_scores
     place = {name: i for i, name in enumerate(SYSTEMS)}
-    each = each.sort_values(["stream", "system"], key=lambda c: c.map(place) if c.name == "system" else c)
-    rows = [_row(name, stream, of) for (stream, name), of in each.groupby(["stream", "system"], sort=False)]
-    known = [name for name in DIVERGENCES if each[f"{name}_uniform"].notna().any()]
+    ordered = all_scores.sort_values(["stream", "system"], key=lambda c: c.map(place) if c.name == "system" else c)
+    rows = [_row(name, stream, of) for (stream, name), of in ordered.groupby(["stream", "system"], sort=False)]
+    known = [name for name in DIVERGENCES if ordered[f"{name}_uniform"].notna().any()]
     if known:
-        uniform = {DIVERGENCES[name]: f"{each[f'{name}_uniform'].mean():.3f}" for name in known}
+        uniform = {DIVERGENCES[name]: f"{ordered[f'{name}_uniform'].mean():.3f}" for name in known}
         rows.append({"system": "uniform soft labels", "seeds": 0} | uniform)
     return DataFrame(rows).dropna(axis=1, how="all")
 
@@ -92,11 +136,11 @@ def differences(runs: Sequence[Run], score: str = "accuracy") -> DataFrame:
     Noise: how much the baseline differs from itself under another random stream (`stream` 1), same seed: the mean
     difference of n seeds lies within 2 σ / √n of 0 in about 95 of 100 cases, σ the size of those differences.
     """
-    each = DataFrame([scores(run) for run in runs if run.finished])
-    if each.empty:
-        return each
-    usual = each[each["stream"] == 0].pivot(index="seed", columns="system", values=score)
-    noise = _noise(each, score)
+    all_scores = each(runs)
+    if all_scores.empty:
+        return all_scores
+    usual = all_scores[all_scores["stream"] == 0].pivot(index="seed", columns="system", values=score)
+    of_baseline = noise(all_scores, score)
     rows = []
     names = [name for name in SYSTEMS if name in usual]
     for i, a in enumerate(names):
@@ -105,7 +149,7 @@ def differences(runs: Sequence[Run], score: str = "accuracy") -> DataFrame:
             if len(both) < 2:
                 continue
             found = metrics.paired_difference(both[b], both[a])
-            band = 2 * noise / np.sqrt(len(both))
+            band = 2 * of_baseline / np.sqrt(len(both))
             rows.append(
                 {
                     "systems": f"{SYSTEMS[b].title} − {SYSTEMS[a].title}",
@@ -117,6 +161,20 @@ def differences(runs: Sequence[Run], score: str = "accuracy") -> DataFrame:
                 }
             )
     return DataFrame(rows)
+
+
+def noise(all_scores: DataFrame, score: str, system: str = "baseline") -> float:
+    """How much a system differs between two random streams of the same seed; nan if unknown.
+
+    all_scores: `each` of comparable runs
+    The root mean square, not the deviation around the mean: the expected difference is known to be 0.
+    """
+    if all_scores.empty:
+        return float("nan")
+    of = all_scores[all_scores["system"] == system].pivot(index="seed", columns="stream", values=score)
+    if not {0, 1} <= set(of.columns):
+        return float("nan")
+    return float(np.sqrt(((of[1] - of[0]) ** 2).mean()))
 
 
 def summary(runs: Sequence[Run]) -> str:
@@ -147,16 +205,6 @@ def comparable(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
     ]
 
 
-def show(frame: DataFrame) -> str:
-    """A table as Markdown."""
-    if frame.empty:
-        return "no finished run"
-    cells = [[str(column) for column in frame.columns], *frame.fillna("").astype(str).to_numpy().tolist()]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(frame.columns))]
-    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in cells]
-    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
-
-
 def _row(system: str, stream: int, of: DataFrame) -> dict[str, Any]:
     title = SYSTEMS[system].title + (f", random stream {stream}" if stream else "")
     row: dict[str, Any] = {"system": title, "seeds": len(of)}
@@ -171,14 +219,3 @@ def _spread(values: pd.Series, form: str) -> str | float:
         return np.nan
     mean = form.format(values.mean())
     return mean if len(values) < 2 else f"{mean} ± {form.format(values.std(ddof=1))}"
-
-
-def _noise(each: DataFrame, score: str) -> float:
-    """How much the baseline differs between two random streams of the same seed; nan if unknown.
-
-    The root mean square, not the deviation around the mean: the expected difference is known to be 0.
-    """
-    baseline = each[each["system"] == "baseline"].pivot(index="seed", columns="stream", values=score)
-    if not {0, 1} <= set(baseline.columns):
-        return float("nan")
-    return float(np.sqrt(((baseline[1] - baseline[0]) ** 2).mean()))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from ipr_core.config import Config
 from ipr_core.dataset import Dataset, load
 from ipr_core.events import EpochEnd, StepEnd
 from ipr_core.model import build_model
+from ipr_core.ranks import current
 from ipr_core.runs import Run, default_runs, name
 from ipr_core.session import Session, device
 from ipr_core.train import Event, refine, warm_up
@@ -47,11 +48,12 @@ def prepare(
     data: what `load(config)` would give, where it is at hand
     raises CorpusError, RunError
     """
-    run = Run(Path(runs or default_runs()) / name(config))
-    if run.exists:
-        return run, run.dataset(cache, progress)
-    data = data or load(config, cache, progress)
-    return Run.create(config, data, runs), data
+    with current().main_first():
+        run = Run(Path(runs or default_runs()) / name(config))
+        if run.exists:
+            return run, run.dataset(cache, progress)
+        data = data or load(config, cache, progress)
+        return Run.create(config, data, runs), data
 
 
 def advance(
@@ -64,25 +66,46 @@ def advance(
     """Train a run from where its checkpoint stands; nothing where it is already there.
 
     watch: called with every event   views: of another session that sees the same ones
+    Of several ranks the main one keeps everything and is watched; all return once everything is written.
     raises RunError where another process trains it
     """
-    if run.finished or (until == "warm_up" and run.warmed_up):
+    ranks = current()
+    if ranks.agreed(run.finished or (until == "warm_up" and run.warmed_up)):
         return run
-    with run.locked():
-        session = Session(run.config, data, views)
-        state = run.load_state()
-        if state is not None:
-            session.restore_(state)
-        for event in (warm_up if until == "warm_up" else refine)(session):
-            if isinstance(event, EpochEnd):
-                run.record(event)
-                if session.epoch == run.config.training.warm_up:  # before what a killed run goes on from
-                    run.save_state(session.state(), "warm_up")
-                run.save_state(session.state())
-            watch(event)
-        if until == "end":
-            finish(run, session)
+    if ranks.main:
+        with run.locked():
+            _train(run, data, until, watch, views)
+    else:
+        for _ in _events(_begun(run, data, views), until):
+            pass
+    ranks.agreed(True)
     return run
+
+
+def _train(run: Run, data: Dataset, until: Until, watch: Watcher, views: Views | None) -> None:
+    session = _begun(run, data, views)
+    for event in _events(session, until):
+        if isinstance(event, EpochEnd):
+            run.record(event)
+            if session.epoch == run.config.training.warm_up:  # before what a killed run goes on from
+                run.save_state(session.state(), "warm_up")
+            run.save_state(session.state())
+        watch(event)
+    if until == "end":
+        finish(run, session)
+
+
+def _begun(run: Run, data: Dataset, views: Views | None) -> Session:
+    """A session that stands where the run's checkpoint does."""
+    session = Session(run.config, data, views)
+    state = run.load_state()
+    if state is not None:
+        session.restore_(state)
+    return session
+
+
+def _events(session: Session, until: Until) -> Iterator[Event]:
+    return (warm_up if until == "warm_up" else refine)(session)
 
 
 def train_all(
@@ -158,10 +181,12 @@ class Runner:
     fault: Exception | None
     """The latest failure of a watcher, which never stops training."""
     run: Run | None
+    until: Until
+    """How far it trains."""
 
     def __init__(self, until: Until = "end"):
         self.state, self.error, self.fault, self.run = "ready", None, None, None
-        self._until, self._watchers = until, []
+        self.until, self._watchers = until, []
         self._thread: threading.Thread | None = None
         self._lock, self._go, self._stopping = threading.Lock(), threading.Event(), False
 
@@ -188,8 +213,8 @@ class Runner:
         self._thread.start()
 
     def pause(self) -> None:
-        """Wait after the step that is being made."""
-        if self._set("pausing", given="running"):
+        """Wait after the step that is being made, or before the first one."""
+        if self._set("pausing", given=("preparing", "running")):
             self._go.clear()
 
     def resume(self) -> None:
@@ -217,7 +242,7 @@ class Runner:
             self._tell(Began(self.run, data))
             self._set("running", given="preparing")
             self._between(None)
-            advance(self.run, data, self._until, self._between)
+            advance(self.run, data, self.until, self._between)
             self._set("finished")
         except _Stopped:
             self._set("stopped")
@@ -239,7 +264,10 @@ class Runner:
             if given is not None and self.state not in ((given,) if isinstance(given, str) else given):
                 return False
             self.state = state
-        self._tell(Changed(state, self.error))
+        told = None
+        while told != self.state:  # another thread may be quicker: what watchers hear last is what holds
+            told = self.state
+            self._tell(Changed(told, self.error))
         return True
 
     def _tell(self, event: Began | Changed | Event) -> None:

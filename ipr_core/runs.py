@@ -8,6 +8,8 @@ checkpoint.safetensors    the newest state; warm_up.safetensors the state at the
 model/               the trained model, self-contained
 labels.parquet, labels.csv   soft and single labels of every utterance
 notebooks/, report.html      executed notebooks and the report
+corrections/history.csv      labels that a person gave after listening, with who and when
+widgets/planes.safetensors   the UMAP planes that the widgets drew
 """
 
 from __future__ import annotations
@@ -15,10 +17,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import importlib.metadata
 import json
 import os
-import platform
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,13 +33,12 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save_file as save_tensors
 
+from ipr_core import provenance
 from ipr_core.atomic import WRITING, write, write_text
 from ipr_core.config import Config
 from ipr_core.dataset import Dataset
 from ipr_core.events import EpochEnd, from_json, to_json
 from ipr_core.waves import WaveStore, default_cache
-
-_PACKAGES = ("ipr-workbench", "torch", "torchaudio", "transformers", "numpy", "scikit-learn")
 
 
 class RunError(ValueError):
@@ -63,7 +62,8 @@ class Run:
             "classes": list(data.classes),
             "corpus": digest(data),
             "simulated_annotators": data.simulated,
-            "versions": {"python": platform.python_version(), **{p: _version(p) for p in _PACKAGES}},
+            "versions": provenance.versions(),
+            "code": provenance.version(),
         }
         write_text(run.folder / "config.json", json.dumps(meta, indent=1, ensure_ascii=False))
         return run
@@ -215,10 +215,3 @@ def digest(data: Dataset) -> str:
 def comparable_lines(run: Run) -> list[dict[str, Any]]:
     """The record without its wall-clock figures: the same for a resumed run as for one that was never stopped."""
     return [{key: value for key, value in json.loads(line).items() if key != "clock"} for line in run._lines()]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -16,6 +16,7 @@ from ipr_core.config import Config
 from ipr_core.dataset import Dataset
 from ipr_core.model import Recogniser, build_model
 from ipr_core.prototypes import Prototypes
+from ipr_core.ranks import current
 from ipr_core.systems import SYSTEMS
 from ipr_core.systems.step import Step, View
 from ipr_core.views import Padded, Views
@@ -25,7 +26,7 @@ class Session:
     """Everything that training changes: model, optimizer, prototypes, and the labels they gave D2.
 
     views: made here, or those of another session with the same encoder, data, seed and stream
-    The attributes below are over all N utterances of the data set, D1, D2 and D3.
+    The attributes below are over all N utterances of the data set, D1, D2 and D3, on every rank of several (`ranks`).
     """
 
     embeddings: Tensor
@@ -39,7 +40,8 @@ class Session:
 
     def __init__(self, config: Config, data: Dataset, views: Views | None = None):
         training = config.training
-        self.config, self.data, self.device = config, data, device(training.device)
+        self.config, self.data, self.ranks = config, data, current()
+        self.device = self.ranks.device(training.device)
         self.system = SYSTEMS[training.system]
         torch.manual_seed(training.seed)
         self.model: Recogniser = build_model(config).to(self.device)
@@ -84,14 +86,15 @@ class Session:
     def forward(self, batch: Batch, epoch: int) -> Step:
         """All views that the system asks for through the model at once (Eq. 1)."""
         refining = self.refining(epoch)
-        inputs = {"precise": self.views.clean(batch.precise)}
+        precise, ambiguous = (self.ranks.share(rows, least=1) for rows in (batch.precise, batch.ambiguous))
+        inputs = {"precise": self.views.clean(precise)}
         if self.system.precise_views > 1:
-            inputs["precise_augmented"] = self.views.augmented(batch.precise, epoch)
+            inputs["precise_augmented"] = self.views.augmented(precise, epoch)
         if refining and self.system.ambiguous_views > 0:
-            inputs["ambiguous"] = self.views.clean(batch.ambiguous)
+            inputs["ambiguous"] = self.views.clean(ambiguous)
         if refining and self.system.ambiguous_views > 1:
-            inputs["ambiguous_augmented"] = self.views.augmented(batch.ambiguous, epoch)
-        views = self._through(inputs)
+            inputs["ambiguous_augmented"] = self.views.augmented(ambiguous, epoch)
+        views = self._through(inputs, batch)
         rows = batch.ambiguous
         compared = self._compared(rows, inputs, views) if "ambiguous" in views else None
         soft = self.prototypes.soft(compared) if self._moves_each_step() and compared is not None else self.soft[rows]
@@ -115,12 +118,14 @@ class Session:
         """Embeddings and soft labels of every utterance, in evaluation mode, always in the same passes."""
         self.model.eval()
         n, c = len(self.data.table), len(self.data.classes)
-        self.embeddings = torch.empty(n, self.model.dim, device=self.device)
-        self.own = torch.empty(n, c, device=self.device)
-        for rows in self.views.passes():
+        self.embeddings = torch.zeros(n, self.model.dim, device=self.device)
+        self.own = torch.zeros(n, c, device=self.device)
+        for rows in self.ranks.share(self.views.passes()):
             embedding, logits = self.model(*self.views.clean(rows))
             self.embeddings[rows] = embedding
             self.own[rows] = logits.softmax(dim=-1)
+        self.ranks.add_(self.embeddings)
+        self.ranks.add_(self.own)
 
     def settle_(self, epoch: int) -> None:
         """The prototypes after an epoch's evaluation, and the soft labels they give."""
@@ -168,14 +173,19 @@ class Session:
         )
         self.epoch = int(state["epoch"])
 
-    def _through(self, inputs: dict[str, Padded]) -> dict[str, View]:
+    def _through(self, inputs: dict[str, Padded], batch: Batch) -> dict[str, View]:
+        """This rank's inputs through the model, and what became of the whole batch's."""
         frames = [part for x, _ in inputs.values() for part in x]
         valid = torch.cat([n for _, n in inputs.values()])
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16()):
             embedding, logits = self.model(pad_sequence(frames, batch_first=True), valid)
         sizes = [len(n) for _, n in inputs.values()]
         parts = zip(embedding.float().split(sizes), logits.float().split(sizes), strict=True)
-        return {name: View(*part) for name, part in zip(inputs, parts, strict=True)}
+        whole = [len(batch.precise if name.startswith("precise") else batch.ambiguous) for name in inputs]
+        return {
+            name: View(*(self.ranks.gather(tensor, n) for tensor in part))
+            for name, part, n in zip(inputs, parts, whole, strict=True)
+        }
 
     def _bf16(self) -> bool:
         precision = self.config.training.precision
@@ -194,20 +204,25 @@ class Session:
         with torch.no_grad():
             embedding, _ = self.model(*inputs["ambiguous"])
         self.model.train()
-        return embedding
+        return self.ranks.gather(embedding, len(rows))
 
     def _pooled(self, rows: np.ndarray) -> Tensor:
         """(len(rows), P) pooled frames in evaluation mode, in the passes of an evaluation."""
         self.model.eval()
         wanted = set(rows.tolist())
         passes = [np.array([row for row in rows_ if row in wanted], dtype=np.int64) for rows_ in self.views.passes()]
+        passes = [rows_ for rows_ in passes if len(rows_)]
+        pooled = torch.zeros(len(self.data.table), len(self.model.mean), device=self.device)
         with torch.no_grad():
-            return torch.cat([self.model.pooled(*self.views.clean(rows_)) for rows_ in passes if len(rows_)])
+            for rows_ in self.ranks.share(passes):
+                pooled[rows_] = self.model.pooled(*self.views.clean(rows_))
+        self.ranks.add_(pooled)
+        return pooled[np.concatenate(passes)]
 
 
 def device(name: str) -> torch.device:
-    """The device a setting names; "auto" is a GPU where there is one."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    """The device a setting names, for this process; "auto" is a GPU where there is one."""
+    return current().device(name)
 
 
 def map_sample(data: Dataset, size: int) -> np.ndarray:

@@ -40,11 +40,13 @@ def _epochs(session: Session, end: int) -> Iterator[Event]:
         plan = session.begin_(epoch)
         losses = []
         for number, batch in enumerate(plan):
-            torch.manual_seed(_key(session.config.training, epoch, number))  # dropout, whatever ran before
+            # dropout, whatever ran before, and each rank's its own
+            torch.manual_seed(_key(session.config.training, epoch, number) + session.ranks.rank)
             step = session.forward(batch, epoch)
             loss = session.system.refine(step) if session.refining(epoch) else terms(step)
             session.optimizer.zero_grad()
             loss.total.backward()
+            session.ranks.add_gradients_(session.model.parameters())
             session.optimizer.step()
             session.note_(batch, step)
             losses.append(loss.values())
@@ -92,7 +94,8 @@ def report(session: Session, epoch: int, losses: Tensor, steps: int, clock: dict
 
 
 def _clock(session: Session, plan: list[Batch], seconds: float, evaluation_seconds: float) -> dict[str, float]:
-    used = np.concatenate([rows for batch in plan for rows in (batch.precise, batch.ambiguous)])
+    heard = 2 if session.system.ambiguous_views else 1  # a batch has D2 also for a system that does not ask for it
+    used = np.concatenate([rows for batch in plan for rows in (batch.precise, batch.ambiguous)[:heard]])
     if session.device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(session.device) / 2**20
     else:  # kilobytes, but bytes on macOS
@@ -100,6 +103,7 @@ def _clock(session: Session, plan: list[Batch], seconds: float, evaluation_secon
     return {
         "seconds": seconds + evaluation_seconds,
         "evaluation_seconds": evaluation_seconds,
+        "gpu_seconds": seconds + evaluation_seconds if session.device.type == "cuda" else 0.0,
         "utterances_per_second": len(used) / seconds,
         "audio_seconds_per_second": float(session.views.lengths[used].sum() / SAMPLE_RATE / seconds),
         "peak_memory_mb": peak,

@@ -16,7 +16,7 @@ import soundfile
 from ipr_core import cli, doctor, notebooks
 from ipr_core.config import FIELDS, SettingsError, build
 
-COMMANDS = ("corpora", "partition", "run", "train", "resume", "annotate", "export", "table", "doctor")
+COMMANDS = ("corpora", "partition", "run", "train", "batch", "resume", "annotate", "export", "table", "doctor")
 TINY = ["--preset", "demo", "--synthetic-size", "80", "--epochs", "2", "--warm-up", "1", "--test-size", "16"]
 
 
@@ -75,7 +75,7 @@ def test_every_command_explains_itself(command, capsys):
     assert f"usage: ipr {command}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["partition", "run", "train"])
+@pytest.mark.parametrize("command", ["partition", "run", "train", "batch"])
 def test_every_setting_is_an_option(command, capsys):
     cli.main([command, "--help"])
     text = capsys.readouterr().out
@@ -249,6 +249,7 @@ def test_run_leaves_notebooks_report_and_labels(place, monkeypatch, capsys):
         notebook(place / "notebooks" / f"{name}.ipynb", code, parameters="preset = 'demo'\nruns = None")
         for name, code in {"01_warm_up": train, "03_analysis": "print('the end')"}.items()
     ]
+    made.append(notebook(place / "notebooks" / "04_beside.ipynb", "print(compare)", parameters="compare = None"))
     monkeypatch.setattr(notebooks, "main_job", lambda: made)
     argv = ["run", *TINY, "--test-size", "none", "--gamma", "0.9", "--beside", "baseline", "--runs", str(place / "all")]
     assert cli.main(argv) == 0
@@ -259,6 +260,8 @@ def test_run_leaves_notebooks_report_and_labels(place, monkeypatch, capsys):
     assert "the end" in (run / "report.html").read_text("utf-8")
     assert "<td>baseline</td>" in (run / "report.html").read_text("utf-8")
     assert (run / "labels.csv").exists()
+    beside = next((place / "all").glob("*-baseline-*"))
+    assert output(run / "notebooks" / "04_beside.ipynb") == f"{[str(beside)]}\n"  # only it has asked for it
     assert len(list((place / "all").iterdir())) == 2  # notebooks and command line mean the same run
 
 

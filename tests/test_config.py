@@ -248,7 +248,8 @@ def test_the_digest_names_the_settings():
 def test_a_notebooks_plain_values_are_its_settings():
     namespace = {
         "__name__": "__main__", "_": 3, "_i1": "x", "In": ["a"], "Out": {}, "show": print, "axes": [print, 1],
-        "preset": "demo", "runs": "elsewhere", "gamma": 0.9, "seed": None, "layers": [0, 1], "unit_norm": False,
+        "preset": "demo", "runs": "elsewhere", "compare": ["a", "b"], "live": None, "gamma": 0.9, "seed": None,
+        "layers": [0, 1], "unit_norm": False,
     }  # fmt: skip
     assert from_notebook(namespace) == demo(gamma=0.9, layers=(0, 1), unit_norm=False)
     assert from_notebook({}) == recommended()

@@ -14,6 +14,7 @@ import soundfile
 from ipr_core.config import demo
 from ipr_core.events import EpochEnd
 from widgets import colours, curves, look, matrices, plane, players, tables, votes
+from widgets.layout import Plane
 
 CLASSES = ("angry", "happy", "sad")
 WHITE, DARK = "#FFFFFF", "#111111"  # the page of JupyterLab's two themes
@@ -128,7 +129,7 @@ def test_every_axis_has_a_title_and_no_figure_a_background():
         matrices.confusion(EVENTS[0].confusion, CLASSES), votes.partition(rows, CLASSES),
         votes.partition_by_speaker(rows, CLASSES), votes.soft_against_votes(shares, shares, CLASSES),
         votes.entropy_against_entropy(shares, shares, rows["part"]), votes.entropies(shares, rows["part"]),
-        plane.panels([(np.zeros((5, 2)), np.zeros((3, 2)))], rows, CLASSES, ["now"]),
+        plane.panels([Plane(np.zeros((5, 2)), np.zeros((3, 2)))], rows, CLASSES, ["now"]),
     ]  # fmt: skip
     for fig in figures:
         axes = [*fig.select_xaxes(), next(fig.select_yaxes())]  # panels beside each other share the first y axis
@@ -182,6 +183,25 @@ def test_every_pair_of_prototypes_has_a_curve_in_the_colours_of_both():
     assert list(curve.meta) == [0, 2]
 
 
+def test_a_pair_stands_out_among_the_trends_and_its_two_cells_have_an_outline():
+    fig = curves.cosine_trends(EVENTS, CLASSES, pair=(0, 2))
+    assert [(list(t.meta), t.opacity == 1, t.line.width) for t in fig.data] == [
+        ([0, 1], False, 1), ([0, 2], True, 4), ([1, 2], False, 1),
+    ]  # fmt: skip
+    cells = matrices.cosines(EVENTS, CLASSES, pair=(0, 2)).layout.shapes
+    assert [(cell.x0, cell.x1, cell.y0, cell.y1) for cell in cells] == [(-0.5, 0.5, 1.5, 2.5), (1.5, 2.5, -0.5, 0.5)]
+    assert {t.opacity for t in curves.cosine_trends(EVENTS, CLASSES, pair=()).data} == {None}
+    assert not matrices.cosines(EVENTS, CLASSES).layout.shapes
+
+
+def test_the_epoch_that_is_looked_at_has_a_line_in_every_panel():
+    for fig in (curves.cosine_trends(EVENTS, CLASSES, at=3), curves.mark(curves.label_counts(EVENTS, CLASSES), 3)):
+        lines = [shape for shape in fig.layout.shapes if shape.type == "line"]
+        assert [(line.x0, line.x1, line.xref) for line in lines] == [(3, 3, "x"), (3, 3, "x2")][: len(lines)]
+        assert len(lines) == len(list(fig.select_xaxes()))
+    assert curves.mark(curves.beta(EVENTS), -1) == curves.mark(curves.beta(EVENTS), None) == curves.beta(EVENTS)
+
+
 def test_agreement_is_in_per_cent_and_unknown_truth_is_said():
     fig = curves.agreement(EVENTS)
     assert trace(fig, "the prototypes'").y[0] == pytest.approx(80)
@@ -227,50 +247,43 @@ def test_cosines_are_those_of_the_last_epoch():
 # The plane
 
 
-@pytest.fixture(scope="module")
-def two_epochs():
-    rng = np.random.default_rng(0)
-    prototypes = np.eye(3, 8) * 5
-    truth = np.repeat(np.arange(3), 40)
-    early, late = (prototypes[truth] + rng.normal(0, noise, (120, 8)) for noise in (3.0, 2.0))
-    return [event(i, arrays={"map": m, "prototypes": prototypes}) for i, m in enumerate((early, late))]
+def test_no_plane_makes_a_figure_that_says_so():
+    assert "at least 16" in notes(plane.panels([], utterances(), CLASSES, ["now"]))[0]
 
 
-def test_planes_are_the_same_for_the_same_seed_and_put_prototypes_among_their_own(two_epochs):
-    planes = plane.umap_plane(two_epochs, seed=3)
-    again = plane.umap_plane(two_epochs, seed=3)
-    for (points, stars), (points_again, stars_again) in zip(planes, again, strict=True):
-        assert (points.shape, stars.shape) == ((120, 2), (3, 2))
-        np.testing.assert_array_equal(points, points_again)
-        np.testing.assert_array_equal(stars, stars_again)
-    points, stars = planes[-1]
-    centres = points.reshape(3, 40, 2).mean(axis=1)
-    nearest = np.linalg.norm(stars[:, None] - centres, axis=2).argmin(axis=1)
-    assert list(nearest) == [0, 1, 2]
-
-
-def test_where_nothing_moved_points_stay_in_their_places(two_epochs):
-    (first, _), (second, _) = plane.umap_plane([two_epochs[1], two_epochs[1]])
-    moved = np.linalg.norm(first - second, axis=1).mean()
-    assert moved < 0.1 * np.linalg.norm(np.ptp(first, axis=0))
-
-
-def test_too_few_utterances_make_no_plane_and_a_figure_that_says_so():
-    few = event(0, arrays={"map": np.eye(4), "prototypes": np.eye(3, 4)})
-    assert plane.umap_plane([few]) == plane.umap_plane([]) == []
-    assert "more than 15" in notes(plane.panels([], utterances(), CLASSES, ["now"]))[0]
-
-
-def test_points_have_the_colour_of_their_truth_the_symbol_of_their_part_and_their_id():
+def test_points_have_the_colour_of_their_truth_the_symbol_of_their_part_and_their_row():
     points = np.arange(10.0).reshape(5, 2)
-    fig = plane.panels([(points, np.ones((3, 2)))] * 2, utterances(), CLASSES, ["before", "after"])
+    rows = utterances().set_axis([3, 5, 7, 9, 11])
+    fig = plane.panels([Plane(points, np.ones((3, 2)))] * 2, rows, CLASSES, ["before", "after"])
     angry = trace(fig, "angry")
-    assert list(angry.customdata) == ["a", "c", "e"]
+    assert list(angry.customdata) == [3, 7, 11]
     assert list(angry.x) == [0, 4, 8]
     assert list(angry.marker.symbol) == [plane.SYMBOLS[part] for part in ("D1", "D2", "D2")]
     assert angry.marker.color == colours.of("angry")
+    assert "<b>c</b>, D2" in angry.text[1]
     assert {t.type for t in fig.data} == {"scattergl"}
-    assert len([t for t in fig.data if t.name == "prototype of sad"]) == 2
+    stars = [t for t in fig.data if t.name == "prototypes"]
+    assert [list(t.marker.color) for t in stars] == [[colours.of(name) for name in CLASSES]] * 2
+    assert [t.showlegend for t in fig.data if t.name == "angry"] == [True, False]
+
+
+def test_a_plane_marks_what_is_selected_and_looked_at_within_the_axes_given():
+    made = Plane(np.arange(10.0).reshape(5, 2), np.ones((3, 2)))
+    fig = plane.epoch(made, utterances(), CLASSES, "now", "partition", (-1, 9, -1, 10), selection=(2, 4), focus=3)
+    d1, d2 = trace(fig, "D1, precise"), trace(fig, "D2, ambiguous")
+    assert (list(d1.selectedpoints), list(d2.selectedpoints)) == ([], [0, 1])
+    assert list(trace(fig, "looked at").x) == [6]
+    assert (list(fig.layout.xaxis.range), list(fig.layout.yaxis.range)) == ([-1, 9], [-1, 10])
+    assert all(t.selectedpoints is None for t in plane.epoch(made, utterances(), CLASSES, "now").data)
+
+
+def test_what_an_epoch_says_of_utterances_follows_who_labels():
+    own, soft = np.array([[1, 0, 0], [0.5, 0.5, 0]]), np.array([[0, 1, 0], [0.6, 0.4, 0]])
+    rows = utterances().iloc[:2]
+    by_both = [plane.table(rows, own, soft, CLASSES, by_prototypes) for by_prototypes in (True, False)]
+    assert [list(found["single_label"]) for found in by_both] == [["happy", "angry"], ["angry", "angry"]]
+    assert list(by_both[0]["agree"]) == [False, True]
+    np.testing.assert_allclose(by_both[1]["entropy"], [0, 1])
 
 
 # Votes

@@ -1,16 +1,19 @@
 """Soft and single labels: what the tables hold, of a run's own utterances and of any corpus."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 
-from ipr_core import labels
+from ipr_core import corrections, labels
 from ipr_core.config import Data
 from ipr_core.corpora.table import CorpusError
 from ipr_core.metrics import entropy
 from ipr_core.model import Recogniser
 from ipr_core.runner import advance, prepare
+from ipr_core.runs import Run, RunError
 
 CLASSES = ("angry", "happy", "sad", "neutral")
 SOFT, MODEL, PROTOTYPES = ([f"{kind}_{name}" for name in CLASSES] for kind in ("soft", "model", "prototypes"))
@@ -26,7 +29,7 @@ def baseline(frozen, data, views, tmp_path_factory):
 
 def manifest(folder, data, **columns) -> Data:
     """The run's own clips by another reader."""
-    table = pd.DataFrame({"id": data.table["id"], "path": data.table["path"], **columns})
+    table = pd.DataFrame({"id": data.table["id"], "path": data.table["path"]} | columns)
     table.to_csv(folder / "own.csv", index=False)
     return Data(corpus="manifest", corpus_path=str(folder / "own.csv"))
 
@@ -136,4 +139,64 @@ def test_every_fault_of_the_corpus_is_told(baseline, data, tmp_path):
     with pytest.raises(CorpusError, match=r"own\.csv, row 4: .*gone\.wav") as caught:
         labels.annotate(baseline, asked, tmp_path / "out", progress=False)
     assert len(caught.value.faults) == 2
+    assert not (tmp_path / "out").exists()
+
+
+# Corrections
+
+
+@pytest.fixture
+def corrected(trained, data, tmp_path):
+    """A copy of the finished run in which somebody corrected the third utterance to what it is not labelled with."""
+    run = Run(shutil.copytree(trained.folder, tmp_path / "run"))
+    label = next(name for name in CLASSES if name != run.labels["single_label"][2])
+    corrections.add(run, data.table["id"][2], label, "Ada")
+    return run, label
+
+
+def test_annotate_honours_a_correction_and_nothing_else_changes(corrected, trained, data, tmp_path):
+    run, label = corrected
+    asked = manifest(tmp_path, data)
+    before, after = (
+        pd.read_parquet(labels.annotate(one, asked, tmp_path / name, progress=False)[0])
+        for one, name in ((trained, "before"), (run, "after"))
+    )
+    assert after["single_label"][2] == label != before["single_label"][2]
+    assert after["corrected_by"].tolist() == ["", "", "Ada", *[""] * (len(after) - 3)]
+    assert after["corrected_at"][2] == corrections.read(run)["when"][0]
+    others = after.columns.drop(["single_label", "corrected_by", "corrected_at"])
+    pd.testing.assert_frame_equal(after[others], before[others])
+    assert after["single_label"].drop(2).tolist() == before["single_label"].drop(2).tolist()
+    assert set(before["corrected_by"]) == {""}
+    csv = pd.read_csv(tmp_path / "after" / "annotated-own.csv", keep_default_na=False)
+    for name in ("single_label", "corrected_by", "corrected_at"):
+        assert csv[name].tolist() == after[name].tolist()
+
+
+def test_a_correction_follows_the_sound_and_not_the_id(corrected, data, tmp_path):
+    """A folder of the same files has other ids; another corpus may have the same ones."""
+    run, label = corrected
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    for i in (1, 2):
+        shutil.copy(data.table["path"][i], folder / f"{i}.wav")
+    asked = Data(corpus="manifest", corpus_path=str(folder))
+    found = pd.read_parquet(labels.annotate(run, asked, tmp_path / "out", progress=False)[0])
+    assert found["corrected_by"].tolist() == ["", "Ada"]
+    assert found["single_label"][1] == label
+    swapped = manifest(tmp_path, data, id=data.table["id"].to_numpy()[::-1])
+    found = pd.read_parquet(labels.annotate(run, swapped, tmp_path / "out", progress=False)[0])
+    assert np.flatnonzero(found["corrected_by"]).tolist() == [2]
+
+
+def test_the_runs_own_labels_stay_as_they_were_trained(corrected, trained):
+    run, _ = corrected
+    assert (run.folder / "labels.parquet").read_bytes() == (trained.folder / "labels.parquet").read_bytes()
+
+
+def test_a_damaged_history_is_told_before_anything_is_labelled(corrected, data, tmp_path):
+    run, _ = corrected
+    (run.folder / "corrections" / "history.csv").write_text("nonsense\n")
+    with pytest.raises(RunError, match=r"history\.csv, line 1"):
+        labels.annotate(run, manifest(tmp_path, data), tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists()

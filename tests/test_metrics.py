@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import ttest_rel
+from sklearn.metrics import recall_score
 
 from ipr_core import metrics
 
@@ -54,6 +55,18 @@ def test_confusion_has_the_truth_by_row():
     assert metrics.confusion([0, 0, 1], [1, 0, 1], 3).tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
 
 
+def test_recalls_by_hand_and_of_a_class_without_an_utterance():
+    counts = [[3, 1, 0], [0, 0, 0], [1, 1, 2]]
+    np.testing.assert_allclose(metrics.recalls(counts), [0.75, np.nan, 0.5])
+
+
+def test_the_mean_recall_is_sklearns():
+    random = np.random.default_rng(0)
+    truth, predicted = random.integers(0, 4, 200), random.integers(0, 4, 200)
+    found = metrics.recalls(metrics.confusion(truth, predicted, 4))
+    np.testing.assert_allclose(found, recall_score(truth, predicted, average=None))
+
+
 # Soft labels.
 
 
@@ -90,6 +103,22 @@ def test_soft_scores_by_hand():
     assert found["js"] == pytest.approx(metrics.js_divergence(soft, votes).mean())
     assert found["ece"] == pytest.approx((0.2 + 0.6) / 2)  # right with 0.8, wrong with 0.6
     assert found["auprc"] == 1  # the one without a majority is the less certain one
+
+
+def test_the_auprc_is_that_of_finding_utterances_without_a_majority():
+    # by entropy the four are found in the order c, a, d, b; c and d have no majority: precision 1/1 and 2/3
+    soft = np.array([[0.7, 0.3], [0.95, 0.05], [0.5, 0.5], [0.8, 0.2]])
+    votes = np.array([[0.8, 0.2], [1.0, 0.0], [0.5, 0.5], [0.5, 0.5]])
+    found = metrics.soft_scores(soft, votes)
+    assert found["auprc"] == pytest.approx((1 + 2 / 3) / 2)
+    assert found["no_majority"] == 0.5
+
+
+def test_labels_that_know_nothing_have_the_share_without_majority_as_auprc():
+    votes = shares(200)
+    found = metrics.soft_scores(np.full_like(votes, 0.25), votes)
+    assert 0 < found["no_majority"] < 1
+    assert found["auprc"] == pytest.approx(found["no_majority"])
 
 
 def test_perfect_soft_labels():

@@ -171,3 +171,21 @@ def test_runs_of_other_settings_are_not_averaged(fake, campaign):
     groups = results.comparable([*campaign[3:], other])
     assert [(title, len(runs)) for title, runs in groups] == [("gamma 0.999", len(campaign) - 3), ("gamma 0.5", 1)]
     assert "### gamma 0.5" in results.summary([*campaign[3:], other])
+
+
+def test_the_finished_runs_of_a_folder_are_found(fake, campaign, tmp_path, monkeypatch):
+    unfinished = fake("supervised", 0, 0.9)
+    (unfinished.folder / "labels.csv").unlink()
+    (tmp_path / "tables").mkdir()
+    assert {run.folder for run in results.found(tmp_path)} == {run.folder for run in campaign}
+    monkeypatch.setenv("IPR_RUNS", str(tmp_path))
+    assert len(results.found()) == len(campaign)
+    assert results.found(tmp_path / "nowhere") == []
+    assert results.tables_folder(campaign) == results.tables_folder([]) == tmp_path / "tables"
+
+
+def test_noise_of_another_system_or_of_none(campaign):
+    every = results.each(campaign)
+    assert results.noise(every, "accuracy") == pytest.approx(math.sqrt(13 / 3))
+    assert math.isnan(results.noise(every, "accuracy", "ipr"))
+    assert math.isnan(results.noise(results.each([]), "accuracy"))

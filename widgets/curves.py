@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -15,7 +16,7 @@ from widgets import colours, look
 
 Events = Sequence[EpochEnd]
 
-_TERMS = {
+TERMS = {
     "total": ("total (Eq. 6)", colours.INK, "solid"),
     "precise": ("cross-entropy on D1", "#6699CC", "dot"),
     "ambiguous": ("cross-entropy on D2", "#AA4499", "dash"),
@@ -31,7 +32,7 @@ def warm_up(events: Events) -> list[EpochEnd]:
 def losses(events: Events) -> go.Figure:
     """The terms of Eq. 6 before their weights, and their weighted total. A term that a system lacks is left out."""
     fig = look.figure("Loss terms, mean over the steps of an epoch", yaxis_title="Loss, nats", yaxis_rangemode="tozero")
-    for term, (name, colour, dash) in _TERMS.items():
+    for term, (name, colour, dash) in TERMS.items():
         values = [_trained(event, term) for event in events]
         if any(values):
             fig.add_trace(_line(events, values, name, colour, dash))
@@ -59,9 +60,12 @@ def scores(events: Events) -> go.Figure:
     return look.over_epochs(fig, events)
 
 
-def cosine_trends(events: Events, classes: Sequence[str]) -> go.Figure:
+def cosine_trends(
+    events: Events, classes: Sequence[str], pair: Sequence[int] | None = None, at: int | None = None
+) -> go.Figure:
     """Cosine of every two prototypes over the epochs (Figure 2). Each curve has the colours of its two emotions.
 
+    pair: class numbers i < j whose curve stands out, none or empty for all alike   at: the epoch that is looked at
     A trace's `meta` is its pair of class numbers, a cell of `matrices.cosines`.
     """
     fig = look.figure("Cosine between prototypes over the epochs", yaxis_title="Cosine")
@@ -70,7 +74,11 @@ def cosine_trends(events: Events, classes: Sequence[str]) -> go.Figure:
         trace = _line(events, values, f"{classes[i]} and {classes[j]}", colours.of(classes[i]))
         marker = dict(color=colours.of(classes[j]), size=7)
         fig.add_trace(trace.update(mode="lines+markers", marker=marker, meta=[i, j]))
-    return look.over_epochs(fig, events)
+    if pair:
+        for trace in fig.data:
+            marked = list(trace.meta) == list(pair)
+            trace.update(opacity=1 if marked else 0.15, line_width=4 if marked else 1)
+    return mark(look.over_epochs(fig, events), at)
 
 
 def agreement(events: Events) -> go.Figure:
@@ -95,11 +103,12 @@ def label_counts(events: Events, classes: Sequence[str], truth: Sequence[int] | 
         for c, name in enumerate(classes):
             line = _line(events, [getattr(event, key)[c] for event in events], name, colours.of(name))
             fig.add_trace(line.update(legendgroup=name, showlegend=column == 1), row=1, col=column)
-            if truth is not None:
-                dots = dict(color=colours.of(name), dash="dot", width=1)
-                fig.add_hline(y=truth[c], line=dots, row=1, col=column)
     fig.update_yaxes(title="Utterances", rangemode="tozero", col=1)
-    return look.over_epochs(fig, events)
+    look.over_epochs(fig, events)
+    if truth is not None:
+        both = [_truth(n, name, panel) for panel in ("", "2") for name, n in zip(classes, truth, strict=True)]
+        fig.layout.shapes += tuple(map(go.layout.Shape, both))
+    return fig
 
 
 def gate(events: Events) -> go.Figure:
@@ -110,6 +119,21 @@ def gate(events: Events) -> go.Figure:
     if events and all(share is None for share in shares):
         look.note(fig, "No epoch so far compared two views of D2")
     return look.over_epochs(fig, events)
+
+
+def mark(fig: go.Figure, at: int | None) -> go.Figure:
+    """A thin vertical line at the epoch that is looked at, in every panel; nothing for None or one before the first."""
+    if at is not None and at >= 0:
+        line = dict(type="line", x0=at, x1=at, y0=0, y1=1, line=dict(color=colours.INK, width=1))
+        panels = dict.fromkeys((trace.xaxis or "x", trace.yaxis or "y") for trace in fig.data)
+        fig.layout.shapes += tuple(go.layout.Shape(**line, xref=x, yref=f"{y} domain") for x, y in panels)
+    return fig
+
+
+def _truth(count: int, name: str, panel: str) -> dict[str, Any]:
+    """A dotted line across a panel; plotly's own add_hline takes milliseconds for each."""
+    ends = dict(type="line", xref=f"x{panel} domain", x0=0, x1=1, yref=f"y{panel}", y0=count, y1=count)
+    return ends | dict(line=dict(color=colours.of(name), dash="dot", width=1))
 
 
 def _trained(event: EpochEnd, term: str) -> float | None:

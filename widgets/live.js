@@ -2,7 +2,8 @@
 const page = (window.__ipr_workbench ??= {});
 page.plotly ??= new Promise((resolve) => { page.bring = resolve; });
 
-const SHOWN = { displaylogo: false, responsive: false, scrollZoom: true };
+// The wheel zooms a map alone: over any other figure it scrolls the page, as everywhere.
+const shown = (layout) => ({ displaylogo: false, responsive: false, scrollZoom: layout.dragmode === "select" });
 
 function bring(source) {
   if (!page.bring) return;
@@ -26,8 +27,8 @@ function initialize({ model }) {
 }
 
 function render({ model, el }) {
-  el.style.width = "100%";
   const place = document.createElement("div");
+  place.style.width = "100%";
   el.append(place);
   let drawn = false, waiting = false, gone = false;
 
@@ -39,7 +40,7 @@ function render({ model, el }) {
     if (gone || !model.get("figure")) return;
     const { data, layout } = JSON.parse(model.get("figure"));
     place.style.height = `${model.get("height")}px`;
-    await Plotly.react(place, data, layout, SHOWN);
+    await Plotly.react(place, data, layout, shown(layout));
     place.setAttribute("role", "img");
     place.setAttribute("aria-label", layout.title?.text ?? "figure");
     if (drawn) return;
@@ -47,7 +48,8 @@ function render({ model, el }) {
     place.on("plotly_click", tell("click"));
     place.on("plotly_hover", tell("hover"));
     place.on("plotly_unhover", tell("leave"));
-    place.on("plotly_selected", (event) => event && tell("select")(event));
+    // plotly says so too when a drawing has cleared the box: only what a reader drew has a range or a lasso.
+    place.on("plotly_selected", (event) => (event?.range || event?.lassoPoints) && tell("select")(event));
     place.on("plotly_deselect", tell("deselect"));
   }
 
@@ -61,8 +63,9 @@ function render({ model, el }) {
   ask();
 
   const sized = new ResizeObserver(async () => {
+    if (!drawn) return ask();
     const Plotly = await page.plotly;
-    if (drawn && !gone && place.offsetParent) Plotly.Plots.resize(place);
+    if (!gone && place.offsetParent) Plotly.Plots.resize(place);
   });
   sized.observe(el);
   return async () => {
@@ -70,6 +73,7 @@ function render({ model, el }) {
     model.off("change:figure", ask);
     sized.disconnect();
     (await page.plotly).purge(place);
+    place.remove();
   };
 }
 

@@ -16,6 +16,7 @@ from typing import Any
 import anywidget
 import plotly.graph_objects as go
 import traitlets as t
+from ipywidgets import Layout
 
 from widgets import look
 from widgets.state import RunState
@@ -49,7 +50,8 @@ class LiveFigure(anywidget.AnyWidget):
 
     def __init__(self, figure: go.Figure | None = None):
         _library()
-        super().__init__()
+        # A plot is as wide as its place; without min_width a row of them would not shrink.
+        super().__init__(layout=Layout(width="100%", min_width="0", overflow="hidden"))
         self._hears: list[Callable[[Touch], None]] = []
         self.on_msg(self._on_touch)
         if figure is not None:
@@ -79,7 +81,7 @@ def panel(state: RunState, name: str, draw: Callable[[RunState], go.Figure], on:
     """
     figure = LiveFigure()
 
-    def redraw(_: object = None) -> None:
+    def redraw() -> None:
         with state.lock, state.guard(name):
             try:
                 figure.draw(draw(state))
@@ -87,7 +89,7 @@ def panel(state: RunState, name: str, draw: Callable[[RunState], go.Figure], on:
                 figure.draw(look.note(look.figure(name), f"This figure failed: {error}"))
                 raise
 
-    state.observe(redraw, list(on))
+    state.follow(redraw, on)
     redraw()
     return figure
 

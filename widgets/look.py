@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
@@ -12,6 +13,10 @@ from ipr_core.events import EpochEnd
 from widgets import colours
 
 pio.renderers.default = "plotly_mimetype"  # the figure's data alone: JupyterLab draws it, offline
+
+_NOT_IN_MAPS = ["zoomin", "zoomout", "autoscale"]
+_NOT_IN_PANELS = [*_NOT_IN_MAPS, "zoom", "pan", "select", "lasso"]
+"""Buttons above a small figure that would cover its title; dragging zooms, a double click takes it back."""
 
 NO_EPOCH = "No such epoch has been trained"
 
@@ -58,6 +63,8 @@ def over_epochs(fig: go.Figure, events: Sequence[EpochEnd]) -> go.Figure:
     if not events:
         return note(fig, NO_EPOCH)
     fig.update_xaxes(range=[events[0].epoch - 0.5, events[-1].epoch + 0.5])
+    if len(events) < 8:  # else plotly writes whole numbers at halves
+        fig.update_xaxes(dtick=1)
     warm_up = [event.epoch for event in events if event.phase == "warm_up"]
     if warm_up:
         fig.add_vrect(
@@ -67,9 +74,28 @@ def over_epochs(fig: go.Figure, events: Sequence[EpochEnd]) -> go.Figure:
     return fig
 
 
+def compact(fig: go.Figure, height: int) -> go.Figure:
+    """The same for a panel of the board, about 500 px wide: narrow margins, a small legend below."""
+    legend = dict(orientation="h", x=0, xref="container", y=0, yref="container", yanchor="bottom", font_size=11)
+    margin = dict(l=55, r=10, t=56 if "xaxis2" in fig.layout else 34, b=70 if _has_legend(fig) else 44)
+    fig.update_layout(height=height, width=None, legend=legend, margin=margin, title_font_size=13, font_size=11)
+    fig.update_layout(modebar_remove=_NOT_IN_MAPS if fig.layout.dragmode == "select" else _NOT_IN_PANELS)
+    return fig.update_xaxes(title_standoff=2).update_annotations(font_size=11)
+
+
 def percent(shares: Sequence[float | None]) -> list[float | None]:
     """Shares in per cent; None, a gap in the curve, stays None."""
     return [None if share is None else 100 * share for share in shares]
+
+
+def term(word: str, meaning: str) -> str:
+    """A word of the trade as HTML, explained when it is pointed at."""
+    return f'<abbr title="{html.escape(meaning)}">{html.escape(word)}</abbr>'
+
+
+def _has_legend(fig: go.Figure) -> bool:
+    shown = [trace for trace in fig.data if trace.type != "heatmap" and trace.showlegend is not False]
+    return fig.layout.showlegend is not False and len(shown) > 1
 
 
 def note(fig: go.Figure, text: str) -> go.Figure:

@@ -9,22 +9,21 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
 from ipr_core.events import EpochEnd
-from widgets import look
+from widgets import colours, look
 
 
-def cosines(events: Sequence[EpochEnd], classes: Sequence[str]) -> go.Figure:
-    """Cosine between every two prototypes after the last of these epochs (Figure 2)."""
+def cosines(events: Sequence[EpochEnd], classes: Sequence[str], pair: Sequence[int] | None = None) -> go.Figure:
+    """Cosine between every two prototypes after the last of these epochs (Figure 2).
+
+    pair: class numbers i < j whose two cells are outlined, none or empty for none
+    """
     if not events:
         return look.note(_square("Cosine between prototypes"), look.NO_EPOCH)
     fig = _square(f"Cosine between prototypes, epoch {events[-1].epoch}")
-    z = np.asarray(events[-1].cosines, float)
-    fig.add_trace(
-        go.Heatmap(
-            z=z, x=list(classes), y=list(classes), zmin=-1, zmax=1, colorscale="PuOr",
-            texttemplate="%{z:.2f}", colorbar=dict(title="Cosine"), xgap=2, ygap=2,
-            hovertemplate="%{y} and %{x}: %{z:.3f}<extra></extra>",
-        )
-    )  # fmt: skip
+    fig.add_trace(cosine_cells(events[-1].cosines, classes))
+    for x, y in (pair, pair[::-1]) if pair else ():
+        edges = dict(x0=x - 0.5, x1=x + 0.5, y0=y - 0.5, y1=y + 0.5)
+        fig.add_shape(type="rect", **edges, line=dict(color=colours.INK, width=4))
     return fig.update_layout(xaxis_title="Prototype", yaxis_title="Prototype")
 
 
@@ -33,19 +32,31 @@ def confusion(counts: ArrayLike, classes: Sequence[str], title: str = "Confusion
 
     counts: (C, C); a class that does not occur has a row of zeros
     """
+    fig = _square(title)
+    fig.add_trace(confusion_cells(counts, classes))
+    return fig.update_layout(xaxis_title="Predicted", yaxis_title="True")
+
+
+def cosine_cells(cosines: ArrayLike, classes: Sequence[str]) -> go.Heatmap:
+    """A matrix of cosines as a trace, its values in the cells.  cosines: (C, C)"""
+    return go.Heatmap(
+        z=np.asarray(cosines, float), x=list(classes), y=list(classes), zmin=-1, zmax=1, colorscale="PuOr",
+        texttemplate="%{z:.2f}", colorbar=dict(title="Cosine"), xgap=2, ygap=2,
+        hovertemplate="%{y} and %{x}: %{z:.3f}<extra></extra>",
+    )  # fmt: skip
+
+
+def confusion_cells(counts: ArrayLike, classes: Sequence[str]) -> go.Heatmap:
+    """A confusion matrix as a trace, counts and shares of the row in the cells.  counts: (C, C)"""
     counts = np.asarray(counts)
     total = counts.sum(axis=1, keepdims=True)
     share = 100 * counts / np.maximum(total, 1)
     text = [[f"{n}<br>{p:.0f} %" for n, p in zip(*row, strict=True)] for row in zip(counts, share, strict=True)]
-    fig = _square(title)
-    fig.add_trace(
-        go.Heatmap(
-            z=share, x=list(classes), y=list(classes), zmin=0, zmax=100, colorscale="Blues", text=text,
-            texttemplate="%{text}", colorbar=dict(title="Share of<br>the row, %"), xgap=2, ygap=2, customdata=counts,
-            hovertemplate="truth %{y}, predicted %{x}: %{customdata} utterances, %{z:.1f} %<extra></extra>",
-        )
+    return go.Heatmap(
+        z=share, x=list(classes), y=list(classes), zmin=0, zmax=100, colorscale="Blues", text=text,
+        texttemplate="%{text}", colorbar=dict(title="Share of<br>the row, %"), xgap=2, ygap=2, customdata=counts,
+        hovertemplate="truth %{y}, predicted %{x}: %{customdata} utterances, %{z:.1f} %<extra></extra>",
     )  # fmt: skip
-    return fig.update_layout(xaxis_title="Predicted", yaxis_title="True")
 
 
 def _square(title: str) -> go.Figure:

@@ -1,123 +1,242 @@
-"""Utterances and prototypes on one plane, by UMAP.  M utterances of the sample, C classes, D embedding."""
+"""Drawing utterances and prototypes on the plane of `layout`.  M utterances of the sample, C classes.
+
+Both the figure of a page (`panels`) and the live one (`epoch`) are the same traces, WebGL all of them.
+"""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 from pandas import DataFrame
-from scipy.linalg import orthogonal_procrustes
 
-from ipr_core.events import EpochEnd
+from ipr_core import metrics
 from widgets import colours, look
+from widgets.layout import FEWEST, Plane
 from widgets.votes import PARTS
 
-Points = NDArray[np.floating]
-
-NEIGHBOURS = 15
-"""Neighbours whose closeness the plane keeps; UMAP's own default."""
-_NEARLY_RIGHT = dict(n_epochs=100, learning_rate=0.1)
-"""UMAP's own optimisation from a plane that is nearly right already; from nothing it takes 500 epochs at rate 1."""
+TITLE = "Utterances and prototypes on one UMAP plane"
+TOO_FEW = f"UMAP needs at least {FEWEST} utterances; the setting `map_size` says how many it gets"
 SYMBOLS = {"D1": "circle", "D2": "cross-thin-open", "D3": "diamond-open"}
+_AGREEMENT = {True: ("same class", "#44AA99"), False: ("different classes", "#C84800")}
+_ENTROPY = [[0, "#4A6FB5"], [0.5, "#21918C"], [1, "#8FBF2F"]]
+"""The middle of Viridis: ever lighter, for any sight, and its ends still show on a dark and on a light page."""
+_EDGE = "#FFFFFF"  # of a prototype's star, whose colour is that of the cloud it lies in
+_UNSELECTED = 0.12  # opacity while others are selected
+
+Rows = NDArray[np.bool_]
+Extent = tuple[float, float, float, float]
 
 
-def umap_plane(events: Sequence[EpochEnd], seed: int = 0) -> list[tuple[Points, Points]]:
-    """The sample's embeddings and the prototypes of several epochs on one plane.
+@dataclass(frozen=True)
+class Colouring:
+    """What the colour of a point says."""
 
-    Each epoch has a UMAP of its own that starts from the plane before it and is laid onto it: what stays among its
-    neighbours stays in its place. On a demo run this was as faithful as independent planes (trustworthiness 0.99;
-    one reducer for all epochs had 0.97 in those it was not fitted on) and moved points as little as AlignedUMAP,
-    in a tenth of its time. Cosine distance, as utterances meet prototypes.
+    meaning: str
+    """For a tooltip."""
+    groups: Callable[[DataFrame, Sequence[str]], Iterator[tuple[str, Rows, object]]]
+    """The utterances' table and the classes → an entry of the legend each: name, (M,) its utterances, their colour."""
+    scale: bool = False
+    """Whether the colour is a number, in bits, and a colour bar explains it."""
 
-    events: with arrays   seed: the same one gives the same planes
-    returns: for each event, utterances (M, 2) and prototypes (C, 2); empty if the sample has no NEIGHBOURS
+
+def table(utterances: DataFrame, own: NDArray, soft: NDArray, classes: Sequence[str], by_prototypes: bool) -> DataFrame:
+    """The utterances with what colours and words need of an epoch.
+
+    own, soft: (M, C) shares by the classifier and by the prototypes   by_prototypes: who the system labels with
+    returns: with columns classifier, prototypes and single_label (names), agree (bool), entropy (bits)
     """
-    if not events or len(events[0].arrays["map"]) <= NEIGHBOURS:
-        return []
-    planes: list[Points] = []
-    for event in events:
-        vectors = np.concatenate([event.arrays["map"], event.arrays["prototypes"]])
-        if planes:
-            points = _umap(seed, init=planes[-1], **_NEARLY_RIGHT).fit_transform(vectors)
-            planes.append(_onto(points, planes[-1]))
-        else:
-            planes.append(_umap(seed).fit_transform(vectors))
-    size = len(events[0].arrays["map"])
-    return [(points[:size], points[size:]) for points in planes]
+    names = np.asarray(classes)
+    model, prototypes = (names[np.asarray(shares).argmax(axis=1)] for shares in (own, soft))
+    return utterances.assign(
+        classifier=model,
+        prototypes=prototypes,
+        single_label=prototypes if by_prototypes else model,
+        agree=model == prototypes,
+        entropy=metrics.entropy(soft if by_prototypes else own),
+    )
+
+
+def _by_class(column: str) -> Callable[[DataFrame, Sequence[str]], Iterator[tuple[str, Rows, object]]]:
+    def groups(rows: DataFrame, classes: Sequence[str]) -> Iterator[tuple[str, Rows, object]]:
+        for name in classes:
+            yield name, (rows[column] == name).to_numpy(), colours.of(name)
+
+    return groups
+
+
+def _by_entropy(rows: DataFrame, _: Sequence[str]) -> Iterator[tuple[str, Rows, object]]:
+    yield "entropy", np.full(len(rows), True), rows["entropy"].to_numpy(np.float32)
+
+
+def _by_agreement(rows: DataFrame, _: Sequence[str]) -> Iterator[tuple[str, Rows, object]]:
+    for agree, (name, colour) in _AGREEMENT.items():
+        yield name, (rows["agree"] == agree).to_numpy(), colour
+
+
+def _by_part(rows: DataFrame, _: Sequence[str]) -> Iterator[tuple[str, Rows, object]]:
+    for part, name in PARTS.items():
+        yield name, (rows["part"] == part).to_numpy(), colours.PARTS[part]
+
+
+def _by_speaker(rows: DataFrame, _: Sequence[str]) -> Iterator[tuple[str, Rows, object]]:
+    """One trace, however many speakers: what is pointed at names its own."""
+    yield "speakers", np.full(len(rows), True), [colours.of(f"speaker {name}") for name in rows["speaker"]]
+
+
+TRUTH, PARTITION = "true emotion", "partition"
+COLOURINGS = {
+    TRUTH: Colouring("The released label. Training does not see that of D2 and D3.", _by_class("label")),
+    "prototypes' pseudo-label": Colouring("The emotion of the nearest prototype (Eq. 3).", _by_class("prototypes")),
+    "classifier's pseudo-label": Colouring("The emotion that the classifier names.", _by_class("classifier")),
+    "soft-label entropy": Colouring(
+        "How undecided the soft label is: 0 bits for one emotion alone, log2 C bits for all C alike.", _by_entropy, True
+    ),
+    "agreement of the two": Colouring("Whether classifier and prototypes name the same emotion.", _by_agreement),
+    PARTITION: Colouring("D1 precise, D2 ambiguous and trained on without labels, D3 for testing.", _by_part),
+    "speaker": Colouring("Each speaker has one colour; point at an utterance to read whose it is.", _by_speaker),
+}
 
 
 def panels(
-    planes: Sequence[tuple[Points, Points]], utterances: DataFrame, classes: Sequence[str], names: Sequence[str]
+    planes: Sequence[Plane], utterances: DataFrame, classes: Sequence[str], names: Sequence[str], by: str = TRUTH
 ) -> go.Figure:
-    """Planes side by side: utterances by truth (colour) and part (symbol), prototypes as stars. Drawn with WebGL.
+    """Planes side by side, coloured by one of COLOURINGS, symbols by part, prototypes as stars.
 
-    planes: of `umap_plane`   utterances: the sample's M rows of the utterance table   names: a panel's title each
-    Every point's `customdata` is its utterance's id.
+    planes: of `layout.planes`   names: a panel's title each
+    utterances: the sample's M rows of the utterance table, with the columns that `table` adds unless coloured by
+        truth, partition or speaker. Every point's `customdata` is its utterance's row, the table's index
     """
     if not planes:
-        return look.note(look.figure("Utterances and prototypes"), f"UMAP needs more than {NEIGHBOURS} utterances")
-    fig = look.panels("Utterances and prototypes on one UMAP plane", names, 520, shared_xaxes="all", shared_yaxes="all")
-    for column, (points, prototypes) in enumerate(planes, start=1):
-        for c, name in enumerate(classes):
-            mine = (utterances["label"] == name).to_numpy()
-            fig.add_trace(_utterances(points[mine], utterances[mine], name), 1, column)
-            fig.add_trace(_star(prototypes[c], name), 1, column)
-    keys = [_key(name, colours.of(name), "circle", group=name) for name in classes]
-    keys += [_key(PARTS[part], colours.INK, symbol, group="parts") for part, symbol in SYMBOLS.items()]
-    fig.add_traces([*keys, _key("prototype", colours.INK, "star", group="parts")], 1, 1)
-    fig.update_xaxes(title="UMAP, first axis (no unit)", showticklabels=False)
-    fig.update_yaxes(title="UMAP, second axis (no unit)", showticklabels=False, col=1)
-    return fig
+        return look.note(look.figure(TITLE), TOO_FEW)
+    fig = look.panels(TITLE, names, 520, shared_xaxes="all", shared_yaxes="all")
+    for column, plane in enumerate(planes, start=1):
+        traces = _traces(plane, utterances, classes, by)
+        fig.add_traces(traces, rows=1, cols=column)
+        fig.update_traces(showlegend=column == 1 and not COLOURINGS[by].scale, col=column)
+    fig.add_traces(_keys(by), rows=1, cols=1)
+    return _axes(fig, extent(planes))
 
 
-def _umap(seed: int, **start: object):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ImportWarning)  # umap announces that its parametric form lacks TensorFlow
-        import umap  # here, because it takes seconds
-    # A seed makes UMAP single-threaded; saying so spares its warning.
-    return umap.UMAP(n_neighbors=NEIGHBOURS, metric="cosine", random_state=seed, n_jobs=1, **start)
+def epoch(
+    plane: Plane,
+    utterances: DataFrame,
+    classes: Sequence[str],
+    title: str,
+    by: str = TRUTH,
+    within: Extent | None = None,
+    selection: Sequence[int] = (),
+    focus: int = -1,
+) -> go.Figure:
+    """One epoch's plane, with what is selected and looked at.
+
+    utterances: as for `panels`   within: the axes' `extent`, the plane's own if absent
+    selection, focus: rows of the utterance table; those that are not on the plane are not marked
+    """
+    fig = look.figure(title, 380, dragmode="select", selectionrevision=f"{by} {hash(tuple(selection))}")
+    chosen = utterances.index.isin(selection) if len(selection) else None
+    fig.add_traces(_traces(plane, utterances, classes, by, chosen))
+    fig.add_traces([_ring(plane.points[utterances.index == focus]), *_keys(by)])
+    fig.update_layout(showlegend=True, legend_uirevision=by)  # what is hidden of one colouring is not in the next
+    return _axes(fig, within or extent([plane]))
 
 
-def _onto(points: Points, before: Points) -> Points:
-    """Shift, turn and scale a plane so that it lies on the one before: UMAP scales what it starts from.  both (N, 2)"""
-    centre = points.mean(axis=0)
-    turn, stretch = orthogonal_procrustes(points - centre, before - before.mean(axis=0))
-    return (points - centre) @ turn * (stretch / ((points - centre) ** 2).sum()) + before.mean(axis=0)
+def extent(planes: Sequence[Plane]) -> Extent:
+    """The range of both axes that holds every one of these planes: x from, to, y from, to."""
+    ends = [(points.min(axis=0), points.max(axis=0)) for plane in planes for points in plane if len(points)]
+    low, high = np.min([a for a, _ in ends], axis=0), np.max([b for _, b in ends], axis=0)
+    edge = 0.04 * max(*(high - low), 1e-6)
+    return low[0] - edge, high[0] + edge, low[1] - edge, high[1] + edge
 
 
-def _utterances(points: Points, rows: DataFrame, name: str) -> go.Scattergl:
+def _axes(fig: go.Figure, within: Extent) -> go.Figure:
+    """The same range in every epoch: points move, not the frame."""
+    fig.update_xaxes(title="UMAP, first axis (no unit)", showticklabels=False, range=within[:2], zeroline=False)
+    fig.update_yaxes(showticklabels=False, range=within[2:], zeroline=False)
+    return fig.update_yaxes(title="UMAP, second axis (no unit)", selector=0)
+
+
+def _traces(
+    plane: Plane, utterances: DataFrame, classes: Sequence[str], by: str, chosen: Rows | None = None
+) -> list[go.Scattergl]:
+    """Utterances, a trace a legend's entry, and the prototypes.  chosen: (M,) those selected, None if nothing is"""
+    order = utterances["part"].to_numpy(str).argsort(kind="stable")  # an entry of the legend shows its first: a circle
+    points, utterances = plane.points[order], utterances.iloc[order]
+    chosen = None if chosen is None else chosen[order]
+    words, symbols = _words(utterances), np.array([SYMBOLS[part] for part in utterances["part"]], object)
+    rows, traces = utterances.index.to_numpy(), []
+    for name, mine, colour in COLOURINGS[by].groups(utterances, classes):
+        trace = _cloud(points[mine], name, colour, COLOURINGS[by].scale and np.log2(len(classes)))
+        trace.update(customdata=rows[mine].tolist(), text=words[mine], marker_symbol=symbols[mine])
+        if chosen is not None:
+            trace.update(selectedpoints=np.flatnonzero(chosen[mine]).tolist())
+        traces.append(trace)
+    return [*traces, _stars(plane.prototypes, classes)]
+
+
+def _cloud(points: NDArray, name: str, colour: object, most: float) -> go.Scattergl:
+    """most: the end of the colour scale in bits, 0 where the colour is one"""
+    bar = dict(title=dict(text="Entropy,<br>bits", side="top"), thickness=10, len=0.9)
+    line = dict(colorscale=_ENTROPY, cmin=0, cmax=most) if most else {}  # a cross is nothing but its line
+    scaled = line | dict(colorbar=bar) if most else {}
     return go.Scattergl(
         x=points[:, 0].astype(np.float32),
         y=points[:, 1].astype(np.float32),
         mode="markers",
         name=name,
-        legendgroup=name,
-        showlegend=False,
-        marker=dict(color=colours.of(name), size=6, opacity=0.75, symbol=[SYMBOLS[part] for part in rows["part"]],
-                    line=dict(width=1, color=colours.of(name))),
-        customdata=rows["id"].tolist(),
-        text=rows["part"].tolist(),
-        hovertemplate=f"%{{customdata}}, %{{text}}<extra>{name}</extra>",
-    )  # fmt: skip
-
-
-def _star(point: Points, name: str) -> go.Scattergl:
-    return go.Scattergl(
-        x=point[:1].astype(np.float32),
-        y=point[1:].astype(np.float32),
-        mode="markers",
-        name=f"prototype of {name}",
-        legendgroup=name,
-        showlegend=False,
-        marker=dict(color=colours.of(name), size=20, symbol="star", line=dict(width=2, color=colours.INK)),
-        hovertemplate=f"prototype<extra>{name}</extra>",
+        showlegend=isinstance(colour, str),
+        marker=dict(color=colour, size=7, opacity=0.8, line=dict(width=1.5, color=colour, **line), **scaled),
+        unselected_marker_opacity=_UNSELECTED,
+        hovertemplate="%{text}<extra></extra>",
     )
 
 
-def _key(name: str, colour: str, symbol: str, group: str) -> go.Scattergl:
-    """An entry of the legend without a point of its own; emotions are shown and hidden by theirs."""
-    marker = dict(color=colour, symbol=symbol, size=9)
-    return go.Scattergl(x=[None], y=[None], mode="markers", name=name, marker=marker, legendgroup=group)
+def _words(rows: DataFrame) -> NDArray[np.object_]:
+    """(M,) what an utterance says when it is pointed at."""
+    columns = [rows[name] for name in ("id", "part", "label", "speaker") if name in rows]
+    told = [f"<b>{id}</b>, {part}<br>truth: {label}" for id, part, label in zip(*columns[:3], strict=True)]
+    if "speaker" in rows:
+        told = [f"{text}<br>speaker: {name}" for text, name in zip(told, rows["speaker"], strict=True)]
+    if "entropy" in rows:
+        found = zip(told, rows["prototypes"], rows["classifier"], rows["entropy"], strict=True)
+        told = [f"{text}<br>prototypes: {p}, classifier: {m}<br>entropy: {bits:.2f} bits" for text, p, m, bits in found]
+    return np.array(told, object)
+
+
+def _stars(points: NDArray, classes: Sequence[str]) -> go.Scattergl:
+    marker = dict(color=[colours.of(name) for name in classes], size=20, symbol="star")
+    return go.Scattergl(
+        x=points[:, 0].astype(np.float32),
+        y=points[:, 1].astype(np.float32),
+        mode="markers",
+        name="prototypes",
+        showlegend=False,
+        marker=marker | dict(line=dict(width=2, color=_EDGE)),
+        unselected_marker_opacity=1,
+        text=list(classes),
+        hovertemplate="prototype of %{text}<extra></extra>",
+    )
+
+
+def _ring(points: NDArray) -> go.Scattergl:
+    """Round the utterance that is looked at; in no one's way when it is clicked."""
+    marker = dict(color="rgba(0, 0, 0, 0)", size=18, symbol="circle", line=dict(width=3, color=colours.INK))
+    return go.Scattergl(
+        x=points[:, 0], y=points[:, 1], mode="markers", name="looked at", marker=marker, showlegend=False,
+        hoverinfo="skip", unselected_marker_opacity=1,
+    )  # fmt: skip
+
+
+def _keys(by: str) -> list[go.Scattergl]:
+    """Entries of the legend for what symbols mean, where colours do not say it already."""
+    symbols = {} if by == PARTITION else {PARTS[part]: symbol for part, symbol in SYMBOLS.items()}
+    return [
+        go.Scattergl(
+            x=[None], y=[None], mode="markers", name=name,
+            marker=dict(color=colours.INK, symbol=symbol, size=9, line=dict(width=1.5, color=colours.INK)),
+        )
+        for name, symbol in (symbols | {"prototype": "star"}).items()
+    ]  # fmt: skip

@@ -32,7 +32,16 @@ def players(waves: WaveStore, rows: Sequence[int], captions: Sequence[str]) -> H
 
 
 def data_uri(wave: NDArray[np.int16]) -> str:
+    """(T,) samples at 16 kHz as an address that holds their MP3."""
+    return "data:audio/mpeg;base64," + base64.b64encode(mp3(wave)).decode()
+
+
+def mp3(wave: NDArray[np.int16]) -> bytes:
     """(T,) samples at 16 kHz as an MP3 that every browser plays, a tenth of the size of the samples themselves."""
     file = io.BytesIO()
     soundfile.write(file, wave[: round(LONGEST * SAMPLE_RATE)], SAMPLE_RATE, format="MP3")
-    return "data:audio/mpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    return file.getvalue()
+
+
+SILENCE = mp3(np.zeros(SAMPLE_RATE // 10, np.int16))
+"""What a player holds that has nothing to play."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
@@ -72,6 +72,20 @@ class RunState(t.HasTraits):
         with self.lock, self.hold_trait_notifications():
             for name, value in traits.items():
                 setattr(self, name, value)
+
+    def follow(self, hear: Callable[[], None], on: Sequence[str]) -> None:
+        """Call `hear` after a change of these traits: once, however many of them changed together."""
+        heard = [getattr(self, name) for name in on]
+
+        def changed(_: object) -> None:
+            nonlocal heard
+            now = [getattr(self, name) for name in on]
+            # By identity: the events of a long run are many to compare.
+            if any(a is not b and not (isinstance(a, int) and a == b) for a, b in zip(now, heard, strict=True)):
+                heard = now
+                hear()
+
+        self.observe(changed, list(on))
 
     def on_event(self, event: Began | Changed | StepEnd | EpochEnd) -> None:
         """Take in what training tells; a finished run is `Began` alone, since its record holds every epoch."""

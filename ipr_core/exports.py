@@ -1,0 +1,124 @@
+"""Result tables: numbers, how they are shown, and the same as LaTeX, CSV and Markdown files."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pandas import DataFrame
+
+from ipr_core.atomic import write_text
+
+DEVIATION = " ±"
+"""What the name of a column ends in that holds another one's standard deviation; both are shown as one."""
+
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"$<$", ">": r"$>$", "±": r"$\pm$", "−": "$-$",
+        "→": r"$\rightarrow$", "β": r"$\beta$", "γ": r"$\gamma$", "τ": r"$\tau$", "μ": r"$\mu$",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Table:
+    """A result table. A notebook shows it with its caption; where it has no row, a sentence says what it needs."""
+
+    name: str
+    """What its files are called."""
+    caption: str
+    values: DataFrame
+    """Numbers and words, a row a result; a column "x ±" holds the standard deviation of column "x"."""
+    digits: int = 1
+    """Decimals of a number; p has three."""
+    decimals: Mapping[str, int] = field(default_factory=dict)
+    """Decimals of single columns."""
+    lacking: str = "No finished run."
+    """What is missing where there is no row."""
+
+    @property
+    def shown(self) -> DataFrame:
+        """The table as it is read: every cell a text, mean and deviation together, "" for what is not known."""
+        spread = [name for name in self.values if f"{name}{DEVIATION}" in self.values]
+        kept = [name for name in self.values if name.removesuffix(DEVIATION) not in spread or name in spread]
+        return DataFrame({name: [self._cell(i, name) for i in range(len(self.values))] for name in kept})
+
+    def markdown(self) -> str:
+        """The caption and the table."""
+        return f"{self.caption}\n\n{show(self.shown)}\n"
+
+    def latex(self) -> str:
+        """A table environment with booktabs' rules; its label is tab: and the name."""
+        frame = self.shown.rename(columns=_escaped).map(_escaped)
+        columns = "l" + "".join("l" if _is_text(self.values[name]) else "r" for name in self.shown.columns[1:])
+        return frame.to_latex(
+            index=False, escape=False, column_format=columns, caption=_escaped(self.caption), label=f"tab:{self.name}"
+        )
+
+    def csv(self) -> str:
+        """The numbers with all their digits; means and deviations in columns of their own."""
+        return self.values.to_csv(index=False)
+
+    def _repr_html_(self) -> str:
+        if self.values.empty:
+            return f"<p>{html.escape(self.lacking)}</p>"
+        return f"<p>{html.escape(self.caption)}</p>{self.shown.to_html(index=False, border=0)}"
+
+    def _cell(self, row: int, name: str) -> str:
+        value, digits = self.values[name].iloc[row], 3 if _is_p(name) else self.decimals.get(name, self.digits)
+        spread = self.values.get(f"{name}{DEVIATION}")
+        deviation = np.nan if spread is None else spread.iloc[row]
+        text = _number(value, digits, smallest=_is_p(name), signed=name == "difference" or name.startswith("over "))
+        return f"{text} ± {_number(deviation, digits)}" if text and not pd.isna(deviation) else text
+
+
+def write(tables: Iterable[Table], folder: Path | str) -> list[Path]:
+    """Write every table that has a row as NAME.tex, NAME.csv and NAME.md, each whole or not at all.
+
+    returns: the files
+    """
+    forms = {".tex": Table.latex, ".csv": Table.csv, ".md": Table.markdown}
+    written = []
+    for table in tables:
+        for suffix, form in forms.items() if len(table.values) else ():
+            written.append(Path(folder, table.name + suffix))
+            write_text(written[-1], form(table))
+    return written
+
+
+def show(frame: DataFrame) -> str:
+    """A table of texts as Markdown."""
+    if frame.empty:
+        return "no finished run"
+    cells = [[str(column) for column in frame.columns], *frame.fillna("").astype(str).to_numpy().tolist()]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(frame.columns))]
+    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in cells]
+    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
+
+
+def _number(value: object, digits: int, smallest: bool = False, signed: bool = False) -> str:
+    """A number with so many decimals; a whole number and a text as they are; "" for what is not known."""
+    if pd.isna(value):
+        return ""
+    if not isinstance(value, float):
+        return str(value)
+    if smallest and value < 10.0**-digits:
+        return f"<{10.0**-digits:.{digits}f}"
+    return f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "−")
+
+
+def _is_p(name: str) -> bool:
+    return name == "p" or name.startswith("p, ")
+
+
+def _is_text(column: pd.Series) -> bool:
+    return not pd.api.types.is_numeric_dtype(column)
+
+
+def _escaped(text: object) -> str:
+    return str(text).translate(_LATEX)

@@ -1,0 +1,116 @@
+"""The board: every panel on one screen, linked; live and replayed alike; a panel that fails stops nothing."""
+
+import time
+
+import ipywidgets as w
+import pytest
+
+from ipr_core.runner import Began, Runner, advance, prepare
+from widgets import board, matrices, pseudo
+from widgets.live import LiveFigure
+from widgets.state import RunState
+
+SECONDS = 120
+
+
+def inside(widget):
+    """A widget and all below it, in order."""
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from inside(child)
+
+
+def figures(made):
+    """What every figure of a board shows."""
+    return [part.figure for part in inside(made) if isinstance(part, LiveFigure)]
+
+
+@pytest.fixture(scope="module")
+def begin(frozen, data, tmp_path_factory):
+    return lambda **settings: prepare(frozen.replace(**settings), tmp_path_factory.mktemp("runs"), data=data)
+
+
+@pytest.fixture(scope="module")
+def finished(begin, data):
+    run, _ = begin(epochs=5, warm_up=2)
+    return advance(run, data)
+
+
+def live_board(run, data):
+    """A board whose runner has trained its run to the end."""
+    state, runner = RunState(), Runner()
+    runner.watch(state.on_event)
+    made = board.board(state, runner, run, data)
+    runner.start(lambda: (run, data))
+    runner.wait(SECONDS)
+    return state, made
+
+
+def wait_for_alike(one, other):
+    """The plane comes from a thread of its own, some seconds later."""
+    end = time.monotonic() + SECONDS
+    while figures(one) != figures(other) and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+def test_a_replay_shows_the_same_figures_as_live_training(begin, data):
+    run, _ = begin(epochs=4, warm_up=1)
+    state, live = live_board(run, data)
+    assert run.finished
+    assert state.faults == {}
+    again = board.replay(run, data)
+    wait_for_alike(live, again)
+    assert figures(live) == figures(again)
+    assert len(figures(live)) >= 4
+    assert any("epoch 3" in figure for figure in figures(live))
+
+
+def test_events_are_kept_without_their_arrays(finished, data):
+    state = RunState()
+    state.on_event(Began(finished, data))
+    for event in finished.events():
+        state.on_event(event)
+    assert len(state.events) == 5
+    assert not any(event.arrays for event in state.events)
+
+
+def test_the_slider_follows_the_newest_epoch_until_it_is_moved_back(finished, data):
+    state = RunState()
+    bar = board.epochs(state)
+    slider = next(part for part in inside(bar) if isinstance(part, w.IntSlider))
+    assert slider.disabled
+    state.on_event(Began(finished, data))
+    assert (slider.value, slider.max, slider.disabled) == (4, 4, False)
+    slider.value = 1
+    assert state.epoch == 1
+    assert [event.epoch for event in state.seen] == [0, 1]
+    state.on_event(finished.events()[-1])
+    assert (state.epoch, slider.value) == (1, 1)
+    slider.value = 4
+    assert state.epoch == 4
+
+
+def test_an_empty_board_can_be_made(begin):
+    run, data = begin(seed=9)
+    state = RunState()
+    board.board(state, Runner(), run, data)
+    assert state.faults == {}
+
+
+def test_a_figure_that_fails_never_stops_training(begin, data, monkeypatch):
+    def fail(*_, **__):
+        raise ZeroDivisionError("no such matrix")
+
+    monkeypatch.setattr(matrices, "cosines", fail)
+    run, _ = begin(seed=3)
+    state, made = live_board(run, data)
+    assert run.finished
+    assert any("no such matrix" in text for text in state.faults.values())
+    assert any("This figure failed: no such matrix" in figure for figure in figures(made))
+
+
+def test_a_panel_that_cannot_be_made_leaves_the_others(finished, data, monkeypatch):
+    monkeypatch.setattr(pseudo, "panel", lambda state: 1 / 0)
+    made = board.replay(finished, data)
+    assert any("pseudo-labels" in part.value for part in inside(made) if isinstance(part, w.HTML))
+    assert len(figures(made)) >= 3

@@ -1,0 +1,157 @@
+"""The notebooks in a real JupyterLab and a real browser, used as a person would."""
+
+import json
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from lab import FLAGS, Visit, chromium, jupyter_lab
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+SMALL = dict(synthetic_size=120, test_size=24, epochs=60, warm_up=2, map_size=60, max_seconds=1.5)
+QUICK = SMALL | dict(epochs=3)
+PLOTLY = "application/vnd.plotly.v1+json"
+SECONDS = 120
+
+TITLES = "() => [...document.querySelectorAll('.js-plotly-plot')].map(plot => plot.layout?.title?.text ?? '')"
+TITLE = f"(start) => ({TITLES})().find(title => title.startsWith(start))"
+PLANE = """() => {
+    const plot = [...document.querySelectorAll('.js-plotly-plot')].find(p => p.data?.some(t => t.type === 'scattergl'));
+    return plot ? JSON.stringify(plot._fullData.map(trace => Array.from(trace.x ?? []).slice(0, 5))) : null;
+}"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """Notebook, settings → the notebook open in JupyterLab with these settings in its parameters cell."""
+    sync = pytest.importorskip("playwright.sync_api")
+    browser_place, root = chromium(), tmp_path_factory.mktemp("lab")
+    own = {"IPR_RUNS": str(root / "runs"), "IPR_CACHE": str(root / "cache"), "OMP_NUM_THREADS": "1"}
+    with jupyter_lab(root, **own) as address, sync.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=browser_place, args=list(FLAGS))
+        context = browser.new_context(viewport={"width": 1500, "height": 1300})
+
+        def visit(name, **settings):
+            notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+            for cell in notebook.cells:
+                if "parameters" in cell.metadata.get("tags", []):
+                    cell.source += "".join(f"\n{key} = {value!r}" for key, value in settings.items())
+            nbformat.write(notebook, root / f"{name}.ipynb")
+            made = Visit(context, address, f"{name}.ipynb")
+            made.file = root / f"{name}.ipynb"
+            return made
+
+        yield visit
+        browser.close()
+
+
+def until(ask, wanted=bool, seconds=SECONDS):
+    """Ask again and again until the answer is as wanted, and give it."""
+    end = time.monotonic() + seconds
+    while not wanted(answer := ask()):
+        assert time.monotonic() < end, f"still {answer!r}"
+        time.sleep(0.1)
+    return answer
+
+
+def press(visit, name):
+    visit.page.get_by_role("button", name=name, exact=True).first.click()
+
+
+def matrix(visit):
+    """The title of the live similarity matrix, which says its epoch."""
+    return visit.page.evaluate(TITLE, "Cosine between prototypes, epoch")
+
+
+def state(visit):
+    """Of the runner: its state, epochs, and the step it is at."""
+    line = "s = training.state; print(training.runner.state, len(s.events), s.step.step if s.step else 0)"
+    name, epochs, step = visit.in_kernel(line).split()
+    return name, int(epochs), int(step)
+
+
+def nothing_wrong(visit):
+    assert visit.faults == []
+    assert visit.hosts <= {"127.0.0.1", None}
+
+
+def test_a_refinement_is_watched_paused_looked_at_resumed_and_stopped(lab):
+    visit = lab("02_refinement", **SMALL)
+    visit.run_all()
+
+    # The similarity and the plane change while training runs, and later cells have run meanwhile.
+    first = until(lambda: matrix(visit))
+    until(lambda: matrix(visit), lambda title: title != first)
+    plane = until(lambda: visit.page.evaluate(PLANE))
+    until(lambda: visit.page.evaluate(PLANE), lambda now: now != plane)
+    assert visit.in_kernel("print(truth.sum() > 0, training.runner.state)") == "True running"
+
+    # Pause: no epoch and no step any more.
+    press(visit, "Pause")
+    until(lambda: state(visit)[0], lambda name: name == "paused")
+    paused = state(visit)
+    time.sleep(3)
+    assert state(visit) == paused
+
+    # The slider redraws an earlier epoch, also by keyboard.
+    shown = matrix(visit)
+    visit.page.get_by_role("slider").first.focus()
+    visit.page.keyboard.press("ArrowLeft")
+    until(lambda: matrix(visit), lambda title: title != shown)
+
+    # Clicking a point plays the utterance and shows its label.
+    place = visit.page.evaluate(
+        """() => {
+            const plot = [...document.querySelectorAll('.js-plotly-plot')]
+                .find(p => p.data?.some(t => t.type === 'scattergl' && t.customdata));
+            plot.scrollIntoView({block: 'center'});
+            const trace = plot._fullData.find(t => t.customdata && t.x.length > 3), {xaxis, yaxis} = plot._fullLayout;
+            const box = plot.getBoundingClientRect(), row = trace.customdata[0];
+            return {x: box.x + xaxis._offset + xaxis.d2p(trace.x[0]), y: box.y + yaxis._offset + yaxis.d2p(trace.y[0])};
+        }"""
+    )
+    visit.page.mouse.move(place["x"], place["y"])
+    visit.page.mouse.click(place["x"], place["y"])
+    focus = until(lambda: int(visit.in_kernel("print(training.state.focus)")), lambda row: row >= 0)
+    chosen = visit.in_kernel(f"print(data.table['id'][{focus}])")
+    until(lambda: visit.page.locator(".ipr-utterance").first.inner_text(), lambda text: chosen in text)
+    until(
+        lambda: visit.page.evaluate(
+            "() => document.querySelector('.ipr-player audio, audio.ipr-player')?.played.length > 0"
+        )
+    )
+
+    # Resume goes on, Stop ends with a run that can go on.
+    press(visit, "Resume")
+    until(lambda: state(visit)[1], lambda epochs: epochs > paused[1])
+    press(visit, "Stop")
+    until(lambda: state(visit)[0], lambda name: name == "stopped")
+    epochs = state(visit)[1]
+    assert visit.in_kernel("print(run.finished, run.epochs)") == f"False {epochs}"
+    press(visit, "Start")
+    until(lambda: state(visit)[1], lambda now: now > epochs)
+    press(visit, "Stop")
+    until(lambda: state(visit)[0], lambda name: name == "stopped")
+    assert visit.in_kernel("print(training.state.faults)") == "{}"
+    nothing_wrong(visit)
+    visit.close()
+
+
+@pytest.mark.parametrize(("name", "figures"), [("01_warm_up", 6), ("03_analysis", 5)])
+def test_run_all_and_what_is_saved_shows_every_figure(lab, name, figures):
+    visit = lab(name, **QUICK)
+    visit.run_all()
+    done = "print('done', *([training.runner.state] if 'training' in globals() else ['finished']))"
+    until(lambda: visit.in_kernel(done), lambda text: text == "done finished")
+    until(lambda: visit.page.evaluate(TITLES), lambda titles: len(titles) > figures)
+    visit.command("docmanager:save")
+
+    def saved():
+        notebook = json.loads(visit.file.read_text("utf-8"))
+        outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+        return sum(PLOTLY in output.get("data", {}) for output in outputs)
+
+    assert until(saved, lambda count: count >= figures) == figures
+    nothing_wrong(visit)
+    visit.close()

@@ -1,0 +1,90 @@
+"""The one inner loop of `layout`, compiled: UMAP's stochastic descent with points held where they were.
+
+umap-learn's own loop cannot hold points, and keeps the interpreter to itself while it runs; this one lets go of it
+(nogil), so that training in another thread goes on. Importing this module compiles it, which takes seconds.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+_CLIP = np.float32(4)  # the longest step of one edge, as umap-learn's
+_NEGATIVES = 5  # points pushed away for each neighbour drawn near, as umap-learn's
+
+
+@numba.njit(nogil=True, fastmath=True)
+def _step(force: float, apart: float, rate: float) -> float:
+    """One coordinate's share of a force, clipped, times the rate."""
+    return min(_CLIP, max(-_CLIP, force * apart)) * rate
+
+
+@numba.njit(nogil=True, fastmath=True)
+def _draw_near(points: NDArray, i: int, k: int, rate: float, a: float, b: float) -> None:
+    dx, dy = points[i, 0] - points[k, 0], points[i, 1] - points[k, 1]
+    square = dx * dx + dy * dy
+    if square > 0:
+        force = -2 * a * b * square ** (b - 1) / (a * square**b + 1)
+        x, y = _step(force, dx, rate), _step(force, dy, rate)
+        points[i, 0] += x
+        points[i, 1] += y
+        points[k, 0] -= x
+        points[k, 1] -= y
+
+
+@numba.njit(nogil=True, fastmath=True)
+def _push_away(points: NDArray, i: int, k: int, rate: float, a: float, b: float) -> None:
+    dx, dy = points[i, 0] - points[k, 0], points[i, 1] - points[k, 1]
+    square = dx * dx + dy * dy
+    if square > 0:
+        force = 2 * b / ((0.001 + square) * (a * square**b + 1))
+        points[i, 0] += _step(force, dx, rate)
+        points[i, 1] += _step(force, dy, rate)
+
+
+@numba.njit(
+    "f4[:,::1](f4[:,::1], f4[:,::1], f4[::1], i4[::1], i4[::1], f4[::1], i8, f4, f4, f4, u8)",
+    nogil=True,
+    fastmath=True,
+)
+def descend(
+    start: NDArray[np.float32],
+    before: NDArray[np.float32],
+    hold: NDArray[np.float32],
+    head: NDArray[np.int32],
+    tail: NDArray[np.int32],
+    every: NDArray[np.float32],
+    rounds: int,
+    rate: float,
+    a: float,
+    b: float,
+    seed: int,
+) -> NDArray[np.float32]:
+    """Points after `rounds` of UMAP's descent, the mean over the second half of them, which takes out its noise.
+
+    start, before: (M, 2) where points start, and where they are held   hold: (M,) how strongly, 0 not at all
+    head, tail: (K,) the edges of the graph   every: (K,) rounds between two uses of an edge, 1 for the heaviest
+    rate: of the first round, falling to 0   a, b: of UMAP's curve   seed: not 0
+    """
+    points, mean = start.copy(), np.zeros_like(start)
+    due, m, random = every.copy(), np.uint64(len(start)), np.uint64(seed)
+    for n in range(rounds):
+        now = rate * (1 - n / np.float32(rounds))
+        for e in range(len(head)):
+            if due[e] > n:
+                continue
+            due[e] += every[e]
+            _draw_near(points, head[e], tail[e], now, a, b)
+            for _ in range(_NEGATIVES):
+                random ^= random << np.uint64(13)  # xorshift: its numbers depend on the seed alone
+                random ^= random >> np.uint64(7)
+                random ^= random << np.uint64(17)
+                _push_away(points, head[e], np.int64((random >> np.uint64(11)) % m), now, a, b)
+        for i in range(len(points)):
+            share = min(np.float32(1), now * hold[i])
+            for d in range(2):
+                points[i, d] += share * (before[i, d] - points[i, d])
+        if n >= rounds // 2:
+            mean += points
+    return mean / np.float32(rounds - rounds // 2)

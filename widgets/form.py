@@ -1,0 +1,207 @@
+"""The settings as a form, made from the configuration's own fields: no setting is known here by its name."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any, Literal, get_args, get_origin
+
+import ipywidgets as w
+import traitlets as t
+
+from ipr_core.config import FIELDS, PRESETS, Config, SettingsError
+
+SECTIONS = tuple(Config.model_fields)
+
+_NAME = dict(description_width="12.5em")  # the longest name of a setting fits
+_MARGIN = "border-left: 3px solid var(--jp-error-color1); padding-left: 6px"
+
+
+class Form(w.VBox):
+    """Every setting with its sentence, and what is wrong with it beside it as soon as it is typed."""
+
+    config = t.Instance(Config, allow_none=True, help="what the form says; None while something is wrong")
+    faults = t.Tuple(help="what is wrong, a sentence each")
+    changed = t.Tuple(help="names of the settings that differ from the preset, in their order")
+
+    def __init__(self, config: Config):
+        self._filling = False
+        wide = w.Layout(width="auto", min_width="0")
+        self.inputs = {name: _input(name, wide) for name in FIELDS}
+        self.notes = {name: w.HTML(layout=wide) for name in FIELDS}
+        self.heads = {section: w.HTML() for section in SECTIONS}
+        self.preset = w.Dropdown(
+            options=list(PRESETS), value=nearest(config), description="Preset", layout=w.Layout(width="16em"),
+            tooltip="Settings that go together; your own changes are kept when you choose another one",
+        )  # fmt: skip
+        self.back = w.Button(
+            description="Back to the preset", layout=w.Layout(width="auto"), tooltip="Undoes every change to the preset"
+        )
+        self.find = w.Text(
+            placeholder="find a setting", layout=w.Layout(width="16em"),
+            tooltip="Shows the settings whose name, section or sentence has these words",
+        )  # fmt: skip
+        self.summary = w.HTML()
+        self._grids = {section: w.GridBox(layout=_grid()) for section in SECTIONS}
+        self.tab = w.Tab([w.VBox([self.heads[s], self._grids[s]], layout=_scrolled()) for s in SECTIONS])
+        super().__init__([w.HBox([self.preset, self.back, self.find]), self.summary, self.tab])
+        self._show_found()
+        self.fill(config)
+        self.preset.observe(self._take_preset, "value")
+        self.back.on_click(lambda _: self.fill(PRESETS[self.preset.value]()))
+        self.find.observe(self._show_found, "value")
+        for box in self.inputs.values():
+            box.observe(self._check, "value")
+
+    def fill(self, config: Config) -> None:
+        """Show these settings."""
+        self._write({name: shown(name, value) for name, value in config.settings().items()})
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Every setting as it is typed, right or wrong."""
+        return {name: read(name, box.value) for name, box in self.inputs.items()}
+
+    def _check(self, _: object = None) -> None:
+        if self._filling:
+            return
+        try:
+            config, faults = Config().replace(**self.given), []
+        except SettingsError as error:
+            config, faults = None, error.faults
+        changed = differing(config.settings() if config else self.given, self.preset.value)
+        with self.hold_trait_notifications():
+            self.config, self.faults, self.changed = config, tuple(faults), tuple(changed)
+        self._show_notes()
+
+    def _show_notes(self) -> None:
+        told = defaultdict(list)
+        for fault in self.faults:
+            told[whose(fault)].append(fault)
+        preset = PRESETS[self.preset.value]().settings()
+        for name, note in self.notes.items():
+            section, field = FIELDS[name]
+            was = escape(str(shown(name, preset[name]))) or "none"
+            marked = f"<b>Changed; the preset has {was}.</b> " if name in self.changed else ""
+            # The sentence is written out, for everyone to read: a tooltip is out of a keyboard's reach.
+            note.value = _wrong(told[section, name]) or _small(marked + escape(field.description or ""))
+        for section, head in self.heads.items():
+            head.value = _wrong(told[section, None])
+        names = f"Changed from the preset {self.preset.value}: <b>{', '.join(self.changed)}</b>"
+        self.summary.value = _small(names if self.changed else f"As the preset {self.preset.value} has them.")
+        self.back.disabled = not self.changed
+        self._show_titles()
+
+    def _show_titles(self) -> None:
+        """A section's name, how many settings were found in it, and whether something is wrong there."""
+        wrong = {where for where, _ in map(whose, self.faults)}
+        for i, section in enumerate(SECTIONS):
+            count = len(self._grids[section].children) // 2
+            found = f" ({count})" if self.find.value.strip() else ""
+            self.tab.set_title(i, section + found + (" ⚠" if section in wrong else ""))
+
+    def _show_found(self, _: object = None) -> None:
+        names = matching(self.find.value)
+        for section, grid in self._grids.items():
+            ours = [name for name in names if FIELDS[name][0] == section]
+            grid.children = [widget for name in ours for widget in (self.inputs[name], self.notes[name])]
+        counts = [len(grid.children) for grid in self._grids.values()]
+        if any(counts) and not counts[self.tab.selected_index or 0]:
+            self.tab.selected_index = next(i for i, count in enumerate(counts) if count)
+        self._show_titles()
+
+    def _take_preset(self, _: object) -> None:
+        """The new preset's settings, but for those that were changed."""
+        mine = {name: self.inputs[name].value for name in self.changed}
+        theirs = PRESETS[self.preset.value]().settings()
+        self._write({name: shown(name, value) for name, value in theirs.items()} | mine)
+
+    def _write(self, values: Mapping[str, Any]) -> None:
+        self._filling = True  # one check, at the end
+        try:
+            for name, value in values.items():
+                self.inputs[name].value = value
+        finally:
+            self._filling = False
+        self._check()
+
+
+def nearest(config: Config) -> str:
+    """The preset from which the fewest settings differ."""
+    return min(PRESETS, key=lambda preset: len(differing(config.settings(), preset)))
+
+
+def differing(settings: Mapping[str, Any], preset: str) -> list[str]:
+    """Names of the settings that are not the preset's."""
+    theirs = PRESETS[preset]().settings()
+    return [name for name in FIELDS if shown(name, settings[name]) != shown(name, theirs[name])]
+
+
+def matching(words: str) -> list[str]:
+    """Names of the settings with all of these words in their name, section or sentence; no words: every setting."""
+    texts = {name: f"{name} {section} {field.description}".lower() for name, (section, field) in FIELDS.items()}
+    return [name for name, text in texts.items() if all(word in text for word in words.lower().split())]
+
+
+def whose(fault: str) -> tuple[str | None, str | None]:
+    """The section that a fault is in, and the setting whose own value is wrong, None where several do not match."""
+    names = [word for word in re.findall(r"\w+", fault) if word in FIELDS]
+    if not names:
+        return SECTIONS[0], None
+    section, field = FIELDS[names[0]]
+    own = fault.startswith(f"{names[0]} is ") and fault.endswith(field.description or "")
+    return section, names[0] if own else None
+
+
+def shown(name: str, value: Any) -> Any:
+    """A setting's value as its input has it: none as nothing, several values with commas between them."""
+    annotation = FIELDS[name][1].annotation
+    if annotation in (bool, int, float) or get_origin(annotation) is Literal:
+        return value
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def read(name: str, value: Any) -> Any:
+    """What an input says, for the configuration to check."""
+    annotation = FIELDS[name][1].annotation
+    if value == "" and type(None) in get_args(annotation):
+        return None
+    return int(value) if annotation is int and float(value).is_integer() else value
+
+
+def _input(name: str, layout: w.Layout) -> w.DOMWidget:
+    """By the field's annotation alone. Bounds are the configuration's: a wrong value can be typed, and is told."""
+    field = FIELDS[name][1]
+    annotation = field.annotation
+    common = dict(description=name, tooltip=field.description, style=_NAME, layout=layout)
+    if annotation is bool:
+        return w.Checkbox(**common)
+    if get_origin(annotation) is Literal:
+        return w.Dropdown(options=get_args(annotation), **common)
+    if annotation in (int, float):
+        return w.FloatText(step=1 if annotation is int else None, continuous_update=True, **common)
+    several, absent = get_origin(annotation) is tuple, type(None) in get_args(annotation)
+    hint = "values with commas between them" if several else "none" if absent else ""
+    return w.Text(placeholder=hint, continuous_update=True, **common)
+
+
+def _small(html: str) -> str:
+    style = "line-height: 1.3; font-size: var(--jp-ui-font-size1); color: var(--jp-ui-font-color1)"
+    return f'<div style="{style}">{html}</div>'
+
+
+def _wrong(faults: Sequence[str]) -> str:
+    lines = "<br>".join(f"⚠ {escape(fault)}" for fault in faults)
+    return _small(f'<div role="alert" style="{_MARGIN}">{lines}</div>') if lines else ""
+
+
+def _grid() -> w.Layout:
+    return w.Layout(grid_template_columns="minmax(20em, 2fr) 3fr", grid_gap="2px 12px", align_items="center")
+
+
+def _scrolled() -> w.Layout:
+    return w.Layout(max_height="320px", overflow="auto")

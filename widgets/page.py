@@ -1,0 +1,36 @@
+"""What a box of widgets needs of the page around it."""
+
+from __future__ import annotations
+
+import anywidget
+from ipywidgets import Layout
+
+
+class Keys(anywidget.AnyWidget):
+    """Among a box's children, it keeps arrow keys for the box: JupyterLab would take them to go from cell to cell."""
+
+    _css = """
+    .ipr-page .widget-html-content { line-height: 1.35; }
+    """
+
+    _esm = """
+    // JupyterLab looks for this on the element that has the focus, and upwards until a shortcut matches.
+    const keep = (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true");
+
+    export default { render({ el }) {
+        let frame, box, left = 100;
+        const listen = () => {
+            box = el.parentElement;
+            if (box) box.addEventListener("focusin", keep);
+            else if (left--) frame = requestAnimationFrame(listen);
+        };
+        listen();
+        return () => {
+            cancelAnimationFrame(frame);
+            box?.removeEventListener("focusin", keep);
+        };
+    } };
+    """
+
+    def __init__(self) -> None:
+        super().__init__(layout=Layout(display="none"))

@@ -1,0 +1,204 @@
+"""One utterance in detail: its sound, its soft label beside the annotators' votes, and how that label came about.
+
+C classes, E epochs, T samples. Small figures, for a panel and for a page alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+from numpy.typing import NDArray
+from pandas import Series
+from torchaudio.functional import melscale_fbanks
+
+from ipr_core import metrics
+from ipr_core.events import EpochEnd
+from ipr_core.waves import SAMPLE_RATE
+from widgets import colours, look
+from widgets.votes import PARTS
+
+Shares = NDArray[np.floating]
+
+NOTHING = "No utterance is chosen"
+BANDS = 64
+LOWEST, HIGHEST = 50.0, 8000.0  # Hz that the bands span
+RANGE = 80  # dB below the loudest that are told apart
+_WIDEST = 400  # columns of a spectrogram, and half as many turns of a waveform: more than a panel has pixels
+_WINDOW = 400  # samples (25 ms), longer where the columns are further apart
+_SMALL = dict(
+    title_font_size=13, title_y=0.99, title_yanchor="top", title_pad_t=3, font_size=11,
+    margin=dict(l=50, r=16, t=40, b=34),
+)  # fmt: skip
+_SIGNS = {"prototypes": "■", "classifier": "▨", "votes": "□"}
+
+
+def sound(wave: NDArray[np.int16] | None, name: str = "", height: int = 230) -> go.Figure:
+    """Waveform above log-mel spectrogram, over the same seconds.
+
+    wave: (T,) samples at 16 kHz, None for no utterance   name: of the utterance
+    """
+    rows = dict(rows=2, cols=1, shared_xaxes=True, shared_yaxes=False, row_heights=[0.32, 0.68], vertical_spacing=0.05)
+    fig = look.panels(f"Sound of {name}" if name else "Sound", ["", ""], height, **rows)
+    fig.update_layout(showlegend=False, **_SMALL).update_layout(margin_t=24)
+    fig.update_yaxes(title="Amplitude", nticks=3, row=1).update_yaxes(title="kHz (mel scale)", row=2)
+    fig.update_xaxes(title="Time, s", row=2)
+    if wave is None:
+        return _empty(fig, NOTHING)
+    fig.add_trace(_waveform(wave), 1, 1).add_trace(_spectrogram(wave), 2, 1)
+    marks = [hertz for hertz in (250, 500, 1000, 2000, 4000) if hertz < HIGHEST]
+    fig.update_yaxes(
+        tickvals=[_mel(hertz) for hertz in marks], ticktext=[f"{hertz / 1000:g}" for hertz in marks], row=2
+    )
+    return fig.update_xaxes(range=[0, len(wave) / SAMPLE_RATE], showgrid=False)
+
+
+def log_mel(wave: NDArray[np.int16]) -> tuple[float, NDArray[np.int8]]:
+    """Seconds between columns, and (BANDS, F) decibels relative to the loudest, -RANGE or more; F is at most 401."""
+    hop = max(SAMPLE_RATE // 100, -(-len(wave) // _WIDEST))
+    window = max(_WINDOW, hop)
+    fft = max(1024, 1 << (window - 1).bit_length())
+    samples = torch.from_numpy(np.asarray(wave, np.float32) / 32768)
+    spectrum = torch.stft(
+        samples, fft, hop, window, torch.hann_window(window), center=True, pad_mode="constant", return_complex=True
+    )
+    bands = melscale_fbanks(fft // 2 + 1, LOWEST, HIGHEST, BANDS, SAMPLE_RATE)
+    power = (bands.T @ spectrum.abs().square()).numpy()
+    decibels = 10 * np.log10(np.maximum(power, 1e-10))
+    return hop / SAMPLE_RATE, np.rint(np.maximum(decibels - decibels.max(), -RANGE)).astype(np.int8)
+
+
+def shares(
+    prototypes: Shares | None, model: Shares | None, votes: Shares | None, classes: Sequence[str], height: int = 170
+) -> go.Figure:
+    """The soft label by the prototypes and by the classifier, and the annotators' votes, a bar each for every class.
+
+    prototypes, model, votes: (C,) shares, None (or NaN) where they are not known
+    """
+    fig = look.figure("Soft label and votes", height, barmode="group", bargap=0.15, **_SMALL)
+    fig.update_xaxes(title="Share, %", range=[0, 100], tickvals=[0, 50, 100]).update_yaxes(
+        title="Emotion", autorange="reversed"
+    )
+    given = {"prototypes": prototypes, "classifier": model, "votes": votes}
+    known = {who: of for who, of in given.items() if of is not None and np.isfinite(of).all()}
+    if not known:
+        return _empty(fig, NOTHING)
+    for who, of in known.items():
+        fig.add_trace(_bars(who, 100 * np.asarray(of, float), classes))
+    if "votes" not in known:
+        fig.update_layout(title="Soft label (its votes are not known)")
+    return _key(fig, " ".join(f"{_SIGNS[who]} {who}" for who in known))
+
+
+def history(
+    soft: Shares, events: Sequence[EpochEnd], classes: Sequence[str], epoch: int = -1, height: int = 170
+) -> go.Figure:
+    """An utterance's soft label over the epochs; warm-up shaded, the epoch that is looked at marked.
+
+    soft: (E, C) a row an event   epoch: none is marked if below 0
+    """
+    fig = look.figure("Its soft label over the epochs", height, yaxis_title="Share, %", yaxis_range=[-3, 103], **_SMALL)
+    if not len(soft):
+        return _empty(fig, look.NO_EPOCH if classes else NOTHING).update_xaxes(title="Epoch")
+    for c, name in enumerate(classes):
+        fig.add_trace(
+            go.Scatter(
+                x=[event.epoch for event in events], y=100 * np.asarray(soft[:, c], float), name=name,
+                mode="lines+markers", marker_size=3, line=dict(color=colours.of(name), width=2),
+                hovertemplate="epoch %{x}: %{y:.0f} %",
+            )
+        )  # fmt: skip
+    if epoch >= 0:
+        fig.add_vline(x=epoch, line=dict(color=colours.INK, dash="dash", width=1))
+    names = " ".join(f'<span style="color: {colours.of(name)}">{name}</span>' for name in classes)
+    return _key(look.over_epochs(fig, events), names)
+
+
+def caption(utterance: Series, soft: Shares | None, classes: Sequence[str]) -> str:
+    """Who says what, and what it is taken for, as HTML in the page's own colours.
+
+    utterance: a row of the utterance table   soft: (C,) of the epoch that is looked at, None before there is one
+    """
+    agreed = look.term(f"{utterance['share']:.0%} of the votes", _SHARE)
+    lines = [
+        f"<b>{escape(utterance['id'])}</b> · speaker {escape(str(utterance['speaker']) or 'unknown')}"
+        f" · {PARTS.get(utterance['part'], '')}",
+        f"released label {emotion(utterance['label'])}, {agreed}",
+    ]
+    if soft is not None:
+        best, bits = int(np.argmax(soft)), float(metrics.entropy(np.asarray(soft)[None])[0])
+        single = look.term("single label", "the class with the largest share in the soft label of this epoch")
+        lines.append(
+            f"{single} {emotion(classes[best])}, share {soft[best]:.0%}, {look.term(f'{bits:.2f} bits', _ENTROPY)}"
+        )
+    return "<br>".join(lines)
+
+
+def emotion(name: str) -> str:
+    """An emotion's name with its colour before it, as HTML."""
+    return f'<span style="color: {colours.of(name)}">●</span> {escape(name)}'
+
+
+_SHARE = "the share of this label among the annotators' votes, which decides the part"
+_ENTROPY = "entropy of the soft label: 0 bits is certain, log2 of the number of classes undecided"
+
+
+def _empty(fig: go.Figure, why: str) -> go.Figure:
+    fig.update_xaxes(showticklabels=False, showgrid=False).update_yaxes(showticklabels=False, showgrid=False)
+    return look.note(fig, why)
+
+
+def _waveform(wave: NDArray[np.int16]) -> go.Scatter:
+    """Every sample of a short one; of a longer one, the lowest and highest of each column."""
+    size = -(-len(wave) // (2 * _WIDEST))
+    columns = np.pad(wave, (0, -len(wave) % size), "edge").reshape(-1, size)
+    y = np.stack([columns.min(axis=1), columns.max(axis=1)], axis=1).ravel() if size > 2 else np.asarray(wave)
+    x = np.arange(len(y)) * (len(wave) / len(y) / SAMPLE_RATE)
+    return go.Scatter(
+        x=x.astype(np.float32), y=(y / 32768).astype(np.float32), mode="lines",
+        line=dict(color=colours.PROTOTYPES, width=1), hovertemplate="%{x:.2f} s: %{y:.2f}<extra></extra>",
+    )  # fmt: skip
+
+
+def _spectrogram(wave: NDArray[np.int16]) -> go.Heatmap:
+    seconds, decibels = log_mel(wave)
+    step = (_mel(HIGHEST) - _mel(LOWEST)) / (BANDS + 1)
+    return go.Heatmap(
+        z=decibels, x0=0, dx=seconds, y0=_mel(LOWEST) + step, dy=step, zmin=-RANGE, zmax=0, colorscale="Viridis",
+        colorbar=dict(title="dB", thickness=8, len=0.7, y=0.3, tickvals=[-RANGE, -RANGE // 2, 0], xpad=4),
+        hovertemplate="%{x:.2f} s: %{z} dB to the loudest<extra></extra>",
+    )  # fmt: skip
+
+
+def _mel(hertz: float) -> float:
+    """The mel scale of `melscale_fbanks` (HTK's)."""
+    return float(2595 * np.log10(1 + hertz / 700))
+
+
+def _bars(who: str, percent: Shares, classes: Sequence[str]) -> go.Bar:
+    return go.Bar(
+        x=percent, y=list(classes), orientation="h", name=who, 
+        marker=_filled(who, [colours.of(name) for name in classes]),
+        hovertemplate=f"%{{y}}, {who}: %{{x:.0f}} %<extra></extra>",
+    )  # fmt: skip
+
+
+def _key(fig: go.Figure, text: str) -> go.Figure:
+    """A legend in one line, since plotly's own takes half of a small figure."""
+    place = dict(x=0, xref="paper", xanchor="left", y=1, yref="paper", yanchor="bottom")
+    return fig.add_annotation(text=text, showarrow=False, font_size=11, xshift=-40, **place).update_layout(
+        showlegend=False
+    )
+
+
+def _filled(who: str, colour: str | list[str]) -> dict[str, object]:
+    """Emotions have the colours; who gives a share is told by the filling: full, striped, or outline alone."""
+    clear, line = "rgba(0, 0, 0, 0)", dict(color=colour, width=1)
+    if who == "votes":
+        return dict(color=clear, line=line)
+    if who == "classifier":
+        return dict(color=colour, line=line, pattern=dict(shape="/", fgcolor=colour, bgcolor=clear, size=5))
+    return dict(color=colour, line=line)
