@@ -71,7 +71,7 @@ def readable(config: Config, cache: Path, progress: bool = True, labels_needed: 
 
     raises CorpusError with all of them
     """
-    table, found = corpora.survey(config.data, labels_needed)
+    table, found = corpora.survey(config.data, labels_needed, progress)
     here = table[[isinstance(path, str) and os.path.exists(path) for path in table["path"]]]
     found += faults(here, cache, progress=progress)  # a missing file is a fault of the table already
     if found:

@@ -11,6 +11,7 @@ import nbformat
 import nbformat.v4 as nb
 import psutil
 import pytest
+import torch
 
 from ipr_core import batch, cells, cli, cluster, results
 from ipr_core.runner import train_all
@@ -54,7 +55,12 @@ def alone(asked, tmp_path_factory):
     """The same runs, trained one after the other in this process."""
     place = tmp_path_factory.mktemp("alone")
     plan = batch.plan(None, asked, place, progress=False)
-    return train_all([cell.config for cell in plan.grid.cells], place, progress=False)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(cluster.share(3).threads)  # as a worker has: their number decides how sums are rounded
+    try:
+        return train_all([cell.config for cell in plan.grid.cells], place, progress=False)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_a_worker_is_killed_in_mid_run_and_the_table_is_the_same(workers, asked, alone, tmp_path):
@@ -109,8 +115,6 @@ def test_threads_and_memory_are_divided(monkeypatch):
 
 
 def test_one_gpu_is_shared_and_of_several_each_worker_has_one(monkeypatch):
-    import torch
-
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     for count, gpus in ((0, ()), (1, ()), (3, ("0", "1", "2"))):
         monkeypatch.setattr(torch.cuda, "device_count", lambda count=count: count)

@@ -14,6 +14,7 @@ from widgets.page import Keys
 from widgets.state import RunState
 
 _MILLISECONDS = 700  # an epoch is shown for, when they are played
+_NARROW = 950  # pixels
 
 
 class Board(w.VBox):
@@ -87,7 +88,8 @@ def _part(state: RunState, name: str, make: Callable[[], w.Widget]) -> w.Widget:
 
 
 def _row(parts: list[w.Widget], shares: tuple[int, ...]) -> w.HBox:
+    """Beside each other by their shares, below each other where the page is narrower than `_NARROW`."""
     for part, share in zip(parts, shares, strict=True):
-        part.layout.flex, part.layout.width, part.layout.min_width = f"{share} 1 0", "auto", "0"
-        part.layout.overflow = "hidden"
-    return w.HBox(parts, layout=w.Layout(width="100%", align_items="stretch"))
+        part.layout.flex, part.layout.width = f"{share} 1 {share * _NARROW // sum(shares)}px", "auto"
+        part.layout.min_width, part.layout.overflow = "0", "hidden"
+    return w.HBox(parts, layout=w.Layout(width="100%", align_items="stretch", flex_flow="row wrap"))

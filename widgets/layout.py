@@ -154,8 +154,12 @@ def _among(near: NDArray[np.int32], points: Points) -> Points:
     return (np.median(points[near[:, 1:]], axis=1) + apart).astype(np.float32)
 
 
+_importing = threading.Lock()
+
+
 def _umap():
-    with warnings.catch_warnings():
+    # One thread at a time: the planes of two boards would find it half imported.
+    with _importing, warnings.catch_warnings():
         warnings.simplefilter("ignore", ImportWarning)  # umap announces that its parametric form lacks TensorFlow
         import umap.spectral
         import umap.umap_  # here, because it takes seconds

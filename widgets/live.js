@@ -3,7 +3,7 @@ const page = (window.__ipr_workbench ??= {});
 page.plotly ??= new Promise((resolve) => { page.bring = resolve; });
 
 // The wheel zooms a map alone: over any other figure it scrolls the page, as everywhere.
-const shown = (layout) => ({ displaylogo: false, responsive: false, scrollZoom: layout.dragmode === "select" });
+const shown = (layout) => ({ displaylogo: false, plotlyServerURL: "", responsive: false, scrollZoom: layout.dragmode === "select" });
 
 function bring(source) {
   if (!page.bring) return;
@@ -23,10 +23,12 @@ function plain(point) {
 
 function initialize({ model }) {
   const source = model.get("source");
-  if (source) bring(source);
+  // When the page is idle: it takes a while, and the models that are being made meanwhile would give up.
+  if (source) (window.requestIdleCallback ?? setTimeout)(() => bring(source), { timeout: 3000 });
 }
 
-function render({ model, el }) {
+async function render({ model, el }) {
+  const sheet = await model.widget_manager.get_model(model.get("sheet").slice("IPY_MODEL_".length));
   const place = document.createElement("div");
   place.style.width = "100%";
   el.append(place);
@@ -37,9 +39,9 @@ function render({ model, el }) {
   async function draw() {
     waiting = false;
     const Plotly = await page.plotly;
-    if (gone || !model.get("figure")) return;
-    const { data, layout } = JSON.parse(model.get("figure"));
-    place.style.height = `${model.get("height")}px`;
+    if (gone || !sheet.get("value")) return;
+    const { data, layout } = JSON.parse(sheet.get("value"));
+    place.style.height = `${layout.height}px`;
     await Plotly.react(place, data, layout, shown(layout));
     place.setAttribute("role", "img");
     place.setAttribute("aria-label", layout.title?.text ?? "figure");
@@ -59,7 +61,7 @@ function render({ model, el }) {
     waiting = true;
     requestAnimationFrame(draw);
   };
-  model.on("change:figure", ask);
+  sheet.on("change:value", ask);
   ask();
 
   const sized = new ResizeObserver(async () => {
@@ -70,7 +72,7 @@ function render({ model, el }) {
   sized.observe(el);
   return async () => {
     gone = true;
-    model.off("change:figure", ask);
+    sheet.off("change:value", ask);
     sized.disconnect();
     (await page.plotly).purge(place);
     place.remove();

@@ -16,7 +16,7 @@ from typing import Any
 import anywidget
 import plotly.graph_objects as go
 import traitlets as t
-from ipywidgets import Layout
+from ipywidgets import Layout, Text, widget_serialization
 
 from widgets import look
 from widgets.state import RunState
@@ -45,11 +45,15 @@ class LiveFigure(anywidget.AnyWidget):
     """A figure in the page."""
 
     _esm = _SCRIPT
-    figure = t.Unicode(help="data, layout as plotly's JSON").tag(sync=True)
-    height = t.Int(380, help="pixels").tag(sync=True)
+    sheet = t.Instance(Text, help="what is drawn on, for the page").tag(sync=True, **widget_serialization)
+    figure = t.Unicode(help="data, layout as plotly's JSON")
+    height = t.Int(380, help="pixels")
 
     def __init__(self, figure: go.Figure | None = None):
         _library()
+        # A widget of its own: anywidget's hear nothing any more in a page that was too busy for two seconds when
+        # they were made.
+        self.sheet = Text()
         # A plot is as wide as its place; without min_width a row of them would not shrink.
         super().__init__(layout=Layout(width="100%", min_width="0", overflow="hidden"))
         self._hears: list[Callable[[Touch], None]] = []
@@ -60,13 +64,17 @@ class LiveFigure(anywidget.AnyWidget):
     def draw(self, figure: go.Figure) -> None:
         """Show this figure instead; zoom, and traces hidden by the legend, stay as they are."""
         figure.update_layout(uirevision="same", autosize=True, width=None)
-        with self.hold_sync():
-            self.height = int(figure.layout.height or 380)
-            self.figure = figure.to_json()
+        figure.update_layout(height=int(figure.layout.height or self.height))
+        self.height = figure.layout.height
+        self.figure = self.sheet.value = figure.to_json()
 
     def on_touch(self, hear: Callable[[Touch], None]) -> None:
         """Call this with whatever a reader does to the figure."""
         self._hears.append(hear)
+
+    def close(self) -> None:
+        self.sheet.close()
+        super().close()
 
     def _on_touch(self, _: object, content: dict[str, Any], buffers: object) -> None:
         touch = Touch(content["kind"], content["points"])

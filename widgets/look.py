@@ -14,8 +14,9 @@ from widgets import colours
 
 pio.renderers.default = "plotly_mimetype"  # the figure's data alone: JupyterLab draws it, offline
 
-_NOT_IN_MAPS = ["zoomin", "zoomout", "autoscale"]
-_NOT_IN_PANELS = [*_NOT_IN_MAPS, "zoom", "pan", "select", "lasso"]
+_SHARE = "sendChartToCloud"  # a button that would upload the figure to plotly's makers
+_NOT_IN_MAPS = [_SHARE, "zoomin", "zoomout", "autoscale"]
+NOT_IN_PANELS = [*_NOT_IN_MAPS, "zoom", "pan", "select", "lasso"]
 """Buttons above a small figure that would cover its title; dragging zooms, a double click takes it back."""
 
 NO_EPOCH = "No such epoch has been trained"
@@ -35,7 +36,7 @@ TEMPLATE = go.layout.Template(
         xaxis=_AXIS,
         yaxis=_AXIS,
         legend=dict(bgcolor="rgba(0, 0, 0, 0)"),
-        modebar=dict(bgcolor="rgba(0, 0, 0, 0)", color=colours.INK, activecolor=colours.INK),
+        modebar=dict(bgcolor="rgba(0, 0, 0, 0)", color=colours.INK, activecolor=colours.INK, remove=_SHARE),
         annotationdefaults=dict(font=dict(color=colours.INK)),
         hovermode="closest",
     )
@@ -79,7 +80,7 @@ def compact(fig: go.Figure, height: int) -> go.Figure:
     legend = dict(orientation="h", x=0, xref="container", y=0, yref="container", yanchor="bottom", font_size=11)
     margin = dict(l=55, r=10, t=56 if "xaxis2" in fig.layout else 34, b=70 if _has_legend(fig) else 44)
     fig.update_layout(height=height, width=None, legend=legend, margin=margin, title_font_size=13, font_size=11)
-    fig.update_layout(modebar_remove=_NOT_IN_MAPS if fig.layout.dragmode == "select" else _NOT_IN_PANELS)
+    fig.update_layout(modebar_remove=_NOT_IN_MAPS if fig.layout.dragmode == "select" else NOT_IN_PANELS)
     return fig.update_xaxes(title_standoff=2).update_annotations(font_size=11)
 
 

@@ -77,8 +77,8 @@ class _Panel:
         self.state, self.planes = state, Planes(lambda: state.guard(_LAYING))
         self.figure, self.words, self.listed = LiveFigure(), w.HTML(), w.HTML()
         self.colour = w.Dropdown(
-            options=list(plane.COLOURINGS), description="Colour by", layout=w.Layout(width="270px", min_width="0", flex="0 1 auto"),
-            style=dict(description_width="auto"),
+            options=list(plane.COLOURINGS), description="Colour by", style=dict(description_width="auto"),
+            layout=w.Layout(width="270px", min_width="0", flex="0 1 auto"),
         )  # fmt: skip
         self.fold = w.ToggleButton(description="Selection", layout=w.Layout(width="auto", flex="0 0 auto"))
         self.fold.tooltip = "Show or hide the table of what box or lasso selected"

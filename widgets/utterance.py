@@ -31,7 +31,7 @@ _WIDEST = 400  # columns of a spectrogram, and half as many turns of a waveform:
 _WINDOW = 400  # samples (25 ms), longer where the columns are further apart
 _SMALL = dict(
     title_font_size=13, title_y=0.99, title_yanchor="top", title_pad_t=3, font_size=11,
-    margin=dict(l=50, r=16, t=40, b=34),
+    margin=dict(l=50, r=16, t=40, b=34), modebar_remove=look.NOT_IN_PANELS,
 )  # fmt: skip
 _SIGNS = {"prototypes": "■", "classifier": "▨", "votes": "□"}
 

@@ -11,13 +11,13 @@ from ipr_core.corpora import cremad, emodb, iemocap, manifest, ravdess
 from ipr_core.corpora.table import CorpusError, Fault, check, tidy
 
 
-def _synthetic(data: Data) -> DataFrame:
+def _synthetic(data: Data, progress: bool = True) -> DataFrame:
     from ipr_core.corpora import synthetic  # the generator's imports only for those who generate
 
-    return synthetic.read(data)
+    return synthetic.read(data, progress)
 
 
-READERS: dict[str, Callable[[Data], DataFrame]] = {
+READERS: dict[str, Callable[..., DataFrame]] = {
     "synthetic": _synthetic,
     "iemocap": iemocap.read,
     "cremad": cremad.read,
@@ -26,15 +26,19 @@ READERS: dict[str, Callable[[Data], DataFrame]] = {
     "manifest": manifest.read,
 }
 """Every corpus by name; a reader's table may still hold faults, which `survey` finds."""
+MADE = ("synthetic",)
+"""Corpora whose reader makes them, which takes a while: it has a second argument `progress`."""
 
 
-def survey(data: Data, labels_needed: bool = True) -> tuple[DataFrame, list[Fault]]:
+def survey(data: Data, labels_needed: bool = True, progress: bool = True) -> tuple[DataFrame, list[Fault]]:
     """A corpus's table and everything wrong with it, for those who look for more faults before they give up.
 
     labels_needed: whether an utterance with neither votes nor a label is a fault
+    progress: whether a corpus that is made meanwhile shows a bar
     raises CorpusError if there is no table at all: a wrong folder, an unreadable file
     """
-    raw = READERS[data.corpus](data)
+    further = {"progress": progress} if data.corpus in MADE else {}
+    raw = READERS[data.corpus](data, **further)
     faults = check(raw, data, labels_needed)
     return tidy(raw, data), faults
 

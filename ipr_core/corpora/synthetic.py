@@ -61,12 +61,12 @@ class Speaker(NamedTuple):
     habit: Floats  # (6,) offset of the acoustic parameters
 
 
-def read(data: Data) -> DataFrame:
+def read(data: Data, progress: bool = True) -> DataFrame:
     """The utterance table, with mixture_<class> columns; the sounds are made if the cache does not hold them yet."""
     table = describe(data)
     folder = _folder(data)
     if not folder.exists():
-        _write(table, data, folder)
+        _write(table, data, folder, progress)
     return table.assign(path=[str(folder / f"{name}.wav") for name in table["id"]])
 
 
@@ -219,15 +219,15 @@ def _folder(data: Data) -> Path:
     return default_cache() / f"synthetic-{data.synthetic_size}-{data.data_seed}-{names}-v{VERSION}"
 
 
-def _write(table: DataFrame, data: Data, folder: Path) -> None:
+def _write(table: DataFrame, data: Data, folder: Path, progress: bool) -> None:
     """All sounds into a folder beside, which is moved into place whole; another process may be first."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=".synthetic-", dir=folder.parent))
     try:
         save = partial(_save, voice=_voice(table, data), folder=aside, names=table["id"].tolist())
         with ThreadPoolExecutor() as pool:
-            rows = range(len(table))
-            list(tqdm(pool.map(save, rows), "Speaking", len(table), unit="clip", delay=2, leave=False))
+            saved = pool.map(save, range(len(table)))
+            list(tqdm(saved, "Speaking", len(table), unit="clip", delay=2, leave=False, disable=not progress))
         if not folder.exists():
             os.replace(aside, folder)
     except OSError:
