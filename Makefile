@@ -30,7 +30,7 @@ demo: $(READY)  ## set up, run the three notebooks on the embedded corpus, print
 test: $(READY)  ## set up, lint, run every test but the slow ones on real speech, check the notebooks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	@$(APART) && set -x && $(BIN)/python -m pytest -m "not speech"
+	@$(APART) && set -x && $(BIN)/python -m pytest -n 2 --dist loadfile -m "not speech"
 	@$(APART) && set -x && $(BIN)/python -m pytest -W default --nbval-lax --nbval-current-env notebooks
 
 speech: $(READY)  ## the slow checks on real speech (needs ../shared)

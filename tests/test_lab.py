@@ -22,6 +22,16 @@ PLANE = """() => {
 }"""
 
 
+POINT = """() => {
+    const plot = [...document.querySelectorAll('.js-plotly-plot')]
+        .find(p => p.data?.some(t => t.type === 'scattergl' && t.customdata));
+    plot.scrollIntoView({block: 'center'});
+    const trace = plot._fullData.find(t => t.customdata && t.x.length > 3), {xaxis, yaxis} = plot._fullLayout;
+    const box = plot.getBoundingClientRect();
+    return {x: box.x + xaxis._offset + xaxis.d2p(trace.x[0]), y: box.y + yaxis._offset + yaxis.d2p(trace.y[0])};
+}"""
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """Notebook, settings → the notebook open in JupyterLab with these settings in its parameters cell."""
@@ -95,6 +105,15 @@ def marked(visit):
     return visit.in_kernel("print(training.state.pair)")
 
 
+def click_a_point(visit):
+    """Click the first point of the plane, wherever it is by now; which utterance is looked at then, or -1."""
+    place = visit.page.evaluate(POINT)
+    visit.page.mouse.move(place["x"], place["y"])
+    visit.page.mouse.click(place["x"], place["y"])
+    visit.page.wait_for_timeout(500)
+    return int(visit.in_kernel("print(training.state.focus)"))
+
+
 def nothing_wrong(visit):
     # anywidget says this of a model that took two seconds to make: the figures do not depend on it.
     slow = "[anywidget] Failed to initialize model."
@@ -127,14 +146,16 @@ def test_a_refinement_is_watched_paused_looked_at_resumed_and_stopped(lab):
     until(lambda: matrix(visit), lambda title: title != shown)
 
     # A cell of the matrix that is pointed at marks its trend, and the other way round; leaving ends it.
-    point(visit, "Cosine between prototypes, epoch", "plot._fullData[0].x[0]", "plot._fullData[0].y[2]")
-    until(lambda: marked(visit), lambda pair: pair == "(0, 2)")
+    cell = ("Cosine between prototypes, epoch", "plot._fullData[0].x[0]", "plot._fullData[0].y[2]")
+    until(lambda: point(visit, *cell) and marked(visit), lambda pair: pair == "(0, 2)")
     visit.page.mouse.move(1, 1)
     until(lambda: marked(visit), lambda pair: pair == "()")
-    point(visit, "Cosine between prototypes over", "plot._fullData[0].x[1]", "plot._fullData[0].y[1]")
-    until(lambda: marked(visit), lambda pair: pair != "()")
+    trend = ("Cosine between prototypes over", "plot._fullData[0].x[1]", "plot._fullData[0].y[1]")
+    until(lambda: point(visit, *trend) and marked(visit), lambda pair: pair != "()")
 
-    # A box selects: what is selected stays so when the plane is drawn anew, and a double click ends it.
+    # A box selects, once every plane is laid out: what is selected stays so when the plane is drawn anew, and a double
+    # click ends it.
+    until(lambda: visit.page.get_by_text("laying out").count(), lambda count: count == 0)
     point(visit, "Utterances and prototypes, epoch", "xaxis.range[0]", "yaxis.range[1]", 4, 4)
     visit.page.mouse.down()
     corner = point(visit, "Utterances and prototypes, epoch", "xaxis.range[1]", "yaxis.range[0]", -4, -4)
@@ -146,19 +167,7 @@ def test_a_refinement_is_watched_paused_looked_at_resumed_and_stopped(lab):
     until(lambda: visit.in_kernel("print(len(training.state.selection))"), lambda text: text == "0")
 
     # Clicking a point plays the utterance and shows its label.
-    place = visit.page.evaluate(
-        """() => {
-            const plot = [...document.querySelectorAll('.js-plotly-plot')]
-                .find(p => p.data?.some(t => t.type === 'scattergl' && t.customdata));
-            plot.scrollIntoView({block: 'center'});
-            const trace = plot._fullData.find(t => t.customdata && t.x.length > 3), {xaxis, yaxis} = plot._fullLayout;
-            const box = plot.getBoundingClientRect(), row = trace.customdata[0];
-            return {x: box.x + xaxis._offset + xaxis.d2p(trace.x[0]), y: box.y + yaxis._offset + yaxis.d2p(trace.y[0])};
-        }"""
-    )
-    visit.page.mouse.move(place["x"], place["y"])
-    visit.page.mouse.click(place["x"], place["y"])
-    focus = until(lambda: int(visit.in_kernel("print(training.state.focus)")), lambda row: row >= 0)
+    focus = until(lambda: click_a_point(visit), lambda row: row >= 0)
     chosen = visit.in_kernel(f"print(data.table['id'][{focus}])")
     until(lambda: visit.page.locator(".ipr-utterance").first.inner_text(), lambda text: chosen in text)
     until(

@@ -158,37 +158,36 @@ _importing = threading.Lock()
 
 
 def _umap():
-    # One thread at a time: the planes of two boards would find it half imported.
-    with _importing, warnings.catch_warnings():
-        warnings.simplefilter("ignore", ImportWarning)  # umap announces that its parametric form lacks TensorFlow
-        import umap.spectral
-        import umap.umap_  # here, because it takes seconds
-    return umap
+    """UMAP's two modules that are used here, imported late, because it takes seconds."""
+    # One thread at a time, and by `from`, which finds them also where another's import of umap was broken off.
+    with _importing:
+        from umap import spectral, umap_
+    return spectral, umap_
 
 
 def _graph(vectors: Points, near: NDArray[np.int32], distances: Points, seed: int):
     """UMAP's weighted graph of the neighbours.  returns: a sparse (N, N) matrix, the largest weight about 1"""
-    random = np.random.RandomState(seed)  # what umap takes
-    graph, _, _ = _umap().umap_.fuzzy_simplicial_set(
+    random, (_, umap_) = np.random.RandomState(seed), _umap()  # what umap takes
+    graph, _, _ = umap_.fuzzy_simplicial_set(
         vectors, near.shape[1], random, "cosine", knn_indices=near, knn_dists=distances
     )
     return graph
 
 
 def _spectral(vectors: Points, graph, seed: int) -> Points:
-    random = np.random.RandomState(seed)  # what umap takes
+    random, (spectral, _) = np.random.RandomState(seed), _umap()  # what umap takes
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # where the graph falls into parts, or has no spectrum, umap finds another start
-        start = _umap().spectral.spectral_layout(vectors, graph, 2, random, metric="cosine")
+        # Where the graph falls into parts, or has no spectrum, umap finds another start.
+        warnings.simplefilter("ignore")
+        start = spectral.spectral_layout(vectors, graph, 2, random, metric="cosine")
     return 10 * start / np.abs(start).max()
 
 
 def _descend(graph, start: Points, before: Points, hold: NDArray[np.floating], seed: int, rate: float) -> Points:
     from widgets.descent import descend  # compiled on import
 
-    a, b = _umap().umap_.find_ab_params(spread=1.0, min_dist=0.1)
+    _, umap_ = _umap()
+    a, b = umap_.find_ab_params(spread=1.0, min_dist=0.1)
     edges, rounds = graph.tocoo(), min(_ROUNDS, _ALL_TURNS // len(start))
     heavy = edges.data >= edges.data.max() / rounds  # a lighter edge's turn never comes
     every = edges.data.max() / edges.data[heavy]
