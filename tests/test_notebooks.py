@@ -3,28 +3,19 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
+from written import FOLDER, assert_thin, code, read
 
 from ipr_core.config import SettingsError, build
 from ipr_core.runs import Run
 
-FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = ("01_warm_up", "02_refinement", "03_analysis")
 SMALL = dict(epochs=3, warm_up=1, synthetic_size=80, test_size=16, map_size=40, batch_size=8)
 PLOTLY = "application/vnd.plotly.v1+json"
 MEGABYTE = 2**20
-
-
-def read(name):
-    return nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
-
-
-def code(notebook):
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def titles(notebook):
@@ -74,14 +65,7 @@ def executed(folders):
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_is_thin_and_teaches(name):
-    notebook = read(name)
-    sources = [cell.source for cell in code(notebook)]
-    assert len(sources) <= 15
-    assert max(len(source.splitlines()) for source in (sources[0], *sources[2:])) <= 10  # parameters are a line each
-    prose = sum(len(cell.source) for cell in notebook.cells if cell.cell_type == "markdown")
-    assert prose >= sum(map(len, sources))
-    for source in sources:
-        assert not re.search(r"^\s*(def|class) |lambda|^\s*[!%]|sys\.path|chdir", source, re.MULTILINE), source
+    assert_thin(read(name), parameters_too=False)  # of which these have many
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -1,32 +1,23 @@
 """The result notebooks: thin, clean and parameterised; they show a small batch, and a sentence where there is none."""
 
 import re
-from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
 from fake_runs import fake_run
+from written import FOLDER, assert_thin, code, read
 
 from ipr_core import ablations, examples, seeds
 from ipr_core.config import SettingsError
 from ipr_core.runner import train_all
 
-FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = ("10_table3", "11_ablations")
 PLOTLY = "application/vnd.plotly.v1+json"
 FILES = {
     "10_table3": ["cost", "over_seeds", "over_utterances", "paper", "recalls", "soft_labels", "systems"],
     "11_ablations": ["ablations", "readings", "systems"],
 }
-
-
-def read(name):
-    return nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
-
-
-def code(notebook):
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def run_cells(name, **settings):
@@ -66,14 +57,7 @@ def executed(prepared, tmp_path_factory):
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_is_thin_and_teaches(name):
-    notebook = read(name)
-    sources = [cell.source for cell in code(notebook)]
-    assert len(sources) <= 15
-    assert max(len(source.splitlines()) for source in sources) <= 10
-    prose = sum(len(cell.source) for cell in notebook.cells if cell.cell_type == "markdown")
-    assert prose >= sum(map(len, sources))
-    for source in sources:
-        assert not re.search(r"^\s*(def|class) |lambda|^\s*[!%]|sys\.path|chdir", source, re.MULTILINE), source
+    assert_thin(read(name))
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
