@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ipr_core.config import FIELDS, PRESETS, SYSTEMS, Config, SettingsError, allowed, build
+from ipr_core.config import FIELDS, GROUPS, PRESETS, Config, SettingsError, allowed, build
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ipr_core.runs import Run
 
 Asked = argparse.Namespace
+_WORDS = f"or {', '.join(GROUPS)} for several"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -236,7 +237,7 @@ def _text(path: Path | None) -> str | None:
 
 def _each(config: Config, systems: Sequence[str], seeds: Sequence[int | str]) -> list[Config]:
     """A configuration for every seed and system, once each; raises SettingsError for one that is not known."""
-    names = SYSTEMS if "all" in systems else dict.fromkeys(systems)
+    names = dict.fromkeys(name for word in systems for name in GROUPS.get(word, (word,)))
     return [config.replace(system=name, seed=seed) for seed in dict.fromkeys(seeds) for name in names]
 
 
@@ -371,9 +372,9 @@ def _parser() -> argparse.ArgumentParser:
     partition = command("partition", _partition, f"{settings} [--out FILE]")
     partition.add_argument("--out", type=Path, help="keep the table with its parts: a .csv or .parquet file")
     run = command("run", _run, f"{settings} [--beside SYSTEM ...] [--runs DIR]")
-    run.add_argument("--beside", nargs="+", metavar="SYSTEM", help="systems to train beside it, or all")
+    run.add_argument("--beside", nargs="+", metavar="SYSTEM", help=f"systems to train beside it; {_WORDS}")
     train = command("train", _train, f"{settings} [--systems SYSTEM ...] [--seeds SEED ...] [--runs DIR]")
-    train.add_argument("--systems", nargs="+", metavar="SYSTEM", help="the systems to train, or all")
+    train.add_argument("--systems", nargs="+", metavar="SYSTEM", help=f"the systems to train; {_WORDS}")
     train.add_argument("--seeds", nargs="+", metavar="SEED", help="the seeds to train them with")
     batch = command("batch", _batch, f"[GRID] {settings} [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]")
     resume = command("resume", _resume, "RUN")
@@ -403,7 +404,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_batch(batch: argparse.ArgumentParser) -> None:
     """What a batch may be asked beside settings."""
     batch.add_argument("grid", nargs="?", metavar="GRID", help="a TOML file, or a grid that comes with the workbench")
-    batch.add_argument("--systems", nargs="+", metavar="SYSTEM", help="the systems to train, or all")
+    batch.add_argument("--systems", nargs="+", metavar="SYSTEM", help=f"the systems to train; {_WORDS}")
     batch.add_argument("--beside", nargs="+", metavar="SYSTEM", help="systems to train with nothing varied")
     batch.add_argument("--seeds", nargs="+", metavar="SEED", help="the seeds to train them with")
     batch.add_argument("--notebooks", nargs="+", metavar="NAME", help="which to execute; default the main job's three")

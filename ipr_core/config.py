@@ -27,7 +27,19 @@ Range = tuple[float, float]
 CORPORA = ("synthetic", "iemocap", "cremad", "emodb", "ravdess", "manifest")
 NOT_SETTINGS = frozenset({"preset", "runs", "compare", "live"})
 """Parameters of notebooks that are no settings: they change where things lie and what is shown, never a run."""
-SYSTEMS = ("baseline", "baseline_augmented", "baseline_plus", "baseline_plus_contrastive", "ipr", "supervised")
+TABLE3 = ("baseline", "baseline_augmented", "baseline_plus", "baseline_plus_contrastive", "ipr", "supervised")
+"""The paper's four systems, and two controls."""
+TABLE2 = (
+    "deep_spectrum", "attention_pooling", "emotion_existence", "capsules", "majority", "mcil", "mmd", "daan", "dann",
+    "bnm",
+)  # fmt: skip
+"""The methods that the paper compares IPR with."""
+BEYOND = ("fixmatch", "freematch", "softmatch", "pico")
+"""Semi-supervised methods of the field that the paper does not have."""
+SYSTEMS = (*TABLE3, *TABLE2, *BEYOND)
+"""Every system: `systems/NAME.py` each."""
+GROUPS = {"all": SYSTEMS, "table3": TABLE3, "table2": TABLE2, "beyond": BEYOND}
+"""Words that stand for several systems."""
 
 
 class Section(BaseModel):
@@ -161,6 +173,8 @@ class Encoder(Section):
     """Reading: the last layer of the projection."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Dropout in the projection and the classifier."""
+    image_weights: str | None = None
+    """Folder with AlexNet's ImageNet weights, for deep_spectrum alone; none: random ones, which every table says."""
     encoder_noise: bool = True
     """Whether the encoder's own dropout, layer drop and SpecAugment are on in training."""
 
@@ -212,15 +226,15 @@ class Method(Section):
     """Reading: temperature of the contrastive term (Eq. 5)."""
     augmented_target: bool = False
     """Reading: whether x^aug has a cross-entropy on D2 too."""
+    own_weight: NotNegative | None = None
+    """Weight λ of the term that a method compared with IPR has of its own (MMD, say); none: as its authors have it."""
 
 
 class Training(Section):
     """The loop."""
 
-    system: Literal[
-        "baseline", "baseline_augmented", "baseline_plus", "baseline_plus_contrastive", "ipr", "supervised"
-    ] = "ipr"
-    """What is trained on what: the paper's four systems and two controls."""
+    system: Literal[SYSTEMS] = "ipr"
+    """What is trained on what: the paper's four systems, two controls, and the methods that IPR is compared with."""
     seed: Seed = 0
     """Seed of initial weights, batches, dropout and augmentation."""
     stream: Seed = 0

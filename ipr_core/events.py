@@ -19,7 +19,9 @@ class StepEnd:
     step: int
     steps: int
     values: Any = field(repr=False)
-    """(4,) tensor on the training device, in the order of `systems.step.TERM_NAMES`; reading it waits for a GPU."""
+    """A tensor of loss terms on the training device, in the order of `names`; reading it waits for a GPU."""
+    names: tuple[str, ...]
+    """Of the terms of Eq. 6, of those that the system has of its own, and of their total."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class EpochEnd:
     beta: float
     """Weight of the ambiguous utterances' cross-entropy (Eq. 7)."""
     losses: dict[str, float]
-    """Means over the steps: the terms of Eq. 6 by name, before their weights, and their total."""
+    """Means over the steps: the terms of Eq. 6 and the system's own by name, before their weights, and their total."""
     steps: int
     accuracy: float
     """On D3, of the classifier; so are uar, macro_f1 and confusion."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ipr_core import results
-from ipr_core.config import Config, demo
+from ipr_core.config import SYSTEMS, TABLE2, Config, demo
 from ipr_core.runs import Run, default_runs
 
 FOLDER = "example"
@@ -16,12 +16,17 @@ FOLDER = "example"
 SEEDS = (0, 1)
 VARIED = ({}, {"gamma": 0.9}, {"mu": 0.0}, {"target": "soft"}, {"beta_growth": 2.0})
 """What the ablations of the example change, one at a time."""
+NAMED = {
+    "systems": ("baseline", "baseline_plus", "ipr", "supervised"),
+    "rivals": ("baseline", "ipr", "mcil", "mmd", "bnm"),
+}
+"""The systems of the examples that compare some."""
 SAID = (
     "**This is a small EXAMPLE that was made just now** (synthetic voices, an encoder that was never trained, few "
     "epochs): it shows what the tables look like, its figures mean nothing. Give `runs` or `grid` for your own."
 )
 
-What = Literal["systems", "ablations"]
+What = Literal["systems", "ablations", "rivals"]
 
 
 def found(runs: Path | str | None = None, grid: Path | str | None = None, what: What = "systems") -> list[Run]:
@@ -44,27 +49,29 @@ def said(runs: Sequence[Run]) -> str:
 
 
 def configs(what: What) -> list[Config]:
-    """What the example trains: four systems, or one with several settings; two seeds; the noise of the first."""
+    """What the example trains: systems, or one with several settings; two seeds; the noise of the first."""
     base = demo(
         synthetic_size=64, test_size=20, epochs=3, warm_up=1, batch_size=8, map_size=0, max_seconds=1, effects="volume",
         train_features=False, frozen_layers=-1, lr=1e-3, device="cpu",
     )  # fmt: skip
-    if what == "systems":
-        named = [{"system": name} for name in ("baseline", "baseline_plus", "ipr", "supervised")]
-        first = "baseline"
-    else:
+    if what == "ablations":
         named, first = list(VARIED), "ipr"
+    else:
+        named, first = [{"system": name} for name in NAMED[what]], "baseline"
     again = [{"system": first, "stream": 1}]
     return [base.replace(seed=seed, **settings) for seed in SEEDS for settings in [*named, *again]]
 
 
 def _enough(there: Sequence[Run], what: What) -> bool:
     """Whether two systems with the same settings, or two settings of one system, share two seeds."""
-    if what == "systems":
-        groups = [alike for _, alike in results.comparable(there)]
-    else:
+    if what == "ablations":
         systems = dict.fromkeys(run.config.training.system for run in there)
         groups = [[run for run in there if run.config.training.system == name] for name in systems]
+    else:
+        asked = (*TABLE2, "ipr") if what == "rivals" else SYSTEMS
+        groups = [
+            [run for run in alike if run.config.training.system in asked] for _, alike in results.comparable(there)
+        ]
     return any(map(_two_share_two_seeds, groups))
 
 

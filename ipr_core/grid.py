@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ipr_core import notebooks, runs
-from ipr_core.config import FIELDS, SYSTEMS, Config, SettingsError, build
+from ipr_core.config import FIELDS, GROUPS, Config, SettingsError, build
 
 SHIPPED = Path(__file__).parent / "grids"
 _KINDS = {
@@ -200,7 +200,7 @@ def _lists(said: Mapping[str, Any], table: str) -> Iterator[tuple[str, list[Any]
 
 def _systems(said: Mapping[str, Any], key: str) -> list[Any]:
     names = [_hashable(name) for name in said.get(key, [])]
-    return list(SYSTEMS) if "all" in names else list(dict.fromkeys(names))
+    return list(dict.fromkeys(name for word in names for name in GROUPS.get(word, (word,))))
 
 
 def _hashable(value: Any) -> Any:

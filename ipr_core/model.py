@@ -16,6 +16,8 @@ from ipr_core.atomic import write, write_text
 from ipr_core.config import Config, Encoder, Method, Training
 from ipr_core.encoders import SpeechEncoder, build_encoder, load_encoder, valid
 from ipr_core.prototypes import Prototypes
+from ipr_core.systems import SYSTEMS
+from ipr_core.systems.step import Classifier
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "config.json"
@@ -27,29 +29,28 @@ class Recogniser(nn.Module):
 
     B utterances, T samples, F frames of width K or H, P pooled width, D embedding, C classes. `stem` is what is never
     trained, so its output can be kept per utterance; `forward` starts from there.
+
+    system: whose own parts take the place of the configured ones; `systems.step.Network`
     """
 
     mean: Tensor
     deviation: Tensor
     prototypes: Tensor
 
-    def __init__(self, encoder: SpeechEncoder, classes: Sequence[str], choice: Encoder):
+    def __init__(self, encoder: SpeechEncoder, classes: Sequence[str], choice: Encoder, system: str = "ipr"):
         super().__init__()
-        self.choice, self.classes = choice, tuple(classes)
+        self.choice, self.classes, self.system = choice, tuple(classes), system
+        network = SYSTEMS[system].network
         self.method, self.by_prototypes = Method(), False  # how a trained one labels; see `label`
         self.encoder = encoder
-        width = encoder.width * (2 if choice.pooling == "mean+deviation" else 1)
-        self.dim = choice.embedding or width
+        self.pool = network.pool(encoder.width, len(classes)) if network.pool else Pooling(encoder.width, choice)
+        width = self.pool.width
+        self.projection = (network.projection or Projection)(width, choice)
+        self.dim = self.projection.dim
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("deviation", torch.ones(width))
         self.register_buffer("prototypes", torch.zeros(len(self.classes), self.dim))
-        self.projection = _projection(width, choice)
-        self.classifier = nn.Sequential(
-            nn.Linear(self.dim, self.dim),
-            nn.GELU(),
-            nn.Dropout(choice.dropout),
-            nn.Linear(self.dim, len(self.classes)),
-        )
+        self.classifier = (network.classifier or MLP)(self.dim, len(self.classes), choice)
 
     def stem(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The part that is never trained, without gradient and in evaluation mode; see `SpeechEncoder.stem`.
@@ -58,25 +59,37 @@ class Recogniser(nn.Module):
         returns: (B, F, K) and how many frames are valid (B,); of a wholly frozen encoder the pooled vectors (B, 1, P)
         """
         x, n = self.encoder.stem(waves, lengths)
-        if self.encoder.trained:
+        if self._trained_below:
             return x, n
         with torch.no_grad():
-            return self._pool(*self.encoder.trunk(x, n))[:, None], torch.ones_like(n)
+            return self.pool(*self.encoder.trunk(x, n))[:, None], torch.ones_like(n)
 
     def pooled(self, x: Tensor, n: Tensor) -> Tensor:
         """What `stem` returned to one float32 vector an utterance (B, P), before it is standardised."""
-        return self._pool(*self.encoder.trunk(x, n)) if self.encoder.trained else x[:, 0].float()
+        return self.pool(*self.encoder.trunk(x, n)) if self._trained_below else x[:, 0].float()
 
-    def forward(self, x: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
-        """What `stem` returned to embeddings (B, D) and logits (B, C), in float32 also under autocast."""
+    def scores(self, x: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
+        """What `stem` returned to embeddings (B, D) and the classifier's scores (B, …), float32 also under autocast."""
         pooled = self.pooled(x, n)
         with torch.autocast(pooled.device.type, enabled=False):
             embedding = self.projection((pooled - self.mean) / self.deviation)
             return embedding, self.classifier(embedding)
 
+    def logits(self, scores: Tensor) -> Tensor:
+        """(B, …) the classifier's scores → (B, C) logits."""
+        return self.classifier.logits(scores)
+
+    def forward(self, x: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
+        """What `stem` returned to embeddings (B, D) and logits (B, C)."""
+        embedding, scores = self.scores(x, n)
+        return embedding, self.logits(scores)
+
     def fit_standardiser_(self, pooled: Tensor) -> None:
-        """Sets mean and deviation per dimension from D1's pooled vectors (N, P); nothing where `standardise` is off."""
-        if not self.choice.standardise:
+        """Sets mean and deviation per dimension from D1's pooled vectors (N, P), where that is asked for.
+
+        A system's own pooling is trained, so that statistics taken before training say nothing of its output.
+        """
+        if not self.choice.standardise or SYSTEMS[self.system].network.pool:
             return
         deviation, mean = torch.std_mean(pooled.float(), dim=0, correction=0)
         self.mean.copy_(mean)
@@ -117,11 +130,12 @@ class Recogniser(nn.Module):
         self.load_state_dict(state, strict=False)
 
     def parameter_groups(self, training: Training) -> list[dict[str, Any]]:
-        """AdamW's groups: the encoder at encoder_lr, the rest at lr; biases and norms without weight decay."""
+        """AdamW's groups: a configured encoder at encoder_lr, all else at lr; biases and norms without weight decay."""
+        slow = () if SYSTEMS[self.system].network.encoder else ("encoder.",)
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
-                rate = training.encoder_lr if name.startswith("encoder.") else training.lr
+                rate = training.encoder_lr if name.startswith(slow) else training.lr
                 decay = training.weight_decay if parameter.ndim > 1 else 0.0
                 groups.setdefault((rate, decay), []).append(parameter)
         return [{"params": params, "lr": lr, "weight_decay": decay} for (lr, decay), params in groups.items()]
@@ -132,6 +146,7 @@ class Recogniser(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         description = {
             "model_type": MODEL_TYPE,
+            "system": self.system,
             "classes": self.classes,
             "encoder": self.choice.model_dump(mode="json"),
             "method": self.method.model_dump(mode="json"),
@@ -150,7 +165,10 @@ class Recogniser(nn.Module):
         if description.get("model_type") != MODEL_TYPE:
             raise ValueError(f"{folder} holds a {description.get('model_type')!r}, not an exported recogniser")
         choice = Encoder.model_validate(description["encoder"])
-        model = cls(build_encoder(description["architecture"], choice), description["classes"], choice)
+        system = description.get("system", "ipr")
+        own = SYSTEMS[system].network.encoder
+        encoder = own(choice) if own else build_encoder(description["architecture"], choice)
+        model = cls(encoder, description["classes"], choice, system)
         model.method, model.by_prototypes = Method.model_validate(description["method"]), description["by_prototypes"]
         model.load_state_dict(load_file(folder / WEIGHTS))
         return model.eval()
@@ -158,28 +176,63 @@ class Recogniser(nn.Module):
     save_pretrained = save
     from_pretrained = load
 
-    def _pool(self, frames: Tensor, n: Tensor) -> Tensor:
+    @property
+    def _trained_below(self) -> bool:
+        """Whether anything below the pooled vectors is trained, so that they cannot be kept."""
+        return self.encoder.trained or bool(SYSTEMS[self.system].network.pool)
+
+
+class Pooling(nn.Module):
+    """Frames to one vector: their mean (Eq. 1), or mean and deviation side by side.
+
+    (B, F, H), zero beyond the valid frames (B,) → (B, width)
+    """
+
+    def __init__(self, width: int, choice: Encoder):
+        super().__init__()
+        self.deviation = choice.pooling == "mean+deviation"
+        self.width = width * (2 if self.deviation else 1)
+
+    def forward(self, frames: Tensor, n: Tensor) -> Tensor:
         frames, count = frames.float(), n[:, None]
-        mean = frames.sum(dim=1) / count  # frames beyond n are zero
-        if self.choice.pooling == "mean":
+        mean = frames.sum(dim=1) / count
+        if not self.deviation:
             return mean
         away = (frames - mean[:, None]) * valid(n, frames.shape[1])[..., None]
         # the root of a variance of 0, as silence has, would have an infinite gradient
         return torch.cat([mean, (away.square().sum(dim=1) / count + 1e-6).sqrt()], dim=1)
 
 
+class Projection(nn.Sequential):
+    """(B, P) to the embedding (B, D), through a hidden layer twice as wide; nothing where `embedding` is 0."""
+
+    def __init__(self, width: int, choice: Encoder):
+        super().__init__()
+        self.dim = choice.embedding or width
+        if choice.embedding == 0:
+            return
+        hidden = 2 * self.dim
+        self.extend([nn.Linear(width, hidden), nn.GELU(), nn.Dropout(choice.dropout), nn.Linear(hidden, self.dim)])
+        if choice.embedding_activation == "relu":
+            self.append(nn.ReLU())
+
+
+class MLP(nn.Sequential):
+    """The classifier: embedding (B, D) → logits (B, C), which are its scores."""
+
+    def __init__(self, dim: int, n_classes: int, choice: Encoder):
+        super().__init__(nn.Linear(dim, dim), nn.GELU(), nn.Dropout(choice.dropout), nn.Linear(dim, n_classes))
+
+    logits = Classifier.logits
+
+
 def build_model(config: Config) -> Recogniser:
     """The recogniser that a configuration asks for; new weights come from torch's generator."""
-    return Recogniser(load_encoder(config.encoder), config.data.classes, config.encoder)
-
-
-def _projection(width: int, choice: Encoder) -> nn.Module:
-    """(B, P) to the embedding (B, D), through a hidden layer twice as wide; nothing where `embedding` is 0."""
-    if choice.embedding == 0:
-        return nn.Identity()
-    hidden = 2 * choice.embedding
-    layers = [nn.Linear(width, hidden), nn.GELU(), nn.Dropout(choice.dropout), nn.Linear(hidden, choice.embedding)]
-    return nn.Sequential(*layers, *([nn.ReLU()] if choice.embedding_activation == "relu" else []))
+    system, choice = config.training.system, config.encoder
+    own = SYSTEMS[system].network.encoder
+    encoder = own(choice) if own else load_encoder(choice)
+    encoder.load_weights_()
+    return Recogniser(encoder, config.data.classes, choice, system)
 
 
 def _download(name: str) -> Path:

@@ -64,6 +64,16 @@ def check(score: str, system: str = "ipr") -> None:
         raise SettingsError(faults)
 
 
+def cautions(runs: Sequence[Run]) -> list[str]:
+    """What has to be said of some systems' results, in Markdown, a line each."""
+    said = {}
+    for run in runs:
+        system = SYSTEMS[run.config.training.system]
+        if caution := system.caution(run.config.encoder):
+            said[system.title] = f"**{system.title}**: {caution}."
+    return list(said.values())
+
+
 def tables_folder(runs: Sequence[Run]) -> Path:
     """Where the tables of runs go if nothing else is asked for: `tables`, beside the first one."""
     return (runs[0].folder.parent if runs else default_runs()) / "tables"
@@ -181,7 +191,7 @@ def summary(runs: Sequence[Run]) -> str:
     """The table of runs as Markdown, and the differences between systems where several seeds allow a test."""
     parts = []
     for title, alike in comparable(runs):
-        parts += [*([f"### {title}"] if title else []), show(table(alike))]
+        parts += [*([f"### {title}"] if title else []), show(table(alike)), *cautions(alike)]
         pairs = differences(alike)
         if not pairs.empty:
             parts += ["Differences of accuracy on D3, in points, over the seeds that both systems have:", show(pairs)]

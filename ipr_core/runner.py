@@ -22,6 +22,7 @@ from ipr_core.model import build_model
 from ipr_core.ranks import current
 from ipr_core.runs import Run, default_runs, name
 from ipr_core.session import Session, device
+from ipr_core.systems import SYSTEMS
 from ipr_core.train import Event, refine, warm_up
 from ipr_core.views import Views
 
@@ -116,14 +117,19 @@ def train_all(
     Neighbours that see the same second views (systems of one seed, say) share them: they pass through the
     encoder's frozen part once. Results are the same to the bit as without sharing.
     """
-    done, datasets, views, seen = [], {}, None, None
+    done, datasets = [], {}
+    views: dict[str, Views] = {}  # of neighbours with the same second views, by the encoder that they pass through
+    seen = None
     for config in configs:
         corpus = config.data, config.partition
         run, datasets[corpus] = prepare(config, runs, cache, progress, datasets.get(corpus))
         if not run.finished:
-            if views is None or seen != _what_views_depend_on(config):
-                views, seen = shared_views(config, datasets[corpus]), _what_views_depend_on(config)
-            advance(run, datasets[corpus], watch=ProgressBar(config) if progress else ignore, views=views)
+            if seen != _what_views_depend_on(config):
+                views, seen = {}, _what_views_depend_on(config)
+            encoder = _own_encoder(config)
+            if encoder not in views:
+                views[encoder] = shared_views(config, datasets[corpus])
+            advance(run, datasets[corpus], watch=ProgressBar(config) if progress else ignore, views=views[encoder])
         done.append(run)
     return done
 
@@ -140,6 +146,12 @@ def shared_views(config: Config, data: Dataset) -> Views:
 def _what_views_depend_on(config: Config) -> tuple[Any, ...]:
     training = config.training
     return config.data, config.partition, config.audio, config.encoder, training.seed, training.stream, training.device
+
+
+def _own_encoder(config: Config) -> str:
+    """The system, where it has its own encoder or pooling; nothing for the configured ones."""
+    network = SYSTEMS[config.training.system].network
+    return config.training.system if network.encoder or network.pool else ""
 
 
 def finish(run: Run, session: Session) -> None:

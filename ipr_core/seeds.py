@@ -15,12 +15,13 @@ from pandas import DataFrame
 
 from ipr_core import metrics, results
 from ipr_core.ambiguity import soft_votes
+from ipr_core.config import TABLE2
 from ipr_core.exports import DEVIATION, Table
 from ipr_core.runs import Run
 from ipr_core.systems import SYSTEMS
 
-PAPER = {"baseline": 64.25, "baseline_plus": 66.85, "ipr": 70.75, "supervised": 72.30}
-"""Accuracy in per cent on D3 of IEMOCAP-4 with wav2vec 2.0, mean over five seeds (Table 3 of Sun et al. 2024)."""
+TABLES = {"table3": ("baseline", "baseline_plus", "ipr", "supervised"), "table2": (*TABLE2, "ipr")}
+"""The rows of the paper's tables."""
 SOFT = {
     "js": "JS, bits",
     "nll": "NLL, nats",
@@ -60,6 +61,7 @@ def circumstances(runs: Sequence[Run], among: Sequence[Run] = ()) -> str:
         f"{', '.join(map(str, several))}: corpus `{config.data.corpus}` ({parts}; votes are {votes}), encoder "
         f"`{_encoder(runs[0])}`, {config.training.epochs} epochs, {config.training.warm_up} of them warm-up.",
         unlike_paper(runs[0]),
+        *results.cautions(runs),
     ]
     if others := len(among) - len(runs):
         lines.append(f"{others} more finished runs have other settings or utterances and are left out.")
@@ -85,19 +87,24 @@ def systems(runs: Sequence[Run]) -> Table:
     return Table("systems", caption, _over_seeds(_usual(runs), results.SCORES), lacking=NO_RUN)
 
 
-def paper(runs: Sequence[Run]) -> Table:
-    """The paper's Table 3 beside the runs: accuracy on D3, and what it gains over the baseline."""
+def paper(runs: Sequence[Run], table: str = "table3", over: str = "baseline") -> Table:
+    """One of the paper's tables beside the runs: accuracy on D3, and what it gains over one of the systems.
+
+    table: one of TABLES   over: a system of it
+    """
     ours = _over_seeds(_usual(runs), {"accuracy": "here"})
-    frame = DataFrame({"system": [SYSTEMS[name].title for name in PAPER], "paper": list(PAPER.values())})
+    asked = [SYSTEMS[name] for name in TABLES[table]]
+    frame = DataFrame({"system": [of.title for of in asked], "paper": [of.paper for of in asked]})
     frame = frame.merge(ours, on="system", how="left") if len(ours) else frame.iloc[:0]
+    gains = [f"over {SYSTEMS[over].title}, {name}" for name in ("here", "paper")]
     if len(frame):
         frame["seeds"] = frame["seeds"].fillna(0).astype(int)
-        for name in ("here", "paper"):
-            frame[f"over baseline, {name}"] = (frame[name] - frame[name].iloc[0]).where(frame.index > 0)
-        frame = frame[[c for c in ("system", "seeds", *_pair("here"), "paper") if c in frame] + list(frame)[-2:]]
+        reference = frame["system"] == SYSTEMS[over].title
+        for name, gain in zip(("here", "paper"), gains, strict=True):
+            frame[gain] = (frame[name] - frame.loc[reference, name].iloc[0]).where(~reference)
+        frame = frame[[c for c in ("system", "seeds", *_pair("here"), "paper", *gains) if c in frame]]
     caption = "Accuracy on D3 of the final epoch in per cent. " + (unlike_paper(runs[0]) if runs else "")
-    digits = {"paper": 2, "over baseline, paper": 2}
-    return Table("paper", caption.replace("`", ""), frame, decimals=digits, lacking=NO_RUN)
+    return Table("paper", caption.replace("`", ""), frame, decimals={"paper": 2, gains[1]: 2}, lacking=NO_RUN)
 
 
 def recalls(runs: Sequence[Run]) -> Table:

@@ -18,12 +18,13 @@ from ipr_core.model import Recogniser, build_model
 from ipr_core.prototypes import Prototypes
 from ipr_core.ranks import current
 from ipr_core.systems import SYSTEMS
-from ipr_core.systems.step import Step, View
+from ipr_core.systems.step import Beside, Step, View
 from ipr_core.views import Padded, Views
 
 
 class Session:
-    """Everything that training changes: model, optimizer, prototypes, and the labels they gave D2.
+    """Everything that training changes: model, optimizer, prototypes, the labels they gave D2, and what a system
+    keeps beside them.
 
     views: made here, or those of another session with the same encoder, data, seed and stream
     The attributes below are over all N utterances of the data set, D1, D2 and D3, on every rank of several (`ranks`).
@@ -45,9 +46,15 @@ class Session:
         self.system = SYSTEMS[training.system]
         torch.manual_seed(training.seed)
         self.model: Recogniser = build_model(config).to(self.device)
-        self.optimizer = torch.optim.AdamW(self.model.parameter_groups(training), weight_decay=training.weight_decay)
+        dim, n_classes = self.model.dim, len(data.classes)
+        make = self.system.beside or (lambda *sizes: Beside())
+        self.beside = make(dim, n_classes, len(data.table)).to(self.device)
+        groups = self.model.parameter_groups(training)
+        if own := list(self.beside.parameters()):
+            groups.append({"params": own, "lr": training.lr})
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=training.weight_decay)
         self.views = views or Views(self.model.stem, data, config.audio, (training.seed, training.stream), self.device)
-        self.prototypes = Prototypes(len(data.classes), self.model.dim, config.method, self.device)
+        self.prototypes = Prototypes(n_classes, dim, config.method, self.device)
         self.labels = torch.tensor(data.labels, device=self.device)
         self.d1, self.d2, self.d3 = (data.rows(part) for part in ("D1", "D2", "D3"))
         self.sample = map_sample(data, training.map_size)
@@ -83,8 +90,11 @@ class Session:
         key = (training.seed, training.stream, epoch)
         return batches.plan(self.d1, self.d2, self.views.lengths, training.batch_size, key, self.refining(epoch))
 
-    def forward(self, batch: Batch, epoch: int) -> Step:
-        """All views that the system asks for through the model at once (Eq. 1)."""
+    def forward(self, batch: Batch, epoch: int, within: float = 0.0) -> Step:
+        """All views that the system asks for through the model at once (Eq. 1).
+
+        within: how much of the epoch is done, from 0 to 1
+        """
         refining = self.refining(epoch)
         precise, ambiguous = (self.ranks.share(rows, least=1) for rows in (batch.precise, batch.ambiguous))
         inputs = {"precise": self.views.clean(precise)}
@@ -101,10 +111,14 @@ class Session:
         return Step(
             method=self.config.method, beta=self.beta(epoch), labels=self.labels[batch.precise], **views,
             own=self.own[rows], soft=soft, compared=compared, truth=self.labels[rows],
+            rows=torch.as_tensor(rows, device=self.device), progress=self._progress(epoch + within), beside=self.beside,
         )  # fmt: skip
 
     def note_(self, batch: Batch, step: Step) -> None:
         """After a step: remember on which class the two views agreed, and move the prototypes if that is due now."""
+        if step.ambiguous is not None:
+            with torch.no_grad():
+                self.beside.note_(step)
         if step.ambiguous_augmented is None:
             return
         logits, logits_aug = step.ambiguous.logits, step.ambiguous_augmented.logits
@@ -141,6 +155,10 @@ class Session:
                 for batch in self.plan(epoch):
                     rows = batch.ambiguous
                     self.prototypes.move_(self.embeddings[rows], self.agreed[rows])
+        if self.refining(epoch):
+            self.beside.settle_()
+            if self.beside.prototypes is not None:
+                self.prototypes.vectors = self.beside.prototypes.clone()
         self.soft = self.prototypes.soft(self.embeddings)
         self.epoch = epoch + 1
 
@@ -152,15 +170,18 @@ class Session:
             for name, value in of.items()
         }
         model = {f"model.{name}": value for name, value in self.model.trained_state().items()}
+        begun = self.epoch > self.config.training.warm_up  # before, it is as it was made, and a warm-up can be shared
+        beside = {f"beside.{name}": value for name, value in self.beside.state_dict().items() if begun}
         return {
-            **model, **moments, "prototypes": self.prototypes.vectors, "embeddings": self.embeddings, "own": self.own,
-            "soft": self.soft, "agreed": self.agreed, "epoch": torch.tensor(self.epoch),
+            **model, **beside, **moments, "prototypes": self.prototypes.vectors, "embeddings": self.embeddings,
+            "own": self.own, "soft": self.soft, "agreed": self.agreed, "epoch": torch.tensor(self.epoch),
         }  # fmt: skip
 
     def restore_(self, state: dict[str, Tensor]) -> None:
         """Go on from a checkpoint's `state()`."""
-        model = {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
-        self.model.load_trained_state(model)
+        self.model.load_trained_state(_of("model.", state))
+        if beside := _of("beside.", state):
+            self.beside.load_state_dict(beside)
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in state.items():
             if name.startswith("optimizer."):
@@ -178,14 +199,20 @@ class Session:
         frames = [part for x, _ in inputs.values() for part in x]
         valid = torch.cat([n for _, n in inputs.values()])
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16()):
-            embedding, logits = self.model(pad_sequence(frames, batch_first=True), valid)
+            embedding, scores = self.model.scores(pad_sequence(frames, batch_first=True), valid)
         sizes = [len(n) for _, n in inputs.values()]
-        parts = zip(embedding.float().split(sizes), logits.float().split(sizes), strict=True)
-        whole = [len(batch.precise if name.startswith("precise") else batch.ambiguous) for name in inputs]
-        return {
-            name: View(*(self.ranks.gather(tensor, n) for tensor in part))
-            for name, part, n in zip(inputs, parts, whole, strict=True)
-        }
+        parts = zip(embedding.float().split(sizes), scores.float().split(sizes), strict=True)
+        views = {}
+        for name, part in zip(inputs, parts, strict=True):
+            n = len(batch.precise if name.startswith("precise") else batch.ambiguous)
+            embedding, scores = (self.ranks.gather(tensor, n) for tensor in part)
+            views[name] = View(embedding, self.model.logits(scores), scores)
+        return views
+
+    def _progress(self, epochs: float) -> float:
+        """The share of the refinement that is done after so many epochs."""
+        training = self.config.training
+        return max(0.0, epochs - training.warm_up) / max(training.epochs - training.warm_up, 1)
 
     def _bf16(self) -> bool:
         precision = self.config.training.precision
@@ -218,6 +245,10 @@ class Session:
                 pooled[rows_] = self.model.pooled(*self.views.clean(rows_))
         self.ranks.add_(pooled)
         return pooled[np.concatenate(passes)]
+
+
+def _of(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def device(name: str) -> torch.device:

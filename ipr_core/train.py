@@ -10,7 +10,6 @@ from time import perf_counter
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ipr_core import equations as eq
 from ipr_core import metrics
@@ -18,7 +17,6 @@ from ipr_core.batches import Batch
 from ipr_core.config import Training
 from ipr_core.events import EpochEnd, StepEnd
 from ipr_core.session import Session
-from ipr_core.systems.step import TERM_NAMES, terms
 from ipr_core.waves import SAMPLE_RATE
 
 Event = StepEnd | EpochEnd
@@ -42,8 +40,8 @@ def _epochs(session: Session, end: int) -> Iterator[Event]:
         for number, batch in enumerate(plan):
             # dropout, whatever ran before, and each rank's its own
             torch.manual_seed(_key(session.config.training, epoch, number) + session.ranks.rank)
-            step = session.forward(batch, epoch)
-            loss = session.system.refine(step) if session.refining(epoch) else terms(step)
+            step = session.forward(batch, epoch, number / len(plan))
+            loss = session.system.refine(step) if session.refining(epoch) else session.system.warm_up(step)
             session.optimizer.zero_grad()
             loss.total.backward()
             session.ranks.add_gradients_(session.model.parameters())
@@ -51,28 +49,29 @@ def _epochs(session: Session, end: int) -> Iterator[Event]:
             session.note_(batch, step)
             losses.append(loss.values())
             shown = perf_counter()
-            yield StepEnd(epoch, number + 1, len(plan), losses[-1])
+            yield StepEnd(epoch, number + 1, len(plan), losses[-1], loss.names)
             started += perf_counter() - shown  # the clock stands while a watcher looks, or pauses the run
         trained = perf_counter()
         session.evaluate_()
         session.settle_(epoch)
         clock = _clock(session, plan, trained - started, perf_counter() - trained)
-        yield report(session, epoch, torch.stack(losses).mean(dim=0), len(plan), clock)
+        means = dict(zip(loss.names, torch.stack(losses).mean(dim=0).tolist(), strict=True))
+        yield report(session, epoch, means, len(plan), clock)
 
 
-def report(session: Session, epoch: int, losses: Tensor, steps: int, clock: dict[str, float]) -> EpochEnd:
-    """The event of an epoch that is trained and evaluated.  losses: (4,) in the order of TERM_NAMES"""
+def report(session: Session, epoch: int, losses: dict[str, float], steps: int, clock: dict[str, float]) -> EpochEnd:
+    """The event of an epoch that is trained and evaluated."""
     own, soft = session.own.cpu().numpy(), session.soft.cpu().numpy()  # (N, C)
     model, prototypes = own.argmax(axis=1), soft.argmax(axis=1)  # (N,)
     truth, n_classes = session.data.labels, len(session.data.classes)
     d2, d3 = session.d2, session.d3
     refining = session.refining(epoch)
-    gated = refining and session.system.ambiguous_views > 1
+    gated = refining and session.system.shows_gate
     return EpochEnd(
         epoch=epoch,
         phase="refinement" if refining else "warm_up",
         beta=session.beta(epoch),
-        losses=dict(zip(TERM_NAMES, losses.tolist(), strict=True)),
+        losses=losses,
         steps=steps,
         **metrics.hard_scores(truth[d3], model[d3], n_classes),
         confusion=metrics.confusion(truth[d3], model[d3], n_classes).tolist(),

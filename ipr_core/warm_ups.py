@@ -17,11 +17,12 @@ from ipr_core.atomic import write, write_text
 from ipr_core.config import Config
 from ipr_core.runs import Run
 from ipr_core.systems import SYSTEMS
+from ipr_core.systems.step import Network, terms
 
 AFTER = frozenset(
     (
         "epochs", "mu", "beta_max", "beta_growth", "beta_from", "compare_when", "compare_mode", "target", "confidence",
-        "moves", "gate", "update", "after_warm_up", "positives", "contrast", "tau", "augmented_target",
+        "moves", "gate", "update", "after_warm_up", "positives", "contrast", "tau", "augmented_target", "own_weight",
     )
 )  # fmt: skip
 """Settings that change nothing before the end of the warm-up. Any other one does, or is taken as if it did."""
@@ -38,7 +39,10 @@ def key(config: Config, corpus: str, code: str | None) -> str | None:
     settings = {name: value for name, value in config.settings().items() if name not in AFTER | {"system"}}
     moving = config.method.warm_up_prototypes == "moving" and system.moves_prototypes  # else they are D1's means
     settings |= {"warm_up_prototypes": moving, "gamma": config.method.gamma if moving else None}
-    return json.dumps([settings, system.precise_views, corpus, code], sort_keys=True)
+    # A system that is another network, or learns another loss of D1, has a warm-up of its own.
+    apart = system.network != Network() or system.warm_up is not terms
+    own = config.training.system if apart else None
+    return json.dumps([settings, system.precise_views, own, corpus, code], sort_keys=True)
 
 
 def key_of(run: Run) -> str | None:

@@ -20,6 +20,8 @@ from widgets.state import RunState
 
 SECONDS = 60
 
+TERMS = ("precise", "ambiguous", "contrastive", "total")
+
 
 def text(widget) -> str:
     """What a reader sees of HTML."""
@@ -427,12 +429,12 @@ def test_the_newest_step_is_told_by_the_names_of_its_terms(bar, trained):
     import torch
 
     state, _, panel = bar
-    state.on_event(StepEnd(2, 3, 5, torch.tensor([0.5, 0.25, 0.125, 0.65])))
+    state.on_event(StepEnd(2, 3, 5, torch.tensor([0.5, 0.25, 0.125, 0.65]), TERMS))
     said = text(panel.numbers)
     for words in ("total (Eq. 6)  0.650", "cross-entropy on D1  0.500", "D2  0.250", "contrastive (Eq. 5)  0.125"):
         assert words in said
     assert (panel.steps.value, panel.steps.max, panel.steps.description) == (3, 5, "steps 3 of 5")
-    state.change(step=StepEnd(0, 4, 4, torch.tensor([0.5, 0, 0, 0.5])))
+    state.change(step=StepEnd(0, 4, 4, torch.tensor([0.5, 0, 0, 0.5]), TERMS))
     assert "D2" not in text(panel.numbers)  # the warm-up has no such term
 
 
@@ -465,7 +467,7 @@ def test_the_time_left_is_told_from_the_latest_epochs_of_each_phase(trained, dat
     heavier = 3 * max(precise, ambiguous) / precise  # x^q, x^k and x^aug
     assert control.seconds_left(state, config, 10) == pytest.approx(2 * 3 + 7 * (2 * heavier + 1))
     assert control.seconds_left(state, config, 3) == pytest.approx(2 * 3)
-    state.change(step=StepEnd(1, 1, 4, None))  # a quarter of this epoch's training
+    state.change(step=StepEnd(1, 1, 4, None, TERMS))  # a quarter of this epoch's training
     assert control.seconds_left(state, config, 3) == pytest.approx(2 * 3 - 2 / 4)
     # a first, slow one of the refinement counts no more once three others are known
     refined = [timed(one, 3 + i, "refinement", seconds) for i, seconds in enumerate((100, 5, 6, 7))]

@@ -6,7 +6,7 @@ from typing import Literal, get_args, get_origin
 import pytest
 
 from ipr_core import grid
-from ipr_core.config import FIELDS, SYSTEMS, SettingsError, build
+from ipr_core.config import FIELDS, TABLE2, TABLE3, SettingsError, build
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_notebooks_are_found_by_name_and_executed_in_order(made, names, stems):
 # The grids that come with the workbench.
 
 
-@pytest.mark.parametrize("name", ["ablations", "readings", "speaker_disjoint", "table3"])
+@pytest.mark.parametrize("name", ["ablations", "readings", "semi_supervised", "speaker_disjoint", "table2", "table3"])
 def test_a_shipped_grid_has_five_seeds_and_its_sentence(name):
     found = grid.read(name)
     assert found.about == grid.shipped()[name]
@@ -109,9 +109,15 @@ def test_table3_has_the_four_systems_of_the_paper():
     assert {cell.config.training.system for cell in cells} == {"baseline", "baseline_plus", "ipr", "supervised"}
 
 
-def test_speaker_disjoint_has_every_system():
+def test_table2_has_the_ten_methods_ipr_and_the_baseline():
+    cells = grid.read("table2").cells
+    assert len(cells) == 60
+    assert {cell.config.training.system for cell in cells} == {*TABLE2, "baseline", "ipr"}
+
+
+def test_speaker_disjoint_has_the_papers_systems_and_the_controls():
     cells = grid.read("speaker_disjoint").cells
-    assert {cell.config.training.system for cell in cells} == set(SYSTEMS)
+    assert {cell.config.training.system for cell in cells} == set(TABLE3)
     assert all(cell.config.partition.speaker_disjoint for cell in cells)
 
 

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from ipr_core.config import Method
+from ipr_core.config import TABLE3, Method
 from ipr_core.systems import SYSTEMS
-from ipr_core.systems.step import TERM_NAMES, Step, View, ambiguous_loss, terms
+from ipr_core.systems.step import Step, View, ambiguous_loss, terms
 
 C, D = 3, 5
 
@@ -100,7 +100,7 @@ def check(terms, precise, ambiguous, contrastive, beta):
 
 def test_there_are_the_papers_four_and_two_controls():
     assert {name for name, system in SYSTEMS.items() if system.moves_prototypes} == {"ipr"}
-    asked = {name: (system.precise_views, system.ambiguous_views) for name, system in SYSTEMS.items()}
+    asked = {name: (SYSTEMS[name].precise_views, SYSTEMS[name].ambiguous_views) for name in TABLE3}
     assert asked == {
         "baseline": (1, 0), "baseline_augmented": (2, 0), "baseline_plus": (1, 1), "baseline_plus_contrastive": (1, 2),
         "ipr": (1, 2), "supervised": (1, 1),
@@ -234,5 +234,9 @@ def test_beta_zero_takes_d2s_labels_out():
     assert not logits.grad.any()
 
 
-def test_terms_are_named_in_order():
-    assert TERM_NAMES == ("precise", "ambiguous", "contrastive", "total")
+def test_terms_are_named_in_order_and_a_systems_own_count_by_their_weights():
+    assert terms(made()).names == ("precise", "ambiguous", "contrastive", "total")
+    found = terms(made(), own={"mine": (torch.tensor(3.0), 0.5), "yours": (torch.tensor(1.0), -2.0)})
+    assert found.names == ("precise", "ambiguous", "contrastive", "mine", "yours", "total")
+    assert found.values()[3:5].tolist() == [3, 1]
+    assert found.total.item() == pytest.approx(terms(made()).total.item() + 1.5 - 2.0)

@@ -6,7 +6,7 @@ import pytest
 from test_runs import assert_same
 
 from ipr_core import warm_ups
-from ipr_core.config import FIELDS, SYSTEMS
+from ipr_core.config import FIELDS, TABLE3
 from ipr_core.events import EpochEnd
 from ipr_core.runner import advance, prepare, shared_views
 from ipr_core.runs import Run, name
@@ -15,9 +15,13 @@ OTHERS = {
     "mu": 0.7, "beta_max": 0.9, "beta_growth": 3.0, "beta_from": "warm_up", "compare_when": "step", "target": "soft",
     "compare_mode": "training", "confidence": True, "moves": "all", "gate": "none", "update": "batch", "epochs": 5,
     "after_warm_up": "keep", "positives": "label", "contrast": "dot", "tau": 0.4, "augmented_target": True,
+    "own_weight": 0.3,
 }  # fmt: skip
 """Another value than the default for every setting that comes into play after the warm-up."""
-SHARING = [system for system in SYSTEMS if system != "baseline_augmented"]  # that one's warm-up has more views
+SHARING = [system for system in TABLE3 if system != "baseline_augmented"]  # that one's warm-up has more views
+BESIDE = ["mmd", "dann", "daan", "freematch", "pico"]
+"""Methods that have something of their own from the refinement on."""
+APART = ["baseline_augmented", "emotion_existence", "majority", "mcil", "attention_pooling", "capsules"]
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +61,21 @@ def test_the_systems_share_it_and_end_the_same_to_the_bit(alone, data, views, tm
         if other != system:
             place = tmp_path / other
             assert_same(taken_over(alone(system=system), alone(system=other), data, views, place), alone(system=system))
+
+
+@pytest.mark.parametrize("system", BESIDE)
+def test_methods_with_something_beside_share_it_both_ways(alone, data, views, tmp_path, system):
+    for run, other in ((system, "ipr"), ("ipr", system), (system, "dann")):
+        if run != other:
+            place = tmp_path / f"{run} of {other}"
+            assert_same(taken_over(alone(system=run), alone(system=other), data, views, place), alone(system=run))
+
+
+@pytest.mark.parametrize("system", APART)
+def test_another_network_or_another_loss_of_d1_does_not_share_it(longer, system):
+    key = warm_ups.key(longer.replace(system=system), "corpus", "code")
+    assert key not in [warm_ups.key(longer.replace(system=other), "corpus", "code") for other in ("ipr", "dann")]
+    assert key == warm_ups.key(longer.replace(system=system, mu=0.9), "corpus", "code")
 
 
 @pytest.mark.parametrize("setting", sorted(warm_ups.AFTER))

@@ -39,8 +39,17 @@ def of(emotion: str) -> str:
     return EMOTIONS.get(emotion) or _of_unknown(emotion)
 
 
+def numbered(i: int) -> str:
+    """The colour of the i-th of many things that are no emotions; neighbours are far apart (by the golden ratio)."""
+    return _hue(i * 0.618034 % 1)
+
+
 def _of_unknown(name: str) -> str:
-    """Its hue from the name alone; lightness and saturation keep it legible on light and dark."""
-    hue = hashlib.blake2b(name.encode(), digest_size=1).digest()[0] / 256
+    """Its hue from the name alone."""
+    return _hue(hashlib.blake2b(name.encode(), digest_size=1).digest()[0] / 256)
+
+
+def _hue(hue: float) -> str:
+    """Lightness and saturation keep it legible on light and dark."""
     red, green, blue = (round(255 * part) for part in colorsys.hls_to_rgb(hue, 0.42, 0.45))
     return f"#{red:02X}{green:02X}{blue:02X}"

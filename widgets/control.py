@@ -15,7 +15,6 @@ from ipr_core.events import EpochEnd, StepEnd
 from ipr_core.runner import IDLE, Runner, prepare
 from ipr_core.runs import Run, RunError
 from ipr_core.systems import SYSTEMS
-from ipr_core.systems.step import TERM_NAMES
 from widgets import curves
 from widgets.form import Form
 from widgets.state import RunState
@@ -182,8 +181,8 @@ def numbers(step: StepEnd | None, event: EpochEnd | None) -> str:
     """The newest step's terms of Eq. 6, and the newest epoch's β, score, speed and memory, as HTML."""
     words = []
     if step is not None:
-        values = dict(zip(TERM_NAMES, step.values.tolist(), strict=True))
-        terms = [_number(curves.TERMS[term][0], f"{values[term]:.3f}") for term in curves.TERMS if values[term]]
+        values = dict(zip(step.names, step.values.tolist(), strict=True))
+        terms = [_number(curves.term(name)[0], f"{values[name]:.3f}") for name in curves.ordered(values)]
         words.append(_hint(f"Loss, nats: {', '.join(terms)}", "Of the newest step; the terms are before their weights"))
     return _line(words + ([] if event is None else _of_epoch(event)))
 

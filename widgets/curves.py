@@ -5,7 +5,7 @@ C classes. Every function takes the events in their order; an empty list gives a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -32,11 +32,20 @@ def warm_up(events: Events) -> list[EpochEnd]:
 def losses(events: Events) -> go.Figure:
     """The terms of Eq. 6 before their weights, and their weighted total. A term that a system lacks is left out."""
     fig = look.figure("Loss terms, mean over the steps of an epoch", yaxis_title="Loss, nats", yaxis_rangemode="tozero")
-    for term, (name, colour, dash) in TERMS.items():
-        values = [_trained(event, term) for event in events]
-        if any(values):
-            fig.add_trace(_line(events, values, name, colour, dash))
+    for name in ordered({name: value for event in events for name, value in event.losses.items() if value}):
+        title, colour, dash = term(name)
+        fig.add_trace(_line(events, [_trained(event, name) for event in events], title, colour, dash))
     return look.over_epochs(fig, events)
+
+
+def ordered(values: Mapping[str, float]) -> list[str]:
+    """The names of the loss terms that are not 0: those of Eq. 6 in the order of TERMS, then a system's own."""
+    return [name for name in dict.fromkeys([*TERMS, *values]) if values.get(name)]
+
+
+def term(name: str) -> tuple[str, str, str]:
+    """Title, colour and dash of a loss term; one that a system has of its own is titled by its name."""
+    return TERMS.get(name) or (name, colours.of(f"loss {name}"), "longdash")
 
 
 def beta(events: Events) -> go.Figure:
@@ -139,7 +148,7 @@ def _truth(count: int, name: str, panel: str) -> dict[str, Any]:
 def _trained(event: EpochEnd, term: str) -> float | None:
     """A loss term; None in the warm-up for those that it does not have."""
     absent = event.phase == "warm_up" and term in ("ambiguous", "contrastive")
-    return None if absent else event.losses[term]
+    return None if absent else event.losses.get(term)
 
 
 def _line(events: Events, values: Sequence[float | None], name: str, colour: str, dash: str = "solid") -> go.Scatter:

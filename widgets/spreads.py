@@ -24,6 +24,13 @@ LOOKS = {
     "supervised": ("#44AA99", "dash"),
 }
 """A system's colour and dash; a control has the colour of what it controls. None is an emotion's."""
+
+
+def looks(system: str) -> tuple[str, str]:
+    """A system's colour and dash: those of LOOKS, or what its place among the systems gives."""
+    return LOOKS.get(system) or (colours.numbered(list(SYSTEMS).index(system)), "dashdot")
+
+
 CURVES = {"accuracy": "accuracy on D3", "agreement_prototypes": "prototypes right on D2"}
 """What is drawn over the epochs: fields of the events."""
 
@@ -106,7 +113,7 @@ def soft(table: Table, part: str = "D2 and D3") -> go.Figure:
 
 
 def _curve(of: DataFrame, system: str) -> go.Scatter:
-    colour, dash = LOOKS[system]
+    colour, dash = looks(system)
     return go.Scatter(
         x=of["epoch"], y=of["mean"], name=SYSTEMS[system].title, legendgroup=system, mode="lines+markers",
         line=dict(color=colour, dash=dash, width=2), marker_size=4, hovertemplate="epoch %{x}: %{y:.1f} %",
@@ -118,7 +125,7 @@ def _band(of: DataFrame, system: str) -> go.Scatter:
     half = of["deviation"].fillna(0)
     x, y = pd.concat([of["epoch"], of["epoch"][::-1]]), pd.concat([of["mean"] + half, (of["mean"] - half)[::-1]])
     return go.Scatter(
-        x=x, y=y, fill="toself", fillcolor=LOOKS[system][0], opacity=0.15, line_width=0, mode="lines",
+        x=x, y=y, fill="toself", fillcolor=looks(system)[0], opacity=0.15, line_width=0, mode="lines",
         legendgroup=system, showlegend=False, hoverinfo="skip", name=f"{SYSTEMS[system].title}, deviation",
     )  # fmt: skip
 
@@ -155,7 +162,7 @@ def _level(fig: go.Figure, uniform: pd.Series, column: int) -> None:
 
 
 def _colour(title: str) -> str:
-    return next(colour for name, (colour, _) in LOOKS.items() if SYSTEMS[name].title == title)
+    return next(looks(name)[0] for name, system in SYSTEMS.items() if system.title == title)
 
 
 def _longest(runs: Sequence[Run]) -> Sequence:

@@ -72,6 +72,9 @@ class SpeechEncoder(nn.Module):
         """All that `build_encoder` needs to make the same network without its weights, as plain JSON."""
         raise NotImplementedError
 
+    def load_weights_(self) -> None:
+        """Load what was trained elsewhere, for a network that is not made from its checkpoint."""
+
     @property
     def trained(self) -> bool:
         """Whether any parameter is trained."""

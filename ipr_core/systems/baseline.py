@@ -2,4 +2,10 @@
 
 from ipr_core.systems.step import System, terms
 
-SYSTEM = System(title="baseline", about="trained on D1", refine=terms)
+SYSTEM = System(
+    title="baseline",
+    about="trained on D1",
+    refine=terms,
+    shows_prototypes=True,
+    paper=64.25,
+)

@@ -5,4 +5,10 @@ IPR sees augmented speech and the baseline does not; this control says how much 
 
 from ipr_core.systems.step import System, terms
 
-SYSTEM = System(title="baseline, augmented", about="trained on D1 and on augmented D1", refine=terms, precise_views=2)
+SYSTEM = System(
+    title="baseline, augmented",
+    about="trained on D1 and on augmented D1",
+    refine=terms,
+    precise_views=2,
+    shows_prototypes=True,
+)

@@ -13,5 +13,10 @@ def refine(step: Step) -> Terms:
 
 
 SYSTEM = System(
-    title="baseline+", about="trained on D1 and on D2 with its own labels", refine=refine, ambiguous_views=1
+    title="baseline+",
+    about="trained on D1 and on D2 with its own labels",
+    refine=refine,
+    ambiguous_views=1,
+    shows_prototypes=True,
+    paper=66.85,
 )

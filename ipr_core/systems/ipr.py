@@ -14,4 +14,7 @@ SYSTEM = System(
     refine=refine,
     ambiguous_views=2,
     moves_prototypes=True,
+    shows_prototypes=True,
+    shows_gate=True,
+    paper=70.75,
 )

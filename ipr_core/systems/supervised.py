@@ -12,4 +12,11 @@ def refine(step: Step) -> Terms:
     return terms(step, ambiguous=eq.cross_entropy(step.ambiguous.logits, step.truth), beta=step.method.alpha)
 
 
-SYSTEM = System(title="supervised", about="trained on D1 and D2 with true labels", refine=refine, ambiguous_views=1)
+SYSTEM = System(
+    title="supervised",
+    about="trained on D1 and D2 with true labels",
+    refine=refine,
+    ambiguous_views=1,
+    shows_prototypes=True,
+    paper=72.3,
+)
