@@ -230,7 +230,7 @@ def build_model(config: Config) -> Recogniser:
     """The recogniser that a configuration asks for; new weights come from torch's generator."""
     system, choice = config.training.system, config.encoder
     own = SYSTEMS[system].network.encoder
-    encoder = own(choice) if own else load_encoder(choice)
+    encoder = own(choice).eval() if own else load_encoder(choice)
     encoder.load_weights_()
     return Recogniser(encoder, config.data.classes, choice, system)
 
