@@ -135,11 +135,19 @@ def _least_agreed(table: DataFrame, candidates: NDArray[np.bool_], rules: Partit
     if len(found) < rules.test_size:
         what = f"test_size is {rules.test_size}, and {len(found)} utterances may be in D3"
         raise _refusal(table, what, "lower test_size; D1 and the training speakers stay out of D3")
-    found = found.assign(share=table["share"].round(9), tie=[_hash(seed, name) for name in found["id"]])
+    found = found.assign(share=table["share"].round(9))
+    found = found[found["share"] <= found.groupby("label")["share"].transform(_nth_least, rules.test_size)]
+    found = found.assign(tie=[_hash(seed, name) for name in found["id"].tolist()])
     found = found.sort_values(["share", "tie"])
     if rules.test_balanced:
         found = found.assign(turn=found.groupby("label").cumcount()).sort_values(["turn", "share", "tie"])
     return table.index.isin(found.index[: rules.test_size])
+
+
+def _nth_least(shares: Series, n: int) -> float:
+    """The largest share among a class's n least agreed: whoever is above it is not in D3."""
+    last = min(n, len(shares)) - 1
+    return np.partition(shares.to_numpy(), last)[last]
 
 
 def _by_speaker(table: DataFrame, config: Config) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -9,10 +9,15 @@ every audio file in it, unlabelled.
 from __future__ import annotations
 
 import csv
+import os
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 from pandas import DataFrame, Series
+from pyarrow import Table, array, concat_tables, int64, string
+from pyarrow.parquet import ParquetFile
 
 from ipr_core.config import Data
 from ipr_core.corpora.table import TEXTS, CorpusError, Fault
@@ -20,6 +25,9 @@ from ipr_core.corpora.table import TEXTS, CorpusError, Fault
 LAYOUT = "a CSV or Parquet file with the column path and, as there are, label, votes_<emotion>, speaker, start, end"
 AUDIO = (".wav", ".flac", ".mp3", ".ogg")
 PLAIN = ("id", "path", "start", "end", "speaker", "session", "duration", "label")
+_STEP = 1024
+
+_Row = tuple[int, list[str]]
 
 
 def read(data: Data) -> DataFrame:
@@ -29,8 +37,22 @@ def read(data: Data) -> DataFrame:
     path and, for a part of a file, its times.
     raises CorpusError if the file is not there, cannot be read or has no column path
     """
+    return pd.concat(blocks(data), ignore_index=True)
+
+
+def blocks(data: Data, size: int = 65_536) -> Iterator[DataFrame]:
+    """What `read` returns, `size` rows at a time and at least one block, in memory that the file's length is nothing to."""
     file = Path(data.corpus_path).expanduser().resolve()
-    table = _cells(file)
+    try:
+        yield from (_utterances(cells, file) for cells in _cells(file, size))
+    except CorpusError:
+        raise
+    except (ValueError, OSError, csv.Error) as error:
+        raise _refusal(file, None, f"it cannot be read ({error})", f"give {LAYOUT}") from error
+
+
+def _utterances(table: DataFrame, file: Path) -> DataFrame:
+    """The columns that are known, ids made and paths absolute."""
     table.columns = [str(name).strip() for name in table.columns]
     if "path" not in table:
         there = ", ".join(name for name in table if name != "row")
@@ -39,44 +61,79 @@ def read(data: Data) -> DataFrame:
     table = table[named].assign(source=file.name)
     texts = {name: table[name].fillna("").astype(str).str.strip() for name in TEXTS if name in table}
     table = table.assign(**texts)
-    return table.assign(id=_ids(table), path=[str(file.parent / path) if path else "" for path in table["path"]])
+    places = {path: str(file.parent / path) if path else "" for path in table["path"].unique()}
+    return table.assign(id=_ids(table), path=table["path"].map(places))
 
 
-def _cells(file: Path) -> DataFrame:
+def _cells(file: Path, size: int) -> Iterator[DataFrame]:
     if file.is_dir():
-        return _folder(file)
+        return _folder(file, size)
     if not file.is_file():
         raise _refusal(file, None, "it is not a file", f"give {LAYOUT}")
-    try:
-        return _parquet(file) if file.suffix.lower() in (".parquet", ".pq") else _csv(file)
-    except CorpusError:
-        raise
-    except (ValueError, OSError, csv.Error) as error:
-        raise _refusal(file, None, f"it cannot be read ({error})", f"give {LAYOUT}") from error
+    return _parquet(file, size) if file.suffix.lower() in (".parquet", ".pq") else _csv(file, size)
 
 
-def _folder(folder: Path) -> DataFrame:
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO)
-    if not found:
+def _folder(folder: Path, size: int) -> Iterator[DataFrame]:
+    names = _audio_files(folder)
+    some = list(islice(names, size))
+    if not some:
         raise _refusal(folder, None, f"there is no audio file in it ({', '.join(AUDIO)})", f"give {LAYOUT}")
-    names = [path.relative_to(folder).as_posix() for path in found]
-    return DataFrame({"path": [str(path) for path in found], "id": names, "label": "", "row": 0})
+    while some:
+        yield DataFrame({"path": some, "id": some, "label": "", "row": 0})
+        some = list(islice(names, size))
 
 
-def _parquet(file: Path) -> DataFrame:
-    table = pd.read_parquet(file).reset_index(drop=True)
-    return table.assign(row=table.index + 1)
+def _audio_files(folder: Path, within: str = "") -> Iterator[str]:
+    """Paths relative to the folder, in alphabetical order, one directory's names in memory at a time."""
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.is_dir(follow_symlinks=False):
+            yield from _audio_files(folder / entry.name, f"{within}{entry.name}/")
+        elif os.path.splitext(entry.name)[1].lower() in AUDIO:
+            yield within + entry.name
 
 
-def _csv(file: Path) -> DataFrame:
+def _parquet(file: Path, size: int) -> Iterator[DataFrame]:
+    with ParquetFile(file) as stored:
+        first = 1
+        for batch in stored.iter_batches(size):
+            table = Table.from_batches([batch]).to_pandas().reset_index(drop=True)
+            yield table.assign(row=table.index + first)
+            first += len(table)
+        if first == 1:
+            yield stored.schema_arrow.empty_table().to_pandas().assign(row=0)
+
+
+def _csv(file: Path, size: int) -> Iterator[DataFrame]:
     with file.open(encoding="utf-8-sig", newline="") as stream:
-        lines = csv.DictReader(stream, restval="")
+        lines = csv.reader(stream)
+        header, long = next(lines, []), []
         # line_num counts blank lines too, as an editor does
-        rows = [cells | {"row": lines.line_num} for cells in lines if any(cells.values())]
-    long = [row["row"] for row in rows if any(row.get(None, []))]  # None: what is beyond the header's columns
+        rows = ((lines.line_num, cells) for cells in lines if any(cells))
+        first = True
+        while (block := _block(rows, size, header, long)).num_rows or first:
+            yield block.to_pandas()
+            first = False
     if long:
         raise CorpusError(Fault(file.name, row, "it has more cells than the header", "quote a comma") for row in long)
-    return DataFrame(rows, columns=list(dict.fromkeys([*(lines.fieldnames or []), "row"])))
+
+
+def _block(rows: Iterator[_Row], size: int, header: list[str], long: list[int]) -> Table:
+    """The next `size` rows, or fewer at the end; few at a time are lists of cells, which the garbage collector visits."""
+    steps = (min(_STEP, size - done) for done in range(0, size, _STEP))
+    return concat_tables(_columns(list(islice(rows, step)), header, long) for step in steps)
+
+
+def _columns(rows: list[_Row], header: list[str], long: list[int]) -> Table:
+    """Numbered rows of a CSV as a table; the numbers of those with more cells than the header go to `long`."""
+    width = len(header)
+    for number, cells in rows:
+        if len(cells) != width:
+            if any(cells[width:]):
+                long.append(number)
+            cells[:] = (cells + [""] * width)[:width]
+    columns = zip(*(cells for _, cells in rows), strict=True) if rows else [()] * width
+    texts = {name: array(cells, string()) for name, cells in zip(header, columns, strict=True)}
+    return Table.from_pydict(texts | {"row": array([number for number, _ in rows], int64())})
 
 
 def _ids(table: DataFrame) -> Series:

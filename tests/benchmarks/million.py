@@ -1,0 +1,95 @@
+"""What a manifest of a million utterances costs: reading, checking, partitioning; seconds and peak memory after each.
+
+    python tests/benchmarks/million.py [ROWS]
+
+The utterances are parts of eight long recordings (made here, noise at 16 kHz), with the votes of five annotators. Every
+stage goes on from the one before it in one fresh process, so the peak is that of all so far. Beside it pandas
+alone reads the same file, every cell as text.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import soundfile
+
+FILES, SECONDS, ANNOTATORS, SPEAKERS = 8, 1800, 5, 1000
+CLASSES = ("angry", "happy", "sad", "neutral")
+
+
+def make(folder: Path, rows: int, seed: int = 0) -> Path:
+    """A manifest of `rows` utterances and the recordings that it refers to."""
+    rng = np.random.default_rng(seed)
+    for i in range(FILES):
+        noise = rng.normal(0, 1000, SECONDS * 16_000).astype(np.int16)
+        soundfile.write(folder / f"recording{i}.wav", noise, 16_000)
+    start = rng.uniform(0, SECONDS - 12, rows).round(3)
+    truth = rng.dirichlet(np.full(len(CLASSES), 0.3), rows)
+    votes = rng.multinomial(ANNOTATORS, truth)
+    table = pd.DataFrame(
+        {
+            "id": [f"u{i:07d}" for i in range(rows)],
+            "path": [f"recording{i}.wav" for i in rng.integers(FILES, size=rows)],
+            "start": start,
+            "end": (start + rng.lognormal(1.28, 0.69, rows).clip(0.6, 11)).round(3),
+            "speaker": [f"speaker{i:04d}" for i in rng.integers(SPEAKERS, size=rows)],
+        }
+        | {f"votes_{name}": votes[:, i] for i, name in enumerate(CLASSES)}
+    )
+    table.to_csv(folder / "manifest.csv", index=False)
+    return folder / "manifest.csv"
+
+
+def measure(manifest: str) -> None:
+    """The stages, one after another, in this process."""
+    from ipr_core import ambiguity, corpora, dataset
+    from ipr_core.config import build
+
+    folder = Path(manifest).parent
+    config = build(settings={"corpus": "manifest", "corpus_path": manifest, "test_size": 400})
+    say("imports", lambda: None)
+    raw = say("reading", lambda: corpora.READERS["manifest"](config.data))
+    assert not say("checking the table", lambda: corpora.check(raw, config.data))
+    table = say("its final form", lambda: corpora.tidy(raw, config.data))
+    del raw
+    parts = say("partition", lambda: ambiguity.partition(table, config))
+    print("   ", parts["part"].value_counts().to_dict())
+    del table, parts
+    data = say("all of `ipr partition`, audio too", lambda: dataset.load(config, folder / "cache", progress=False))
+    files = sum(1 for path in (folder / "cache").rglob("*") if path.is_file())
+    print(f"    {len(data.table):,} utterances, {files} files in the cache")
+
+
+def say(what: str, stage: Callable[[], Any]) -> Any:
+    began = time.perf_counter()
+    made = stage()
+    seconds = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"{what:<34} {seconds:6.2f} s   peak so far {peak:5.2f} GiB", flush=True)
+    return made
+
+
+def main(rows: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = make(Path(folder), rows)
+        print(f"{rows:,} rows, {manifest.stat().st_size / 2**20:.0f} MiB")
+        subprocess.run([sys.executable, __file__, "--of", str(manifest)], check=True)
+        began = time.perf_counter()
+        pd.read_csv(manifest, dtype=str, keep_default_na=False)
+        print(f"beside it, pandas.read_csv alone   {time.perf_counter() - began:6.2f} s")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--of"]:
+        measure(sys.argv[2])
+    else:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
