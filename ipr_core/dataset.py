@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pandas import DataFrame
+from pandas import DataFrame, Index
 
 from ipr_core import ambiguity, corpora
 from ipr_core.config import Config
 from ipr_core.corpora.table import CorpusError, Fault, vote_columns
-from ipr_core.waves import WaveStore, default_cache, faults
+from ipr_core.waves import WaveStore, default_cache
 
 
 @dataclass(frozen=True)
@@ -54,29 +54,34 @@ def load(config: Config, cache: Path | None = None, progress: bool = True) -> Da
     raises CorpusError with every fault of the table and of the audio files at once
     """
     cache = cache or default_cache()
-    table = readable(config, cache, progress)
-    table = table[table["label"].isin(config.data.classes)].reset_index(drop=True)
-    waves = WaveStore.build(table, cache, progress=progress)
+    table, waves = readable(config, cache, progress)
+    rows = np.flatnonzero(table["label"].isin(config.data.classes))
+    table, waves = table.iloc[rows].reset_index(drop=True), waves.take(rows)
     table = table.assign(duration=waves.seconds)
     simulated = simulates(config, table)
     if simulated:
         table = ambiguity.simulate_annotators(table, ambiguity.wave_features(waves, cache), config.data)
     parts = ambiguity.partition(table, config)
     parts = parts[parts["part"] != ""].reset_index(drop=True)
-    return Dataset(parts, WaveStore.build(parts, cache, progress=False), config.data.classes, simulated)
+    return Dataset(parts, waves.take(Index(table["id"]).get_indexer(parts["id"])), config.data.classes, simulated)
 
 
-def readable(config: Config, cache: Path, progress: bool = True, labels_needed: bool = True) -> DataFrame:
-    """The corpus's table, once neither the table nor an audio file has a fault.
+def readable(config: Config, cache: Path, progress: bool = True) -> tuple[DataFrame, WaveStore]:
+    """The corpus's table and its waves, once neither the table nor an audio file has a fault.
 
     raises CorpusError with all of them
     """
-    table, found = corpora.survey(config.data, labels_needed, progress)
-    here = table[[isinstance(path, str) and os.path.exists(path) for path in table["path"]]]
-    found += faults(here, cache, progress=progress)  # a missing file is a fault of the table already
-    if found:
-        raise CorpusError(sorted(found, key=lambda fault: (fault.where, fault.row or 0)))
-    return table
+    table, found = corpora.survey(config.data, progress=progress)
+    waves, unusable = heard(table, cache, progress)
+    if found or unusable:
+        raise CorpusError(sorted([*found, *unusable], key=lambda fault: (fault.where, fault.row or 0)))
+    return table, waves
+
+
+def heard(table: DataFrame, cache: Path, progress: bool = True) -> tuple[WaveStore, list[Fault]]:
+    """The waves of the utterances whose file is there, and their faults; a missing file is a fault of the table."""
+    there = {path: os.path.exists(path) for path in table["path"].unique()}
+    return WaveStore.survey(table[table["path"].map(there).astype(bool)], cache, progress=progress)
 
 
 def simulates(config: Config, table: DataFrame) -> bool:

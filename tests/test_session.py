@@ -85,7 +85,7 @@ class Overlaid(WaveStore):
 
 
 def test_nothing_in_the_warm_up_depends_on_d2(whole, data, cache):
-    store = Overlaid(data.waves.keys, cache)
+    store = Overlaid.build(data.table, cache, progress=False)
     store.hidden = frozenset(data.waves.keys[row] for row in data.rows("D2"))
     noisy = dataclasses.replace(data, waves=store)
     plain, other = whole(), whole(data=noisy, views=None)

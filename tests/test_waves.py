@@ -99,18 +99,72 @@ def test_start_and_end_give_that_part_of_the_file(tmp_path):
 def test_a_changed_file_is_decoded_again_and_an_unchanged_one_never(tmp_path, monkeypatch):
     decoded = []
     literal = waves._decode
-    monkeypatch.setattr(waves, "_decode", lambda clip: decoded.append(clip.id) or literal(clip))
-    paths = [wav(tmp_path / "a.wav", sine(hz=300)), wav(tmp_path / "b.wav", sine(hz=400))]
+    monkeypatch.setattr(waves, "_decode", lambda file, to: decoded.append(Path(file.name).name) or literal(file, to))
+    paths = [wav(tmp_path / f"{hz}.wav", sine(rate=8_000, hz=hz), 8_000) for hz in (300, 400)]
     first = WaveStore.build(table(*paths), tmp_path, progress=False)
     os.utime(paths[0])  # touched, the same bytes
     assert WaveStore.build(table(*paths), tmp_path, progress=False).keys == first.keys
-    assert sorted(decoded) == ["u0", "u1"]
-    wav(paths[1], sine(hz=500))
+    assert sorted(decoded) == ["300.wav", "400.wav"]
+    wav(paths[1], sine(rate=8_000, hz=500), 8_000)
     again = WaveStore.build(table(*paths), tmp_path, progress=False)
-    assert decoded[2:] == ["u1"]
+    assert decoded[2:] == ["400.wav"]
     assert again.keys[0] == first.keys[0]
     assert again.keys[1] != first.keys[1]
     assert peak(again[1] / 32768)[0] == pytest.approx(500, abs=0.5)
+
+
+def stored(cache: Path) -> list[Path]:
+    """What the cache holds."""
+    return [path for path in cache.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("rate", [16_000, 22_050])
+def test_many_parts_of_a_recording_are_at_most_one_file_in_the_cache(tmp_path, rate):
+    path = wav(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 10 * rate).astype(np.float32), rate)
+    start = np.arange(0, 9, 0.01)
+    parts = table(*[path] * len(start)).assign(start=start, end=start + 0.5)
+    store = WaveStore.build(parts, tmp_path / "cache", progress=False)
+    assert len(stored(tmp_path / "cache")) == (rate != 16_000)
+    assert len(set(store.keys)) == len(store) == 900
+    whole = decode(path, tmp_path / "cache") * 32768
+    assert all(np.array_equal(store[i], whole[160 * i : 160 * i + 8000]) for i in range(0, 900, 99))
+
+
+def test_a_16_bit_wav_at_16_khz_is_read_where_it_lies_and_its_change_is_noticed(tmp_path):
+    path = wav(tmp_path / "a.wav", sine())
+    store = WaveStore.build(table(path), tmp_path / "cache", progress=False)
+    assert store[0].filename == str(path)
+    os.utime(path, ns=(0, 0))
+    with pytest.raises(CorpusError, match=r"a\.wav: has changed since it was read; leave audio files as they are"):
+        store[0]
+
+
+def test_taking_utterances_keeps_what_belongs_to_each(tmp_path):
+    paths = [wav(tmp_path / f"{i}.wav", sine(0.2 + 0.1 * i)) for i in range(4)]
+    store = WaveStore.build(table(*paths), tmp_path, progress=False)
+    some = store.take(np.array([3, 1]))
+    assert some.keys == [store.keys[3], store.keys[1]]
+    assert some.lengths.tolist() == [8000, 4800]
+    assert np.array_equal(some[1], store[1])
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_001, 44_100, 48_000])
+@pytest.mark.parametrize("samples", [1, 4_999, 50_000])
+def test_resampling_in_blocks_is_to_the_bit_as_if_at_once(rate, samples):
+    wave = np.random.default_rng(0).normal(0, 0.1, samples).astype(np.float32)
+    once = waves._resampled([wave], rate)
+    pieces = waves._resampled(np.array_split(wave, 1 + samples // 700), rate)
+    once, pieces = np.concatenate(list(once)), np.concatenate(list(pieces))
+    assert len(once) == -(-samples * SAMPLE_RATE // rate)
+    assert np.array_equal(once, pieces)
+
+
+def test_a_recording_longer_than_a_block_is_stored_whole(tmp_path, monkeypatch):
+    path = wav(tmp_path / "a.flac", sine(3.0, 44_100), 44_100, subtype="PCM_24")
+    at_once = decode(path, tmp_path / "first")
+    monkeypatch.setattr(waves, "_BLOCK", 10_000)
+    assert np.array_equal(decode(path, tmp_path / "second"), at_once)
+    assert len(at_once) == 3 * SAMPLE_RATE
 
 
 def test_a_copy_elsewhere_shares_the_key_and_another_part_does_not(tmp_path):
@@ -131,10 +185,9 @@ def test_clips_are_memory_mapped_in_the_order_of_the_table(tmp_path):
 
 
 def test_nothing_half_written_is_left(tmp_path):
-    WaveStore.build(table(wav(tmp_path / "a.wav", sine())), tmp_path / "cache", progress=False)
-    files = [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()]
-    assert len(files) == 1
-    assert files[0].endswith(".npy")
+    good, bad = wav(tmp_path / "a.flac", sine()), wav(tmp_path / "b.flac", sine(2, 8_000), 8_000)
+    WaveStore.survey(table(good, cut(bad)), tmp_path / "cache", progress=False)
+    assert [path.suffix for path in stored(tmp_path / "cache")] == [".npy"]
 
 
 def cut(path: Path, share: float = 0.5) -> Path:
@@ -179,17 +232,17 @@ def test_all_faults_are_listed_at_once_each_with_row_and_cure(tmp_path):
     assert all(fault.cure for fault in caught.value.faults)
 
 
-def test_faults_gives_the_same_list_without_raising(tmp_path):
+def test_a_survey_gives_the_same_list_without_raising(tmp_path):
     bad = faulty(tmp_path)
-    found = waves.faults(table(*bad.values()), tmp_path / "cache", progress=False)
+    found = WaveStore.survey(table(*bad.values()), tmp_path / "cache", progress=False)[1]
     assert [fault.row for fault in found] == list(range(2, 2 + len(bad)))
-    assert waves.faults(table(wav(tmp_path / "good.wav", sine())), tmp_path / "cache", progress=False) == []
+    assert WaveStore.survey(table(wav(tmp_path / "good.wav", sine())), tmp_path / "cache", progress=False)[1] == []
 
 
-def test_faults_takes_a_table_that_is_not_checked_yet(tmp_path):
+def test_a_survey_takes_a_table_that_is_not_checked_yet(tmp_path):
     raw = pd.DataFrame({"id": ["a"], "path": [str(wav(tmp_path / "a.wav", sine()))], "start": ["soon"], "end": ["inf"]})
-    assert waves.faults(raw, tmp_path / "cache", progress=False) == []
-    assert waves.faults(raw.iloc[:0], tmp_path / "cache", progress=False) == []
+    assert WaveStore.survey(raw, tmp_path / "cache", progress=False)[1] == []
+    assert WaveStore.survey(raw.iloc[:0], tmp_path / "cache", progress=False)[1] == []
 
 
 def test_an_end_beyond_the_file_is_a_fault_but_a_rounded_one_is_not(tmp_path):

@@ -41,7 +41,7 @@ def read(data: Data) -> DataFrame:
 
 
 def blocks(data: Data, size: int = 65_536) -> Iterator[DataFrame]:
-    """What `read` returns, `size` rows at a time and at least one block, in memory that the file's length is nothing to."""
+    """What `read` returns, `size` rows at a time, at least one block, in memory that does not grow with the file."""
     file = Path(data.corpus_path).expanduser().resolve()
     try:
         yield from (_utterances(cells, file) for cells in _cells(file, size))
@@ -118,7 +118,10 @@ def _csv(file: Path, size: int) -> Iterator[DataFrame]:
 
 
 def _block(rows: Iterator[_Row], size: int, header: list[str], long: list[int]) -> Table:
-    """The next `size` rows, or fewer at the end; few at a time are lists of cells, which the garbage collector visits."""
+    """The next `size` rows, or fewer at the end.
+
+    Few at a time are lists of cells: the garbage collector would go through all of them again and again.
+    """
     steps = (min(_STEP, size - done) for done in range(0, size, _STEP))
     return concat_tables(_columns(list(islice(rows, step)), header, long) for step in steps)
 

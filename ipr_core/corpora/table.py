@@ -126,7 +126,7 @@ def tidy(table: DataFrame, data: Data) -> DataFrame:
     A label that is "" becomes the emotion with the most votes, if that is one alone; `UNLABELLED` becomes "".
     """
     table = complete(table).reset_index(drop=True)
-    votes = {name: numbers(table[name]).fillna(0.0) for name in vote_columns(table)}
+    votes = {name: counts(table[name]).fillna(0.0) for name in vote_columns(table)}
     times = {name: numbers(table[name]) for name in ("start", "end", "duration")}
     table = table.assign(**votes, **times)
     if data.merge_excited:
@@ -138,9 +138,13 @@ def tidy(table: DataFrame, data: Data) -> DataFrame:
 
 def numbers(cells: Series) -> Series:
     """Cells as floats, NaN for those that are none."""
-    place, different = pd.factorize(cells)  # votes are few different texts, many times
-    values = pd.to_numeric(Series(different), errors="coerce").astype(float)
-    return Series(np.append(values, np.nan)[place], index=cells.index)  # place -1: no value
+    return pd.to_numeric(cells, errors="coerce").astype(float)
+
+
+def counts(cells: Series) -> Series:
+    """What `numbers` returns, sooner for few different cells, many times, as votes are."""
+    place, different = pd.factorize(cells)
+    return Series(np.append(numbers(Series(different)), np.nan)[place], index=cells.index)  # place -1: an absent cell
 
 
 def _in_order(table: DataFrame) -> DataFrame:
@@ -160,6 +164,8 @@ def _merge_excited(table: DataFrame) -> DataFrame:
 
 def _faults(table: DataFrame, wrong: Series, what: Callable[[dict[str, Any]], str], cure: str) -> list[Fault]:
     """A fault for each row that is wrong: `what` says it of the utterance."""
+    if not wrong.any():  # taking no row of many still goes through all of them
+        return []
     return [
         Fault(row["source"], int(row["row"]) or None, f"utterance {row['id']!r} {what(row)}", cure)
         for row in table[wrong].to_dict("records")
@@ -172,9 +178,7 @@ def _blank(cells: Series) -> Series:
 
 def _double_ids(table: DataFrame) -> list[Fault]:
     again = table["id"].duplicated()
-    if not again.any():
-        return []
-    first = table.drop_duplicates("id").set_index("id")["row"]
+    first = table[table["id"].isin(table.loc[again, "id"]) & ~again].set_index("id")["row"] if again.any() else {}
     return _faults(
         table,
         again,
@@ -184,10 +188,10 @@ def _double_ids(table: DataFrame) -> list[Fault]:
 
 
 def _no_files(table: DataFrame) -> list[Fault]:
-    there = {path: os.path.isfile(path) for path in table["path"].unique()}
+    absent = [path for path in table["path"].unique() if not os.path.isfile(path)]
     return _faults(
         table,
-        ~table["path"].map(there).astype(bool),
+        table["path"].isin(absent),
         lambda row: f"needs the file {row['path']}, which is not there" if row["path"] else "has no path",
         "put the file there, or take the utterance out",
     )
@@ -212,7 +216,7 @@ def _bad_times(table: DataFrame) -> list[Fault]:
 def _bad_votes(table: DataFrame) -> list[Fault]:
     faults = []
     for name in vote_columns(table):
-        votes = numbers(table[name])
+        votes = counts(table[name])
         wrong = ~_blank(table[name]) & ~(np.isfinite(votes) & (votes >= 0))
         faults += _faults(
             table,
@@ -260,6 +264,6 @@ def _excited_twice(data: Data) -> list[Fault]:
 
 
 def _nothing_known(table: DataFrame) -> list[Fault]:
-    votes = sum((numbers(table[name]).fillna(0) != 0) for name in vote_columns(table))
+    votes = sum((counts(table[name]).fillna(0) != 0) for name in vote_columns(table))
     nothing = (table["label"] == "") & (votes == 0)
     return _faults(table, nothing, lambda row: "has no votes and no label", "give it one, or mark it unlabelled")
