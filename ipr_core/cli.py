@@ -175,12 +175,18 @@ def _resume(asked: Asked) -> int:
 
 
 def _annotate(asked: Asked) -> int:
-    """Soft and single labels by a trained run for any corpus, labelled or not, as Parquet and CSV."""
-    from ipr_core import labels
+    """Soft and single labels by a trained run for any corpus, labelled or not, as Parquet and CSV.
+
+    After a kill the same command goes on. Several workers share a large corpus by --shard 1/4, 2/4 and so on; the last
+    one to end puts the labels together.
+    """
+    from ipr_core import annotation
 
     settings = {"corpus": "manifest", "corpus_path": str(asked.path)} | _given(asked)
-    for path in labels.annotate(_finished(asked.run), build(settings=settings).data, asked.out, progress=True):
-        print(path)
+    corpus = build(settings=settings).data
+    places = annotation.annotate(_finished(asked.run), corpus, asked.out, shard=asked.shard)
+    done = "this shard is done; the last one to end, or the same command without --shard, puts all labels together"
+    print("\n".join(map(str, places)) or done)
     return 0
 
 
@@ -378,7 +384,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seeds", nargs="+", metavar="SEED", help="the seeds to train them with")
     batch = command("batch", _batch, f"[GRID] {settings} [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]")
     resume = command("resume", _resume, "RUN")
-    annotate = command("annotate", _annotate, "RUN CORPUS [--SETTING VALUE ...] [--out DIR]")
+    annotate = command("annotate", _annotate, "RUN CORPUS [--SETTING VALUE ...] [--out DIR] [--shard K/N]")
     export = command("export", _export, "RUN FOLDER")
     table = command("table", _table, "RUN [RUN ...]")
     doctor = command("doctor", _doctor, "[--runs DIR]")
@@ -388,6 +394,7 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("run", type=Path, nargs="+", metavar="RUN", help="a run folder, or a folder of them")
     annotate.add_argument("path", type=Path, metavar="CORPUS", help="a manifest, a folder of audio, or of --corpus")
     annotate.add_argument("--out", type=Path, metavar="DIR", help="where the labels go; else into the run folder")
+    annotate.add_argument("--shard", type=_shard, metavar="K/N", default=(1, 1), help="label as the k-th of n workers")
     export.add_argument("folder", type=Path, metavar="FOLDER", help="where the model goes")
     _add_batch(batch)
     for one in (run, train, batch, doctor):
@@ -433,6 +440,13 @@ def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"is {text}; it is a whole number, at least 1")
     return int(text)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    k, _, n = text.partition("/")
+    if not (k.isdigit() and n.isdigit() and 1 <= int(k) <= int(n)):
+        raise argparse.ArgumentTypeError(f"is {text}; it is which of how many workers, 2/8 for example")
+    return int(k), int(n)
 
 
 def _add_settings(parser: argparse.ArgumentParser, sections: Iterable[str]) -> None:

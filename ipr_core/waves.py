@@ -125,7 +125,8 @@ class WaveStore:
         if source.mapped == source.path and _stamp(source.path) != source.stamp:
             what = "has changed since it was read"
             raise CorpusError([Fault(source.path, None, what, "leave audio files as they are, and begin again")])
-        return _samples(source)[self._first[i] : self._first[i] + self.lengths[i]]
+        begin = source.offset + 2 * int(self._first[i])  # the part alone: a recording of hours is not mapped whole
+        return np.memmap(source.mapped, np.dtype("<i2"), "r", begin, (int(self.lengths[i]),))
 
     def batch(self, rows: Sequence[int], max_seconds: float) -> tuple[Tensor, Tensor]:
         """Utterances side by side, zero-padded. Of a clip longer than max_seconds, the middle that long.
@@ -211,11 +212,6 @@ def _source(path: str, cache: Path) -> Source | _Unusable:
         return _Unusable(f"cannot be decoded ({error.error_string})", "copy it again, or convert it to wav")
     except _Unusable as error:
         return error
-
-
-@functools.lru_cache(maxsize=64)  # each holds an open file
-def _samples(source: Source) -> np.memmap:
-    return np.memmap(source.mapped, np.dtype("<i2"), "r", source.offset, (source.samples,))
 
 
 def _stamp(path: str) -> tuple[int, int]:

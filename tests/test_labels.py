@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from ipr_core import corrections, labels
+from ipr_core.annotation import annotate
 from ipr_core.config import Data
 from ipr_core.corpora.table import CorpusError
 from ipr_core.metrics import entropy
@@ -80,14 +81,14 @@ def test_both_files_say_the_same(trained):
 def test_a_system_without_prototypes_labels_by_its_classifier(baseline, data, tmp_path):
     check(baseline.labels)
     assert baseline.labels[SOFT].to_numpy().tolist() == baseline.labels[MODEL].to_numpy().tolist()
-    parquet, _ = labels.annotate(baseline, manifest(tmp_path, data), tmp_path, progress=False)
+    parquet, _ = annotate(baseline, manifest(tmp_path, data), tmp_path, progress=False)
     found = pd.read_parquet(parquet)
     assert found[SOFT].to_numpy().tolist() == found[MODEL].to_numpy().tolist()
 
 
 def test_a_runs_own_clips_are_labelled_again_alike(trained, data, tmp_path):
     """Read from disk, unlabelled, in other batches, by the exported model."""
-    places = labels.annotate(trained, manifest(tmp_path, data, label="unlabelled"), tmp_path / "out", progress=False)
+    places = annotate(trained, manifest(tmp_path, data, label="unlabelled"), tmp_path / "out", progress=False)
     assert [path.name for path in places] == ["annotated-own.parquet", "annotated-own.csv"]
     found = pd.read_parquet(places[0])
     check(found)
@@ -110,7 +111,7 @@ def test_a_folder_of_wavs(trained, data, tmp_path):
     for i in range(3):
         (folder / str(i)).mkdir(parents=True)
         soundfile.write(folder / str(i) / "clip.wav", np.asarray(data.waves[i]), 16_000)
-    places = labels.annotate(trained, Data(corpus="manifest", corpus_path=str(folder)), tmp_path, progress=False)
+    places = annotate(trained, Data(corpus="manifest", corpus_path=str(folder)), tmp_path, progress=False)
     found = pd.read_parquet(places[0])
     check(found)
     assert found["id"].tolist() == ["0/clip.wav", "1/clip.wav", "2/clip.wav"]
@@ -118,14 +119,14 @@ def test_a_folder_of_wavs(trained, data, tmp_path):
 
 
 def test_labels_lie_in_the_runs_folder_unless_another_is_named(baseline, data, tmp_path):
-    places = labels.annotate(baseline, manifest(tmp_path, data), progress=False)
+    places = annotate(baseline, manifest(tmp_path, data), progress=False)
     assert [path.parent for path in places] == [baseline.folder] * 2
 
 
 def test_a_label_of_no_class_does_not_matter(baseline, data, tmp_path):
     """A corpus in other emotions is labelled in the run's classes."""
     asked = manifest(tmp_path, data, label="bored").model_copy(update={"classes": ("bored", "calm")})
-    found = pd.read_parquet(labels.annotate(baseline, asked, tmp_path, progress=False)[0])
+    found = pd.read_parquet(annotate(baseline, asked, tmp_path, progress=False)[0])
     check(found)
     assert set(found["label"]) == {"bored"}
 
@@ -137,7 +138,7 @@ def test_every_fault_of_the_corpus_is_told(baseline, data, tmp_path):
     table.loc[5, "id"] = table.loc[4, "id"]
     table.to_csv(tmp_path / "own.csv", index=False)
     with pytest.raises(CorpusError, match=r"own\.csv, row 4: .*gone\.wav") as caught:
-        labels.annotate(baseline, asked, tmp_path / "out", progress=False)
+        annotate(baseline, asked, tmp_path / "out", progress=False)
     assert len(caught.value.faults) == 2
     assert not (tmp_path / "out").exists()
 
@@ -158,7 +159,7 @@ def test_annotate_honours_a_correction_and_nothing_else_changes(corrected, train
     run, label = corrected
     asked = manifest(tmp_path, data)
     before, after = (
-        pd.read_parquet(labels.annotate(one, asked, tmp_path / name, progress=False)[0])
+        pd.read_parquet(annotate(one, asked, tmp_path / name, progress=False)[0])
         for one, name in ((trained, "before"), (run, "after"))
     )
     assert after["single_label"][2] == label != before["single_label"][2]
@@ -181,11 +182,11 @@ def test_a_correction_follows_the_sound_and_not_the_id(corrected, data, tmp_path
     for i in (1, 2):
         shutil.copy(data.table["path"][i], folder / f"{i}.wav")
     asked = Data(corpus="manifest", corpus_path=str(folder))
-    found = pd.read_parquet(labels.annotate(run, asked, tmp_path / "out", progress=False)[0])
+    found = pd.read_parquet(annotate(run, asked, tmp_path / "out", progress=False)[0])
     assert found["corrected_by"].tolist() == ["", "Ada"]
     assert found["single_label"][1] == label
     swapped = manifest(tmp_path, data, id=data.table["id"].to_numpy()[::-1])
-    found = pd.read_parquet(labels.annotate(run, swapped, tmp_path / "out", progress=False)[0])
+    found = pd.read_parquet(annotate(run, swapped, tmp_path / "out", progress=False)[0])
     assert np.flatnonzero(found["corrected_by"]).tolist() == [2]
 
 
@@ -198,5 +199,5 @@ def test_a_damaged_history_is_told_before_anything_is_labelled(corrected, data, 
     run, _ = corrected
     (run.folder / "corrections" / "history.csv").write_text("nonsense\n")
     with pytest.raises(RunError, match=r"history\.csv, line 1"):
-        labels.annotate(run, manifest(tmp_path, data), tmp_path / "out", progress=False)
+        annotate(run, manifest(tmp_path, data), tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists()

@@ -9,7 +9,7 @@ import pytest
 import torch
 import transformers
 
-from ipr_core import labels
+from ipr_core.annotation import annotate
 from ipr_core.config import Config, Data
 from ipr_core.events import EpochEnd
 from ipr_core.model import Recogniser
@@ -86,7 +86,7 @@ def test_it_is_exported_and_reloaded_without_the_original(run, small, data, tmp_
 def test_it_annotates(run, data, tmp_path):
     data.table[["id", "path"]].head(6).to_csv(tmp_path / "some.csv", index=False)
     asked = Data(corpus="manifest", corpus_path=str(tmp_path / "some.csv"))
-    found = pd.read_parquet(labels.annotate(run, asked, tmp_path, progress=False)[0])
+    found = pd.read_parquet(annotate(run, asked, tmp_path, progress=False)[0])
     np.testing.assert_allclose(found[SOFT], run.labels[SOFT].head(6), atol=1e-4)
 
 
@@ -113,7 +113,7 @@ def test_the_true_size_trains_resumes_exports_and_annotates(tiny, tmp_path):
     assert np.isfinite(list(run.history()[-1].losses.values())).all()
     data.table[["id", "path"]].head(3).to_csv(tmp_path / "some.csv", index=False)
     asked = Data(corpus="manifest", corpus_path=str(tmp_path / "some.csv"))
-    found = pd.read_parquet(labels.annotate(run, asked, tmp_path, progress=False)[0])
+    found = pd.read_parquet(annotate(run, asked, tmp_path, progress=False)[0])
     np.testing.assert_allclose(found[SOFT], run.labels[SOFT].head(3), atol=1e-4)
     seconds = [epoch.clock["seconds"] for epoch in run.history()]
     print(f"{len(data.table)} clips, {perf_counter() - began:.0f} s, epochs {seconds} s")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from pandas import DataFrame
 
@@ -37,10 +37,28 @@ def survey(data: Data, labels_needed: bool = True, progress: bool = True) -> tup
     progress: whether a corpus that is made meanwhile shows a bar
     raises CorpusError if there is no table at all: a wrong folder, an unreadable file
     """
+    raw = _raw(data, progress)
+    return tidy(raw, data), check(raw, data, labels_needed)
+
+
+def surveys(
+    data: Data, size: int, labels_needed: bool = True, progress: bool = True
+) -> Iterator[tuple[DataFrame, list[Fault]]]:
+    """What `survey` returns, of `size` utterances at a time; a manifest is read no further ahead than that.
+
+    Faults between utterances of two blocks, the same id, are not among them; others may be there in several blocks.
+    """
+    for raw in manifest.blocks(data, size) if data.corpus == "manifest" else _blocks(_raw(data, progress), size):
+        yield tidy(raw, data), check(raw, data, labels_needed)
+
+
+def _raw(data: Data, progress: bool) -> DataFrame:
     further = {"progress": progress} if data.corpus in MADE else {}
-    raw = READERS[data.corpus](data, **further)
-    faults = check(raw, data, labels_needed)
-    return tidy(raw, data), faults
+    return READERS[data.corpus](data, **further)
+
+
+def _blocks(table: DataFrame, size: int) -> Iterator[DataFrame]:
+    return (table[begin : begin + size] for begin in range(0, max(1, len(table)), size))
 
 
 def read(data: Data, labels_needed: bool = True) -> DataFrame:

@@ -79,7 +79,7 @@ def _folder(folder: Path, size: int) -> Iterator[DataFrame]:
     if not some:
         raise _refusal(folder, None, f"there is no audio file in it ({', '.join(AUDIO)})", f"give {LAYOUT}")
     while some:
-        yield DataFrame({"path": some, "id": some, "label": "", "row": 0})
+        yield DataFrame({"path": [str(folder / name) for name in some], "id": some, "label": "", "row": 0})
         some = list(islice(names, size))
 
 

@@ -1,0 +1,200 @@
+"""Labels for any corpus by a trained run, however large it is: piece by piece, by one worker or several.
+
+A corpus is cut into pieces, in its order. The labels of a piece lie in a file of their own in `annotated-NAME.pieces`
+until every piece is there; then they are put together and that folder goes. A piece's file is written whole or not at
+all and named by its number, its utterances and the model: what was labelled before a kill is not labelled again, what
+has changed since then is. Pieces do not depend on who labels them, so one worker and many give the same files.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from pandas import DataFrame, Series
+from pyarrow import Table
+from pyarrow.parquet import ParquetWriter
+from tqdm import tqdm
+
+from ipr_core import corpora, corrections, dataset
+from ipr_core.atomic import write
+from ipr_core.batches import by_length
+from ipr_core.config import Config, Data
+from ipr_core.corpora.table import CorpusError, Fault
+from ipr_core.labels import table
+from ipr_core.model import DESCRIPTION, WEIGHTS, Recogniser
+from ipr_core.runs import Run
+from ipr_core.waves import WaveStore, default_cache
+
+PIECE = 256
+"""Utterances of a piece."""
+_READ = 32 * PIECE  # utterances read at a time
+_WRITTEN = 64  # pieces put together at a time
+_COLUMNS = ("id", "path", "start", "end", "speaker", "label")
+_KEYS = "audio"  # a piece's column of waveform keys, by which corrections are found
+_EVERY = (1, 1)
+
+Piece = tuple[int, str, DataFrame]
+"""Number, file name, utterances."""
+
+
+def annotate(
+    run: Run, corpus: Data, out: Path | None = None, progress: bool = True, shard: tuple[int, int] = _EVERY
+) -> list[Path]:
+    """Soft and single labels of any corpus, labelled or not, by a trained run; `labels.table` says what they hold.
+
+    Utterances that were corrected in this run have the corrected single label; `corrections.honoured` says which.
+    corpus: as for training; its classes do not matter   out: a folder, the run's own if absent
+    shard: (k, n) for the k-th of n workers, counted from 1: it labels every n-th piece, and whoever finds all of them
+    there puts them together
+    returns: the Parquet and the CSV file; none while pieces of other workers are not there
+    raises CorpusError with every fault at once, of the whole table and of this shard's audio, before anything is
+    labelled; RunError where the corrections' file is damaged
+    """
+    corrections.newest(run)  # refused now rather than after hours
+    config = run.config.replace(**corpus.model_dump() | {"classes": run.config.data.classes})
+    name = Path(corpus.corpus_path).stem if corpus.corpus == "manifest" else corpus.corpus
+    out = Path(out or run.folder)
+    folder = out / f"annotated-{name}.pieces"
+    mark = _mark(run, config)
+    names, left = _checked(config, mark, folder, shard, progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    if left:
+        _label(run, config, mark, folder, left, progress)
+    places = [out / f"annotated-{name}.parquet", out / f"annotated-{name}.csv"]
+    return places if _put_together([folder / name for name in names], run, places) else []
+
+
+def _mark(run: Run, config: Config) -> bytes:
+    """What a piece's labels depend on beside its utterances."""
+    digest = hashlib.blake2b(str(config.audio.max_seconds).encode(), digest_size=16)
+    for part in (DESCRIPTION, WEIGHTS):
+        with open(run.folder / "model" / part, "rb") as file:
+            digest.update(hashlib.file_digest(file, "blake2b").digest())
+    return digest.digest()
+
+
+def _pieces(utterances: DataFrame, first: int, mark: bytes) -> Iterator[Piece]:
+    """The pieces of some utterances of a corpus, the first of which has the number `first`."""
+    utterances = utterances[[name for name in _COLUMNS if name in utterances]]
+    for number, begin in enumerate(range(0, len(utterances), PIECE), first):
+        piece = utterances[begin : begin + PIECE]
+        digest = hashlib.blake2b(mark, digest_size=8)
+        digest.update(pd.util.hash_pandas_object(piece, index=False).to_numpy().tobytes())
+        yield number, f"{number:07d}-{digest.hexdigest()}.parquet", piece
+
+
+def _checked(
+    config: Config, mark: bytes, folder: Path, shard: tuple[int, int], progress: bool
+) -> tuple[list[str], set[int]]:
+    """The file name of every piece, and the numbers of those that this shard has to label yet.
+
+    raises CorpusError with every fault of the table and of the shard's audio; ids are compared by 8 bytes each
+    """
+    names: list[str] = []
+    left: set[int] = set()
+    found: list[Fault] = []
+    ids: list[NDArray[np.uint64]] = []
+    blocks = corpora.surveys(config.data, _READ, labels_needed=False, progress=progress)
+    for utterances, faults in tqdm(blocks, "Checking", unit="block", delay=2, leave=False, disable=not progress):
+        pieces = list(_pieces(utterances, len(names), mark))
+        names += [name for _, name, _ in pieces]
+        ids.append(pd.util.hash_array(utterances["id"].to_numpy(object)))
+        mine = [piece for piece in pieces if piece[0] % shard[1] == shard[0] - 1]
+        rows = pd.concat([part for *_, part in mine]).index if mine else utterances.index[:0]
+        waves, unusable = dataset.heard(utterances.loc[rows], default_cache(), progress)
+        found += faults + unusable
+        if not found:
+            left |= _unlabelled(mine, Series(waves.keys, rows, dtype=str), folder)
+    if len(np.unique(np.concatenate(ids))) < sum(map(len, ids)):  # rare: now it is worth while to read it whole
+        found += corpora.survey(config.data, labels_needed=False, progress=progress)[1]
+    if found:
+        raise CorpusError(sorted(dict.fromkeys(found), key=lambda fault: (fault.where, fault.row or 0)))
+    return names, left
+
+
+def _unlabelled(pieces: list[Piece], keys: Series, folder: Path) -> set[int]:
+    """The pieces without labels, or with labels for other audio; keys: of the waveforms, by the utterances' index."""
+    return {
+        number
+        for number, name, utterances in pieces
+        if not (folder / name).exists()
+        or pd.read_parquet(folder / name, columns=[_KEYS])[_KEYS].tolist() != keys[utterances.index].tolist()
+    }
+
+
+def _label(run: Run, config: Config, mark: bytes, folder: Path, left: set[int], progress: bool) -> None:
+    """Label the pieces that are left, on a GPU where there is one."""
+    model = Recogniser.load(run.folder / "model").to("cuda" if torch.cuda.is_available() else "cpu")
+    bar = tqdm(total=len(left), desc="Labelling", unit="piece", delay=2, disable=not progress)
+    first = 0
+    for utterances, _ in corpora.surveys(config.data, _READ, labels_needed=False, progress=False):
+        pieces = list(_pieces(utterances, first, mark))
+        first += len(pieces)
+        for number, name, piece in pieces:
+            if number in left:
+                found = _labelled(model, piece, config)
+                write(folder / name, found.to_parquet)
+                bar.update()
+    bar.close()
+
+
+def _labelled(model: Recogniser, utterances: DataFrame, config: Config) -> DataFrame:
+    """A piece's labels and, last, the keys of its waveforms."""
+    waves = WaveStore.build(utterances, default_cache(), progress=False)
+    own, soft = _predicted(model, waves, config.audio.max_seconds)
+    return table(utterances, model.classes, own, soft, model.by_prototypes).assign(**{_KEYS: waves.keys})
+
+
+@torch.no_grad()
+def _predicted(model: Recogniser, waves: WaveStore, max_seconds: float) -> tuple[NDArray, NDArray]:
+    """(N, C) shares of every utterance by the classifier and by the prototypes."""
+    where = model.prototypes.device
+    own, soft = (np.empty((len(waves), len(model.classes)), np.float32) for _ in range(2))
+    for rows in by_length(waves.lengths, 16):
+        batch, lengths = waves.batch(rows, max_seconds)
+        by_model, by_prototypes = model.label(*model(*model.stem(batch.to(where), lengths.to(where))))
+        own[rows], soft[rows] = by_model.cpu().numpy(), by_prototypes.cpu().numpy()
+    return own, soft
+
+
+def _put_together(pieces: list[Path], run: Run, places: list[Path]) -> bool:
+    """Write the Parquet and the CSV file if every piece is there, and remove the pieces; whether that was so."""
+    folder = pieces[0].parent
+    try:
+        lock = open(folder / ".lock", "w")  # noqa: SIM115
+    except FileNotFoundError:  # another worker came first
+        return False
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not all(piece.exists() for piece in pieces):
+            return False
+        made = [folder / place.name for place in places]
+        _join(pieces, corrections.newest(run), *made)
+        for file, place in zip(made, places, strict=True):
+            os.replace(file, place)
+        shutil.rmtree(folder)
+    return True
+
+
+def _join(pieces: list[Path], made: DataFrame, parquet: Path, csv: Path) -> None:
+    """All pieces in their order as one Parquet and one CSV file, some at a time, corrections honoured."""
+    schema, writer = None, None
+    for first in range(0, len(pieces), _WRITTEN):
+        found = pd.concat(map(pd.read_parquet, pieces[first : first + _WRITTEN]), ignore_index=True)
+        found = corrections.honoured(found.drop(columns=_KEYS), found[_KEYS], made)
+        stored = Table.from_pandas(found, schema, preserve_index=False)
+        if writer is None:
+            schema = stored.schema
+            writer = ParquetWriter(parquet, schema)
+        writer.write_table(stored)
+        found.to_csv(csv, index=False, header=first == 0, mode="w" if first == 0 else "a")
+    writer.close()
