@@ -312,6 +312,30 @@ def test_manifest_counts_rows_as_an_editor_does_and_accepts_a_byte_order_mark(ma
     assert list(table["row"]) == [3, 5]
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet", "folder"])
+def test_manifest_read_in_blocks_is_as_read_whole(manifest, tmp_path, kind):
+    rows = "".join(f"{'ab'[i % 2]}.wav,{0.01 * i:.2f},happy,{i}\n" for i in range(7))
+    data = manifest(f'path,start,label,votes_sad\n{rows}\n"b.wav",0.1,"sad",\n')
+    if kind == "parquet":
+        pd.read_csv(data.corpus_path).to_parquet(tmp_path / "manifest.parquet")
+        data = Data(corpus="manifest", corpus_path=str(tmp_path / "manifest.parquet"))
+    if kind == "folder":
+        data = Data(corpus="manifest", corpus_path=str(tmp_path))
+    whole, _ = corpora.survey(data)
+    blocks = [table for table, _ in corpora.surveys(data, 3)]
+    assert [len(block) for block in blocks[:-1]] == [3] * (len(blocks) - 1)
+    pd.testing.assert_frame_equal(pd.concat(blocks, ignore_index=True), whole)
+    assert kind != "csv" or whole["row"].tolist() == [2, 3, 4, 5, 6, 7, 8, 10]
+
+
+def test_a_folders_files_are_in_the_order_of_their_paths(tmp_path):
+    for name in ("b.wav", "a/c.wav", "a.b/d.FLAC", "a/b/c/z.ogg", "a/notes.txt"):
+        wav(tmp_path / name) if not name.endswith("txt") else (tmp_path / name).touch()
+    table, _ = corpora.survey(Data(corpus="manifest", corpus_path=str(tmp_path)), labels_needed=False)
+    assert list(table["id"]) == ["a/b/c/z.ogg", "a/c.wav", "a.b/d.FLAC", "b.wav"]
+    assert list(table["path"]) == [str(tmp_path / name) for name in table["id"]]
+
+
 def test_manifest_lists_all_faults_at_once_with_row_and_cure(manifest):
     text = (
         "path,id,label,votes_angry,votes_hapy,start,end\n"
