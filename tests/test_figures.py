@@ -326,7 +326,25 @@ def test_entropies_are_in_bits_and_their_rank_correlation_is_in_the_title():
     assert fig.layout.title.text.endswith("1.00")
     assert list(trace(fig, "D3, test").x) == pytest.approx([np.log2(3)])
     assert list(trace(fig, "D1, precise").y) == pytest.approx([0, -0.9 * np.log2(0.9) - 0.1 * np.log2(0.1)])
-    assert list(votes.entropies(shares[:4], ["D1", "D2", "D2", "D3"]).data[1].x)[1] == pytest.approx(1)
+    bars = votes.entropies(shares[:4], ["D1", "D2", "D2", "D3"]).data[1]
+    width = bars.xbins.size
+    assert [x for x, y in zip(bars.x, bars.y, strict=True) if y] == pytest.approx([0.469, 1], abs=width / 2)
+    assert (bars.y.sum(), width) == (2, pytest.approx(np.log2(3) / 20, abs=1e-6))
+
+
+def test_figures_of_very_many_utterances_and_speakers_stay_small():
+    n, speakers = 40_000, 200
+    rng = np.random.default_rng(0)
+    shares, parts = rng.dirichlet(np.ones(3), n), rng.choice(["D1", "D2", "D3"], n)
+    fig = votes.entropy_against_entropy(shares, shares, parts)
+    assert sum(len(points.x) for points in fig.data[1:]) == votes.POINTS
+    assert fig.layout.title.text.endswith("5,000 of 40,000 utterances, rank correlation 1.00")
+    assert len(votes.entropies(shares, parts).to_json()) < 20_000
+    speaker = np.concatenate([np.arange(speakers), rng.integers(60, 120, n - speakers)])
+    table = pd.DataFrame({"speaker": [f"{i:03d}" for i in speaker], "part": parts, "label": rng.choice(CLASSES, n)})
+    fig = votes.partition_by_speaker(table, CLASSES)
+    assert list(fig.data[0].y) == [f"{i:03d}" for i in range(60, 120)]
+    assert "the 60 with the most utterances of 200" in fig.layout.title.text
 
 
 # Tables

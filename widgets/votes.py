@@ -17,6 +17,8 @@ Shares = NDArray[np.floating]
 PARTS = {"D1": "D1, precise", "D2": "D2, ambiguous", "D3": "D3, test"}
 _EDGES = np.array([0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0])
 """Bins of vote shares: nobody, nearly nobody … nearly everybody, everybody."""
+POINTS, SPEAKERS = 5000, 60
+"""Utterances and speakers that a figure shows one by one: more would be too much for a page, and for the eye."""
 
 
 def partition(table: DataFrame, classes: Sequence[str]) -> go.Figure:
@@ -28,9 +30,11 @@ def partition(table: DataFrame, classes: Sequence[str]) -> go.Figure:
 
 
 def partition_by_speaker(table: DataFrame, classes: Sequence[str]) -> go.Figure:
-    """Utterances of each speaker in D1, D2 and D3, stacked by class."""
-    speakers = sorted(table["speaker"].unique())
-    fig = look.panels("The partition, per speaker", list(PARTS.values()), 170 + 16 * len(speakers))
+    """Utterances of each speaker in D1, D2 and D3, stacked by class; of many speakers the most heard."""
+    known = table["speaker"].value_counts()
+    speakers = sorted(known.index[:SPEAKERS])
+    some = f": the {SPEAKERS} with the most utterances of {len(known):,}" if len(known) > SPEAKERS else ""
+    fig = look.panels(f"The partition, per speaker{some}", list(PARTS.values()), 170 + 16 * len(speakers))
     for column, part in enumerate(PARTS, start=1):
         here = table[table["part"] == part]
         for name in classes:
@@ -62,6 +66,7 @@ def entropy_against_entropy(soft: Shares, votes: Shares, parts: Sequence[str]) -
     """How undecided the soft label is, against how undecided the annotators were; their rank correlation in the title.
 
     soft, votes: (N, C), rows sum to 1; rows of NaN are left out   parts: (N,) "D1", "D2" or "D3"
+    Of many utterances the points are a sample, always the same one; the correlation is that of all.
     """
     fig = look.figure("Entropy of soft labels and of votes", 460)
     fig.update_layout(xaxis_title="Entropy of the votes, bits", yaxis_title="Entropy of the soft label, bits")
@@ -70,24 +75,26 @@ def entropy_against_entropy(soft: Shares, votes: Shares, parts: Sequence[str]) -
         return look.note(fig, "The annotators' votes for each class are not known")
     x, y = metrics.entropy(votes[known]), metrics.entropy(soft[known])
     fig.add_trace(_diagonal(np.log2(votes.shape[1])))
+    shown = np.random.default_rng(0).permutation(len(x))[:POINTS]
+    some = f"{POINTS:,} of {len(x):,} utterances, " if len(x) > POINTS else ""
     for part in PARTS:
-        mine = np.asarray(parts)[known] == part
+        mine = np.sort(shown[np.asarray(parts)[known][shown] == part])
         marker = dict(color=colours.PARTS[part], opacity=0.6, size=6)
         fig.add_trace(go.Scattergl(x=x[mine], y=y[mine], mode="markers", name=PARTS[part], marker=marker))
-    return fig.update_layout(title=f"Entropy of soft labels and of votes: rank correlation {_rank_correlation(x, y)}")
+    correlation = f"rank correlation {_rank_correlation(x, y)}"
+    return fig.update_layout(title=f"Entropy of soft labels and of votes: {some}{correlation}")
 
 
 def entropies(soft: Shares, parts: Sequence[str]) -> go.Figure:
     """How undecided the soft labels of D1, D2 and D3 are.  soft: (N, C)   parts: (N,)"""
     fig = look.panels("Entropy of the soft labels", list(PARTS.values()), 340)
     entropy, highest = metrics.entropy(soft), np.log2(soft.shape[1])
-    bins = dict(start=0, end=highest + 1e-6, size=highest / 20)
+    edges = np.linspace(0, highest + 1e-6, 21)
+    bins, middles = dict(start=0, end=edges[-1], size=edges[1]), (edges[1:] + edges[:-1]) / 2
     for column, part in enumerate(PARTS, start=1):
-        mine = entropy[np.asarray(parts) == part]
-        fig.add_trace(
-            go.Histogram(x=mine, xbins=bins, histnorm="percent", marker_color=colours.PARTS[part], showlegend=False),
-            row=1, col=column,
-        )  # fmt: skip
+        counts, _ = np.histogram(entropy[np.asarray(parts) == part], edges)  # here, so that the page gets no more
+        bars = go.Histogram(x=middles, y=counts, histfunc="sum", xbins=bins, histnorm="percent", showlegend=False)
+        fig.add_trace(bars.update(marker_color=colours.PARTS[part]), row=1, col=column)
     fig.update_xaxes(title="Entropy, bits", range=[0, highest])
     return fig.update_yaxes(title="Utterances of the part, %", col=1)
 
