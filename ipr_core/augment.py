@@ -1,23 +1,27 @@
 """The second view x^aug of an utterance: noise, volume, reverberation and pitch in a random mix.
 
 Batched, on the waves' device. Every draw of a view comes from its own key, so a view depends on its wave, its key
-and the settings alone: not on its neighbours in the batch, nor on padding, nor on what was drawn before.
+and the settings alone: not on its neighbours in the batch, nor on padding, nor on what was drawn before. On a CPU a
+batch is cut into groups that take a core each: its steps are too small for several cores to share one.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import cache
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-import torchaudio.functional as AF
 from scipy.fft import next_fast_len
 from torch import Tensor
+from torchaudio.transforms import Resample
 
 from ipr_core.config import Audio, Range
+from ipr_core.cores import on_cores
 from ipr_core.waves import SAMPLE_RATE
 
 ORDER = ("pitch", "reverberation", "noise", "volume")
@@ -25,6 +29,8 @@ ORDER = ("pitch", "reverberation", "noise", "volume")
 
 _NOISE_PERIOD = 2**15  # samples (2 s) after which noise repeats
 _FRAME, _HOP = 1024, 256  # samples (64 and 16 ms) of the phase vocoder
+_CHUNK = 64  # frames that it has in hand, so that they stay in a core's cache
+_ROWS = 4  # utterances of a group; always alike, so that a view's bits do not depend on how many cores there are
 
 
 def view_key(seed: int, stream: int, epoch: int, utterance: str) -> int:
@@ -39,13 +45,27 @@ def second_view(waves: Tensor, lengths: Tensor, keys: Sequence[int], audio: Audi
     waves: (B, T) in [-1, 1], zero-padded   lengths: (B,) samples   keys: B numbers of `view_key`
     returns: (B, T) in [-1, 1], zero beyond each length; clipped where it would be louder
     """
-    views, lengths = waves.clone(), lengths.to(waves.device)
-    recipe = _recipe(keys, audio)
+    if waves.device.type != "cpu":
+        return _mixed(waves, lengths.to(waves.device), keys, audio)
+    views = torch.zeros_like(waves)
+
+    def fill(first: int) -> None:
+        rows = slice(first, first + _ROWS)
+        longest = int(lengths[rows].max())
+        views[rows, :longest] = _mixed(waves[rows, :longest], lengths[rows], keys[rows], audio)
+
+    on_cores(fill, range(0, len(waves), _ROWS))
+    return views
+
+
+def _mixed(waves: Tensor, lengths: Tensor, keys: Sequence[int], audio: Audio) -> Tensor:
+    """The second views of waves (B, T), all at once: the effects in their order, each on the rows that have it."""
+    views, recipe = waves.clone(), _recipe(keys, audio)
     for effect in ORDER:
         rows = recipe.effects[effect].nonzero().flatten()
         if len(rows):
             at = rows.to(waves.device)
-            views[at] = _valid(_applied(effect, views[at], lengths[at], recipe.of(rows)), lengths[at])
+            views[at] = _applied(effect, views[at], lengths[at], recipe.of(rows))
     return views.clamp_(-1, 1)
 
 
@@ -93,25 +113,25 @@ def _semitones(range: Range) -> Tensor:
 
 
 def _applied(effect: str, waves: Tensor, lengths: Tensor, recipe: _Recipe) -> Tensor:
-    """(B, T) the waves with one effect, its amounts drawn; the noise in it has a key of its own."""
-    amount = {name: value.to(waves) for name, value in recipe.amounts.items()}
+    """(B, T) the waves with one effect, its amounts drawn; zero beyond each length. Its noise has a key of its own."""
+    keys, amounts = recipe.keys, recipe.amounts
     if effect == "pitch":
-        return change_pitch(waves, lengths, recipe.amounts["semitones"].tolist())
+        return change_pitch(waves, lengths, amounts["semitones"].tolist())
     if effect == "reverberation":
-        keys = [key ^ 1 for key in recipe.keys]
-        return reverberate(waves, impulse_responses(keys, amount["seconds"], amount["direct_db"]))
+        rooms = impulse_responses([key ^ 1 for key in keys], amounts["seconds"], amounts["direct_db"], waves.device)
+        return _valid(reverberate(waves, rooms), lengths)
     if effect == "noise":
-        keys = [key ^ 2 for key in recipe.keys]
-        return add_noise(waves, lengths, coloured_noise(keys, waves.shape[1], amount["colour"]), amount["snr_db"])
-    return change_volume(waves, amount["gain_db"])
+        noise = coloured_noise([key ^ 2 for key in keys], waves.shape[1], amounts["colour"].to(waves))
+        return add_noise(waves, lengths, noise, amounts["snr_db"].to(waves))
+    return change_volume(waves, amounts["gain_db"].to(waves))
 
 
 def _valid(waves: Tensor, lengths: Tensor) -> Tensor:
     """Zero beyond each length."""
-    return waves * (torch.arange(waves.shape[1], device=waves.device) < lengths[:, None])
+    return torch.where(torch.arange(waves.shape[1], device=waves.device) < lengths[:, None], waves, 0)
 
 
-def _normal(keys: Sequence[int], n: int, device: torch.device) -> Tensor:
+def _normal(keys: Sequence[int], n: int, device: torch.device | str) -> Tensor:
     """(B, n) standard normal, a row a function of its key."""
     generator = torch.Generator(device)
     return torch.stack([torch.randn(n, generator=generator.manual_seed(key), device=device) for key in keys])
@@ -128,7 +148,7 @@ def coloured_noise(keys: Sequence[int], n: int, colour: Tensor) -> Tensor:
     bins = _NOISE_PERIOD // 2
     f = torch.arange(1, bins + 1, device=colour.device)
     spectrum = torch.view_as_complex(_normal(keys, 2 * bins, colour.device).view(-1, bins, 2))
-    spectrum = spectrum * f ** (-colour[:, None] / 2)
+    spectrum = spectrum * (f.log() * (-colour[:, None] / 2)).exp()
     period = torch.fft.irfft(F.pad(spectrum, (1, 0)), n=_NOISE_PERIOD)  # no constant part
     return period.repeat(1, -(-n // _NOISE_PERIOD))[:, :n]
 
@@ -154,22 +174,24 @@ def change_volume(waves: Tensor, gain_db: Tensor) -> Tensor:
 # ---- reverberation ----
 
 
-def impulse_responses(keys: Sequence[int], seconds: Tensor, direct_db: Tensor) -> Tensor:
+def impulse_responses(
+    keys: Sequence[int], seconds: Tensor, direct_db: Tensor, device: torch.device | str = "cpu"
+) -> Tensor:
     """(B, L) rooms: the direct sound at sample 0, then noise that decays by 60 dB in `seconds` (B,), where it ends.
 
     direct_db: (B,) energy of the direct sound over that of the rest. The whole has energy 1, so that speech keeps
     about its loudness. Polack's model of late reverberation: Gaussian noise under an exponential.
     """
     last = (seconds * SAMPLE_RATE).round()
-    n = int(last.max()) + 1
-    t = torch.arange(n, device=seconds.device)
-    # A row's noise must not depend on the longest room of the batch: drawn as long as its own, then padded.
     ends = last.int().tolist()
-    noise = [F.pad(_normal([key], m, seconds.device)[0], (1, n - m - 1)) for key, m in zip(keys, ends, strict=True)]
-    tail = torch.stack(noise) * 10 ** (-3 * t / last.clamp_min(1)[:, None])
+    n = max(ends) + 1
+    # A row's noise must not depend on the longest room of the batch: drawn as long as its own, then padded.
+    noise = [F.pad(_normal([key], m, device)[0], (1, n - m - 1)) for key, m in zip(keys, ends, strict=True)]
+    slope = (math.log(1e-3) / last.clamp_min(1)).to(device, torch.float32)
+    tail = torch.stack(noise) * (slope[:, None] * torch.arange(n, device=device)).exp()
     energy = tail.square().sum(dim=1).clamp_min(torch.finfo(tail.dtype).tiny)
-    tail = tail * (10 ** (-direct_db / 10) / energy).sqrt()[:, None]
-    room = tail + F.one_hot(torch.zeros_like(last, dtype=torch.long), n)
+    tail = tail * ((10 ** (-direct_db / 10)).to(tail) / energy).sqrt()[:, None]
+    room = torch.cat([torch.ones_like(tail[:, :1]), tail[:, 1:]], dim=1)
     return room / room.norm(dim=1, keepdim=True)
 
 
@@ -191,16 +213,24 @@ def change_pitch(waves: Tensor, lengths: Tensor, semitones: Sequence[float]) -> 
     waves: (B, T)   lengths: (B,)   returns: (B, T), zero beyond each length
     """
     ratios = [Fraction(2 ** (step / 12)).limit_denominator(40) for step in semitones]
-    longest = max(-(-waves.shape[1] * ratio.denominator // ratio.numerator) for ratio in ratios)
-    fast = waves.new_zeros(len(waves), longest)
+    up, down = torch.tensor([(ratio.numerator, ratio.denominator) for ratio in ratios], device=waves.device).T
+    fast = waves.new_zeros(len(waves), max(_shorter(waves.shape[1], ratio) for ratio in ratios))
     for ratio in dict.fromkeys(ratios):
         rows = torch.tensor([i for i, other in enumerate(ratios) if other == ratio], device=waves.device)
-        part = AF.resample(waves[rows], ratio.numerator, ratio.denominator)
-        ends = (lengths[rows] * ratio.denominator + ratio.numerator - 1) // ratio.numerator
-        fast[rows, : part.shape[1]] = _valid(part, ends)
-    factors = torch.tensor([float(ratio) for ratio in ratios], device=waves.device)
-    slow = stretch(fast, factors, waves.shape[1])
-    return _valid(torch.where(factors[:, None] == 1, waves, slow), lengths)
+        fast[rows, : _shorter(waves.shape[1], ratio)] = _resampler(ratio, waves.device)(waves[rows])
+    fast = _valid(fast, (lengths * down + up - 1) // up)
+    slow = stretch(fast, up / down, waves.shape[1])
+    return _valid(torch.where((up == down)[:, None], waves, slow), lengths)
+
+
+def _shorter(samples: int, ratio: Fraction) -> int:
+    return -(-samples * ratio.denominator // ratio.numerator)
+
+
+@cache
+def _resampler(ratio: Fraction, device: torch.device) -> Resample:
+    """(B, T) to (B, T / ratio), rounded up; its filters are made once."""
+    return Resample(ratio.numerator, ratio.denominator).to(device)
 
 
 def stretch(waves: Tensor, factors: Tensor, n: int) -> Tensor:
@@ -212,45 +242,50 @@ def stretch(waves: Tensor, factors: Tensor, n: int) -> Tensor:
     loses 3 dB and sounds as in a hall.
     """
     window = torch.hann_window(_FRAME, device=waves.device, dtype=waves.dtype)
+    frames = F.pad(waves, (_FRAME, _FRAME)).unfold(1, _FRAME, 1)  # (B, positions, _FRAME), a view
     steps = torch.arange(-1, -(-n // _HOP) + 2, device=waves.device)  # every frame that reaches into 0..n
     centres = (steps[:, None] * _HOP / factors).round().long()  # (K, B)
-    now, before = _spectra(waves, centres, window), _spectra(waves, centres - _HOP, window)
-    turns = before.sgn_().conj_physical_().mul_(now)
-    phases = _locked_phases(now, turns)
-    magnitudes = (now.real.square() + now.imag.square()).sqrt()  # half the time of abs()
-    return _overlap_add(phases.mul_(magnitudes), window)[:, :n]
+    laid = waves.new_zeros(len(steps) + _FRAME // _HOP - 1, len(waves), _HOP)
+    phases = torch.zeros((), device=waves.device)
+    for first in range(0, len(steps), _CHUNK):
+        part = centres[first : first + _CHUNK]
+        now, before = _spectra(frames, torch.stack([part, part - _HOP]), window)
+        turned = _locked_phases(phases, now, before.sgn_().conj_physical_().mul_(now))
+        phases = turned[-1].clone()
+        magnitudes = (now.real.square() + now.imag.square()).sqrt()  # half the time of abs()
+        _overlap_add_(laid[first:], turned.mul_(magnitudes), window)
+    return laid.transpose(0, 1).flatten(1)[:, _FRAME // 2 + _HOP :][:, :n]
 
 
-def _spectra(waves: Tensor, centres: Tensor, window: Tensor) -> Tensor:
-    """(K, B, bins) of the frames around `centres` (K, B); the waves are silent before and after."""
-    frames = F.pad(waves, (_FRAME, _FRAME)).unfold(1, _FRAME, 1)  # (B, positions, _FRAME), a view
-    starts = (centres + _FRAME // 2).clamp(0, frames.shape[1] - 1)
-    return torch.fft.rfft(frames[torch.arange(len(waves), device=waves.device), starts].mul_(window))
+def _spectra(frames: Tensor, centres: Tensor, window: Tensor) -> Tensor:
+    """(2, K, B, bins) of the frames around `centres` (2, K, B).
+
+    frames: (B, positions, _FRAME), position p of which is centred on sample p - _FRAME / 2; silent before and after
+    """
+    at = (centres + _FRAME // 2).clamp(0, frames.shape[1] - 1)
+    return torch.fft.rfft(frames[torch.arange(len(frames), device=frames.device), at].mul_(window))
 
 
-def _locked_phases(now: Tensor, turns: Tensor) -> Tensor:
+def _locked_phases(before: Tensor, now: Tensor, turns: Tensor) -> Tensor:
     """(K, B, bins) of modulus 1: each frame's phases from those of the frame before and its turns.
+
+    before: (B, bins) phases that precede the first frame's, or 0   now, turns: (K, B, bins)
 
     Neighbouring bins of one partial have opposite signs, since a frame's phases count from its start. Where there was
     silence before, phases start as they are in the input; the small constant keeps them defined in silence.
     """
-    phases = torch.empty_like(now)
-    torch.sgn(now[0], out=phases[0])
-    z = F.pad(torch.zeros_like(now[0]), (1, 1))
-    for k in range(1, len(now)):  # frames, all rows at once
-        torch.mul(phases[k - 1], turns[k], out=z[:, 1:-1])
-        locked = (z[:, 1:-1] - z[:, :-2]).sub_(z[:, 2:])
-        torch.sgn(locked.add_(now[k], alpha=1e-6).add_(1e-12), out=phases[k])
+    phases, sums = torch.empty_like(now), now * 1e-6 + 1e-12
+    padded = F.pad(torch.zeros_like(now[0]), (1, 1))
+    lower, middle, upper = padded[:, :-2], padded[:, 1:-1], padded[:, 2:]
+    for turn, sum_, phase in zip(turns, sums, phases, strict=True):  # frames, all rows at once
+        torch.mul(before, turn, out=middle)
+        torch.sgn(sum_.add_(middle).sub_(lower).sub_(upper), out=phase)
+        before = phase
     return phases
 
 
-def _overlap_add(spectra: Tensor, window: Tensor) -> Tensor:
-    """(K, B, bins), frames _HOP apart, the first centred one hop before the start → (B, samples)."""
-    k, b, _ = spectra.shape
-    parts = _FRAME // _HOP
+def _overlap_add_(laid: Tensor, spectra: Tensor, window: Tensor) -> None:
+    """Lays frames down _HOP samples apart: spectra (K, B, bins) into laid (at least K + 3, B, _HOP)."""
     frames = torch.fft.irfft(spectra, _FRAME).mul_(window / window.square().sum() * _HOP)
-    frames = frames.view(k, b, parts, _HOP)
-    waves = frames.new_zeros(k + parts - 1, b, _HOP)
-    for i in range(parts):
-        waves[i : i + k] += frames[:, :, i]
-    return waves.transpose(0, 1).flatten(1)[:, _FRAME // 2 + _HOP :]
+    for i, part in enumerate(frames.split(_HOP, dim=2)):
+        laid[i : i + len(frames)] += part

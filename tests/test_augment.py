@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from ipr_core import augment
 from ipr_core.augment import (
     ORDER,
     _recipe,
@@ -224,6 +225,34 @@ def test_alone_or_padded_among_others_a_view_is_the_same(effects):
         alone = second_view(waves[i : i + 1, :n], lengths[i : i + 1], keys(6)[i : i + 1], audio)[0]
         assert (alone - views[i, :n]).abs().max() < rounding
         assert not views[i, n:].any()
+
+
+def test_a_view_has_the_same_bits_however_many_cores_there_are():
+    waves, lengths = padded(31_111, 48_000, 9_999, 1_700, 27_000, 48_001)
+    threads, audio = torch.get_num_threads(), Audio(effect_chance=1)
+    views = []
+    try:
+        for n in (1, 2, 3):
+            torch.set_num_threads(n)
+            views.append(second_view(waves, lengths, keys(6), audio))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(views[0], views[1])
+    assert torch.equal(views[0], views[2])
+
+
+def test_cut_into_groups_or_not_a_view_is_the_same():
+    waves, lengths = padded(31_111, 48_000, 9_999, 1_700, 27_000, 48_001)
+    whole = augment._mixed(waves, lengths, keys(6), Audio(effect_chance=1))  # as on a GPU
+    assert (second_view(waves, lengths, keys(6), Audio(effect_chance=1)) - whole).abs().max() < 2e-4
+
+
+def test_the_vocoder_is_the_same_in_chunks_of_any_size(monkeypatch):
+    waves, _ = padded(30_000, 20_000)
+    factors = torch.tensor([18 / 17, 17 / 18])
+    stretched = augment.stretch(waves, factors, 30_000)
+    monkeypatch.setattr(augment, "_CHUNK", 10_000)
+    torch.testing.assert_close(augment.stretch(waves, factors, 30_000), stretched, atol=1e-5, rtol=0)
 
 
 def test_the_same_keys_give_the_same_bits_and_others_another_view():

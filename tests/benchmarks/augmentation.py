@@ -1,0 +1,101 @@
+"""The second view beside audiomentations: all four effects on 8 clips of 4 s, on the CPU.
+
+    pip install audiomentations
+    python tests/benchmarks/augmentation.py [ROUNDS]
+
+Both are given the same clips and the same ranges and take turns; the medians of their turns are compared.
+audiomentations is run clip after clip, and also on a pool of two threads; the faster of the two counts. Its rooms are
+read once and kept, and the rooms here are drawn anew for every view.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import soundfile
+import torch
+
+from ipr_core.augment import ORDER, impulse_responses, second_view, view_key
+from ipr_core.config import Audio
+from ipr_core.corpora import synthetic
+from ipr_core.waves import SAMPLE_RATE
+
+CLIPS, SECONDS = 8, 4.0
+AUDIO = Audio(effect_chance=1)
+
+
+def main(rounds: int = 30) -> None:
+    clips = voices()
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
+        peers = audiomentations_effects(Path(folder))
+        print(f"{CLIPS} clips of {SECONDS:g} s, {torch.get_num_threads()} threads, medians of {rounds} turns, ms")
+        print(f"{'effect':14}{'ours':>8}{'audiomentations':>18}{'on two threads':>16}{'ratio':>8}")
+        for name, theirs in peers.items():
+            audio = AUDIO if name == "all four" else AUDIO.model_copy(update={"effects": (name,)})
+            calls = [
+                ours(clips, audio),
+                lambda apply=theirs: [apply(clip, SAMPLE_RATE) for clip in clips],
+                lambda apply=theirs: list(pool.map(lambda clip: apply(clip, SAMPLE_RATE), clips)),
+            ]
+            mine, plain, pooled = (1000 * seconds for seconds in turns(calls, rounds))
+            print(f"{name:14}{mine:8.1f}{plain:18.1f}{pooled:16.1f}{mine / min(plain, pooled):8.2f}")
+
+
+def voices() -> np.ndarray:
+    """(CLIPS, samples) float32 of the embedded corpus's speakers, each a few emotions at once."""
+    rng = np.random.default_rng(0)
+    emotions = synthetic.prototypes(("angry", "happy", "sad", "neutral"), 0)
+    waves = [
+        synthetic.utter(mixture, emotions, speaker, SECONDS, rng)
+        for mixture, speaker in zip(synthetic.mixtures(CLIPS, 4, rng), synthetic.speakers(0), strict=False)
+    ]
+    return np.stack(waves).astype(np.float32)
+
+
+def ours(clips: np.ndarray, audio: Audio) -> Callable[[], object]:
+    """A call that makes the second views of all clips at once."""
+    waves, lengths = torch.from_numpy(clips), torch.full((len(clips),), clips.shape[1])
+    keys = [view_key(0, 0, 0, str(i)) for i in range(len(clips))]
+    return lambda: second_view(waves, lengths, keys, audio)
+
+
+def audiomentations_effects(folder: Path) -> dict[str, Callable]:
+    """audiomentations' transform of each effect, and all four in our order: (samples, rate) → samples."""
+    try:
+        import audiomentations as am
+    except ModuleNotFoundError:
+        sys.exit("audiomentations is not installed: pip install audiomentations")
+    seconds = torch.linspace(*AUDIO.reverberation_seconds, CLIPS)
+    for i, room in enumerate(impulse_responses(range(CLIPS), seconds, torch.full((CLIPS,), 5.0))):
+        soundfile.write(folder / f"{i}.wav", room.numpy(), SAMPLE_RATE, subtype="FLOAT")
+    effects = {
+        "pitch": am.PitchShift(*AUDIO.pitch_semitones, p=1),
+        "reverberation": am.ApplyImpulseResponse(folder, p=1),
+        "noise": am.AddColorNoise(*AUDIO.noise_snr_db, min_f_decay=-3.01, max_f_decay=0, p=1),
+        "volume": am.Gain(*AUDIO.volume_db, p=1),
+    }
+    effects = {name: effects[name] for name in ORDER}
+    return effects | {"all four": am.Compose(list(effects.values()), p=1)}
+
+
+def turns(calls: list[Callable[[], object]], rounds: int) -> list[float]:
+    """Seconds that each call takes, the median of `rounds` in which all of them take their turn."""
+    took: list[list[float]] = [[] for _ in calls]
+    for round_ in range(rounds + 2):  # the first two are not counted
+        for call, seconds in zip(calls, took, strict=True):
+            started = perf_counter()
+            call()
+            if round_ > 1:
+                seconds.append(perf_counter() - started)
+    return [statistics.median(seconds) for seconds in took]
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
