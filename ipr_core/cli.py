@@ -207,6 +207,23 @@ def _table(asked: Asked) -> int:
     return 0
 
 
+def _bench(asked: Asked) -> int:
+    """Measure how fast training is here, with your encoder, batch size and precision, against the encoder's own passes.
+
+    On noise with the lengths of IEMOCAP's utterances; on your corpus where --corpus names one.
+    """
+    from ipr_core import bench
+
+    config = _config(asked)
+    systems = [each.training.system for each in _each(config, asked.systems or [config.training.system], [0])]
+    try:
+        for line in bench.bench(config, systems, asked.steps, own="corpus" in _given(asked)):
+            print(line)
+    except ValueError as error:  # an encoder that cannot be had
+        raise SettingsError([str(error)]) from error
+    return 0
+
+
 def _doctor(asked: Asked) -> int:
     """What is installed and at hand, and the cure for what is not as it should be."""
     from ipr_core import doctor
@@ -387,6 +404,11 @@ def _parser() -> argparse.ArgumentParser:
     annotate = command("annotate", _annotate, "RUN CORPUS [--SETTING VALUE ...] [--out DIR] [--shard K/N]")
     export = command("export", _export, "RUN FOLDER")
     table = command("table", _table, "RUN [RUN ...]")
+    bench = command("bench", _bench, f"{settings} [--systems SYSTEM ...] [--steps N]")
+    bench.add_argument("--systems", nargs="+", metavar="SYSTEM", help="the systems to measure, or all")
+    bench.add_argument(
+        "--steps", type=_count, default=4, metavar="N", help="steps of each that are measured; default 4"
+    )
     doctor = command("doctor", _doctor, "[--runs DIR]")
 
     for one in (resume, annotate, export):
@@ -399,7 +421,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_batch(batch)
     for one in (run, train, batch, doctor):
         one.add_argument("--runs", type=Path, metavar="DIR", help="where runs lie; else $IPR_RUNS, or runs")
-    for one in (partition, run, train):
+    for one in (partition, run, train, bench):
         one.add_argument("--preset", default="recommended", help=f"one of {', '.join(PRESETS)}; default recommended")
         _add_settings(one, Config.model_fields)
     batch.add_argument("--preset", help=f"one of {', '.join(PRESETS)}; default what the grid says, or recommended")

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ipr_core import batches
 from ipr_core import equations as eq
 from ipr_core.batches import Batch
-from ipr_core.config import Config
+from ipr_core.config import Config, Training
 from ipr_core.dataset import Dataset
 from ipr_core.model import Recogniser, build_model
 from ipr_core.prototypes import Prototypes
@@ -198,7 +198,7 @@ class Session:
         """This rank's inputs through the model, and what became of the whole batch's."""
         frames = [part for x, _ in inputs.values() for part in x]
         valid = torch.cat([n for _, n in inputs.values()])
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16()):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16(self.config.training, self.device)):
             embedding, scores = self.model.scores(pad_sequence(frames, batch_first=True), valid)
         sizes = [len(n) for _, n in inputs.values()]
         parts = zip(embedding.float().split(sizes), scores.float().split(sizes), strict=True)
@@ -213,10 +213,6 @@ class Session:
         """The share of the refinement that is done after so many epochs."""
         training = self.config.training
         return max(0.0, epochs - training.warm_up) / max(training.epochs - training.warm_up, 1)
-
-    def _bf16(self) -> bool:
-        precision = self.config.training.precision
-        return precision == "bf16" or (precision == "auto" and self.device.type == "cuda")
 
     def _moves_each_step(self) -> bool:
         return self.system.moves_prototypes and self.config.method.compare_when == "step"
@@ -254,6 +250,11 @@ def _of(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
 def device(name: str) -> torch.device:
     """The device a setting names, for this process; "auto" is a GPU where there is one."""
     return current().device(name)
+
+
+def in_bf16(training: Training, device: torch.device) -> bool:
+    """Whether the encoder is trained in bfloat16."""
+    return training.precision == "bf16" or (training.precision == "auto" and device.type == "cuda")
 
 
 def map_sample(data: Dataset, size: int) -> np.ndarray:
