@@ -6,13 +6,14 @@ through it once; a second view once for its (seed, stream, epoch), which several
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from ipr_core.ahead import Ahead
 from ipr_core.augment import second_view, view_key
 from ipr_core.batches import by_length
 from ipr_core.config import Audio
@@ -44,6 +45,7 @@ class Views:
     ):
         self._stem, self._data, self._audio, self._stream, self._device = stem, data, audio, stream, device
         self._share, self._left = share, BUDGET
+        self._waves = Ahead(self._read)
         self._clean: dict[int, Tensor] = {}  # row → (F, K)
         self._shared: dict[tuple[int, ...], Padded] = {}  # by epoch and rows: among others, a view's last bits differ
         self.lengths = np.minimum(data.waves.lengths, round(audio.max_seconds * 16_000))
@@ -67,17 +69,26 @@ class Views:
             self._left -= x.nbytes
         return x, n
 
+    def expect(self, asked: Iterable[tuple[Sequence[int], bool]]) -> None:
+        """Rows, and whether augmented, in the order they will be asked for: a GPU's waves are read while it works."""
+        if self._device.type == "cuda":
+            self._waves.expect(tuple(rows) for rows, augmented in asked if augmented or not self._clean)
+
     def passes(self, batch_size: int = _PASS) -> list[np.ndarray]:
         """All rows in batches for an evaluation pass; always the same ones, so that results are to the bit."""
         return by_length(self.lengths, batch_size)
 
     def _through(self, rows: Sequence[int], epoch: int = -1) -> Padded:
-        waves, lengths = self._data.waves.batch(rows, self._audio.max_seconds)
-        waves, lengths = waves.to(self._device), lengths.to(self._device)
+        waves, lengths = (x.to(self._device, non_blocking=True) for x in self._waves.get(tuple(rows)))
         if epoch >= 0:
             ids = self._data.table["id"].iloc[list(rows)]
             waves = second_view(waves, lengths, [view_key(*self._stream, epoch, id) for id in ids], self._audio)
         return self._stem(waves, lengths)
+
+    def _read(self, rows: tuple[int, ...]) -> Padded:
+        """Waves and lengths, in memory that a GPU copies from without being waited for."""
+        read = self._data.waves.batch(rows, self._audio.max_seconds)
+        return tuple(x.pin_memory() for x in read) if self._device.type == "cuda" else read
 
     def _keep_clean(self) -> None:
         """Keep the clean views where all of them fit, judged by the longest ones; else keep none."""

@@ -117,6 +117,19 @@ def test_without_a_budget_everything_is_computed_again_and_is_the_same(of, plain
     assert calls[-4:] == [len(ROWS)] * 4
 
 
+def test_waves_read_ahead_are_the_same(of, plain, monkeypatch):
+    """As on a GPU, but for the copies to it."""
+    views, asked = of(), [(ROWS, True), ([5, 6], False), ([1, 2], True)]
+    read = []
+    batch = views._data.waves.batch
+    monkeypatch.setattr(views._data.waves, "batch", lambda rows, most: read.append(rows) or batch(rows, most))
+    views._waves.expect(tuple(rows) for rows, augmented in asked if augmented)
+    for rows, augmented in asked:
+        found = views.augmented(rows, 2) if augmented else views.clean(rows)
+        assert same(found, plain.augmented(rows, 2) if augmented else plain.clean(rows))
+    assert sorted(read) == sorted([tuple(ROWS), tuple(ROWS), (1, 2), (1, 2)])  # once by each
+
+
 def test_a_budget_is_kept(of, plain, monkeypatch):
     budget = 2 * sum(x.nbytes for x in plain._clean.values())
     monkeypatch.setattr(module, "BUDGET", budget)
