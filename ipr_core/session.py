@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -52,7 +53,7 @@ class Session:
         groups = self.model.parameter_groups(training)
         if own := list(self.beside.parameters()):
             groups.append({"params": own, "lr": training.lr})
-        self.optimizer = torch.optim.AdamW(groups, weight_decay=training.weight_decay)
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=training.weight_decay, fused=True)
         self.views = views or Views(self.model.stem, data, config.audio, (training.seed, training.stream), self.device)
         self.prototypes = Prototypes(n_classes, dim, config.method, self.device)
         self.labels = torch.tensor(data.labels, device=self.device)
@@ -83,7 +84,9 @@ class Session:
             self.prototypes.anchor_(self.embeddings[self.d1], self.labels[self.d1])
         self.agreed.fill_(-1)
         self.model.train()
-        return self.plan(epoch)
+        plan = self.plan(epoch)
+        self.views.expect(rows for batch in plan for rows in self._asked(batch, epoch))
+        return plan
 
     def plan(self, epoch: int) -> list[Batch]:
         training = self.config.training
@@ -213,6 +216,13 @@ class Session:
         """The share of the refinement that is done after so many epochs."""
         training = self.config.training
         return max(0.0, epochs - training.warm_up) / max(training.epochs - training.warm_up, 1)
+
+    def _asked(self, batch: Batch, epoch: int) -> Iterator[tuple[batches.Rows, bool]]:
+        """The utterances that `forward` asks the views for, and whether their second view, in its order."""
+        for rows, views in ((batch.precise, self.system.precise_views), (batch.ambiguous, self.system.ambiguous_views)):
+            if rows is batch.precise or self.refining(epoch):
+                share = self.ranks.share(rows, least=1)
+                yield from ((share, augmented) for augmented in (False, True)[:views])
 
     def _moves_each_step(self) -> bool:
         return self.system.moves_prototypes and self.config.method.compare_when == "step"

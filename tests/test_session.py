@@ -466,3 +466,18 @@ def test_a_state_of_another_model_is_refused(make, whole):
 def test_devices():
     assert device("cpu") == torch.device("cpu")
     assert device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("system", ["baseline", "baseline_augmented", "supervised", "ipr"])
+@pytest.mark.parametrize("warm_up", [0, 1])
+def test_what_is_expected_of_the_views_is_what_a_step_asks_for(frozen, data, views, monkeypatch, system, warm_up):
+    session = Session(frozen.replace(system=system, warm_up=warm_up), data, views)
+    expected, asked = [], []
+    monkeypatch.setattr(views, "expect", lambda rows: expected.extend((*map(int, r), aug) for r, aug in rows))
+    clean, augmented = views.clean, views.augmented
+    monkeypatch.setattr(views, "clean", lambda rows: asked.append((*map(int, rows), False)) or clean(rows))
+    monkeypatch.setattr(views, "augmented", lambda rows, e: asked.append((*map(int, rows), True)) or augmented(rows, e))
+    for batch in session.begin_(0):
+        session.forward(batch, 0)
+    assert asked == expected
+    assert expected
