@@ -1,5 +1,6 @@
 """The board: every panel on one screen, linked; live and replayed alike; a panel that fails stops nothing."""
 
+import asyncio
 import time
 
 import ipywidgets as w
@@ -114,3 +115,23 @@ def test_a_panel_that_cannot_be_made_leaves_the_others(finished, data, monkeypat
     made = board.replay(finished, data)
     assert any("pseudo-labels" in part.value for part in inside(made) if isinstance(part, w.HTML))
     assert len(figures(made)) >= 3
+
+
+def test_what_can_wait_is_drawn_once_when_the_slider_rests_and_at_once_where_nothing_can_wait(finished, data):
+    state, calls = RunState(), []
+    state.on_event(Began(finished, data))
+    state.follow(lambda: calls.append(("at once", state.epoch)), ["epoch"])
+    state.follow(lambda: calls.append(("patient", state.epoch)), ["focus", "epoch"], patient=True)
+
+    async def move():
+        for epoch in (3, 2, 1):
+            state.change(epoch=epoch)
+        state.change(focus=0)  # a click is no move of the slider
+        told = len(calls)
+        await asyncio.sleep(0.5)
+        return told
+
+    assert asyncio.run(move()) == 4
+    assert calls == [("at once", 3), ("at once", 2), ("at once", 1), ("patient", 1), ("patient", 1)]
+    state.change(epoch=0)
+    assert calls[-2:] == [("at once", 0), ("patient", 0)]

@@ -1,5 +1,6 @@
 """The utterance explorer without a browser: what is listed, what is shown of one utterance, and corrections."""
 
+import json
 import shutil
 from types import SimpleNamespace
 
@@ -392,7 +393,8 @@ def test_the_history_is_what_was_recorded(panel, state, run):
     assert (shade.x0, shade.x1) == (-0.5, 0.5)  # one epoch of warm-up
     assert mark.x0 == mark.x1 == 1
     state.change(epoch=1)
-    assert panel.history.figure == fig.update_layout(height=158, uirevision="same", autosize=True).to_json()
+    fig.update_layout(height=158, uirevision="same", autosize=True)
+    assert json.loads(panel.history.figure) == json.loads(fig.to_json())
 
 
 def test_bars_are_the_shares_in_the_emotions_colours_and_unknown_votes_are_said():

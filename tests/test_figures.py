@@ -2,11 +2,13 @@
 
 import base64
 import io
+import json
 import re
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import plotly.io as pio
 import pytest
 import soundfile
@@ -275,6 +277,14 @@ def test_a_plane_marks_what_is_selected_and_looked_at_within_the_axes_given():
     assert list(trace(fig, "looked at").x) == [6]
     assert (list(fig.layout.xaxis.range), list(fig.layout.yaxis.range)) == ([-1, 9], [-1, 10])
     assert all(t.selectedpoints is None for t in plane.epoch(made, utterances(), CLASSES, "now").data)
+
+
+@pytest.mark.parametrize("by", plane.COLOURINGS)
+def test_plotly_knows_every_attribute_of_a_plane(by):
+    rows = utterances().assign(prototypes="sad", classifier="happy", single_label="sad", agree=True, entropy=0.5)
+    fig = plane.epoch(Plane(np.arange(10.0).reshape(5, 2), np.ones((3, 2))), rows, CLASSES, "now", by, focus=3)
+    checked = go.Figure(fig.to_dict())  # which `epoch` leaves out
+    assert json.loads(checked.to_json()) == json.loads(fig.to_json())
 
 
 def test_what_an_epoch_says_of_utterances_follows_who_labels():

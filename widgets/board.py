@@ -47,8 +47,8 @@ def epochs(state: RunState) -> w.HBox:
     size = w.Layout(flex="1 1 auto", width="auto", min_width="0")
     slider = w.IntSlider(description="Epoch", min=0, max=0, layout=size, tooltip="The epoch that every figure shows")
     play = w.Play(min=0, max=0, interval=_MILLISECONDS, tooltip="Play the epochs")
-    w.jslink((play, "value"), (slider, "value"))
 
+    # Not linked in the page: each move of one would reach Python twice, and the figures wait for the second.
     def move(change: dict) -> None:
         if state.events and change["new"] != state.epoch:
             state.change(epoch=change["new"])
@@ -60,6 +60,7 @@ def epochs(state: RunState) -> w.HBox:
         slider.value = play.value = max(state.epoch, 0)
 
     slider.observe(move, "value")
+    play.observe(move, "value")
     state.observe(follow, ["events", "epoch"])
     follow()
     return w.HBox([play, slider], layout=w.Layout(width="100%"))

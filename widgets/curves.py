@@ -132,11 +132,17 @@ def gate(events: Events) -> go.Figure:
 
 def mark(fig: go.Figure, at: int | None) -> go.Figure:
     """A thin vertical line at the epoch that is looked at, in every panel; nothing for None or one before the first."""
-    if at is not None and at >= 0:
-        line = dict(type="line", x0=at, x1=at, y0=0, y1=1, line=dict(color=colours.INK, width=1))
-        panels = dict.fromkeys((trace.xaxis or "x", trace.yaxis or "y") for trace in fig.data)
-        fig.layout.shapes += tuple(go.layout.Shape(**line, xref=x, yref=f"{y} domain") for x, y in panels)
+    fig.layout.shapes += tuple(map(go.layout.Shape, marks([trace.to_plotly_json() for trace in fig.data], at)))
     return fig
+
+
+def marks(traces: Sequence[dict[str, Any]], at: int | None) -> list[dict[str, Any]]:
+    """The lines of `mark`, a shape each.  traces: as plotly's JSON"""
+    if at is None or at < 0:
+        return []
+    line = dict(type="line", x0=at, x1=at, y0=0, y1=1, line=dict(color=colours.INK, width=1))
+    panels = dict.fromkeys((trace.get("xaxis", "x"), trace.get("yaxis", "y")) for trace in traces)
+    return [line | dict(xref=x, yref=f"{y} domain") for x, y in panels]
 
 
 def _truth(count: int, name: str, panel: str) -> dict[str, Any]:

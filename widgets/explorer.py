@@ -62,8 +62,8 @@ def panel(state: RunState) -> w.Widget:
     listed, heard = _List(state), _Heard(state)
     figures = (
         live.panel(state, "sound of the utterance", _sound, ["focus"]),
-        live.panel(state, "soft label and votes", _shares, ["focus", "epoch"]),
-        live.panel(state, "history of the soft label", _history, ["focus", "epoch", "events"]),
+        live.panel(state, "soft label and votes", _shares, ["focus", "epoch"], patient=True),
+        live.panel(state, "history of the soft label", _history, ["focus", "events"], marked=True),
     )
     sides = [
         _column([heard.box, figures[0]], grid_area="1 / 2"),
@@ -353,7 +353,7 @@ def _history(state: RunState) -> go.Figure:
         return look.note(utterance.history((), (), (), height=158), "")
     events = state.events
     soft = state.run.row_over_epochs(_known(state, state.run).by, state.focus)[: len(events)]
-    return utterance.history(soft, events, state.classes, state.epoch, height=158)
+    return utterance.history(soft, events, state.classes, height=158)
 
 
 def _soft(state: RunState) -> Shares | None:
@@ -457,5 +457,5 @@ def _follow(state: RunState, name: str, traits: list[str], redraw: Callable[[], 
         with state.lock, state.guard(name):
             redraw()
 
-    state.follow(follow, traits)
+    state.follow(follow, traits, patient=True)
     follow()

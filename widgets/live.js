@@ -14,6 +14,16 @@ function bring(source) {
   page.bring = null;
 }
 
+// `now`, made of the parts of `before` that are equal: what is the same object plotly does not draw again.
+function share(before, now) {
+  if (!before || !now || typeof before !== "object" || typeof now !== "object") return now;
+  if (Array.isArray(before) !== Array.isArray(now)) return now;
+  const names = Object.keys(now);
+  for (const name of names) now[name] = share(before[name], now[name]);
+  const same = names.length === Object.keys(before).length && names.every((name) => now[name] === before[name]);
+  return same ? before : now;
+}
+
 // What Python needs to know of a point.
 function plain(point) {
   const number = point.pointNumber ?? point.pointIndex ?? null;
@@ -32,7 +42,7 @@ async function render({ model, el }) {
   const place = document.createElement("div");
   place.style.width = "100%";
   el.append(place);
-  let drawn = false, waiting = false, gone = false;
+  let drawn = false, waiting = false, gone = false, figure = {};
 
   const tell = (kind) => (event) => model.send({ kind, points: (event?.points ?? []).map(plain) });
 
@@ -40,7 +50,8 @@ async function render({ model, el }) {
     waiting = false;
     const Plotly = await page.plotly;
     if (gone || !sheet.get("value")) return;
-    const { data, layout } = JSON.parse(sheet.get("value"));
+    figure = share(figure, JSON.parse(sheet.get("value")));
+    const { data, layout } = figure;
     place.style.height = `${layout.height}px`;
     await Plotly.react(place, data, layout, shown(layout));
     place.setAttribute("role", "img");

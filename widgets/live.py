@@ -15,10 +15,11 @@ from typing import Any
 
 import anywidget
 import plotly.graph_objects as go
+import plotly.io as pio
 import traitlets as t
 from ipywidgets import Layout, Text, widget_serialization
 
-from widgets import look
+from widgets import curves, look
 from widgets.state import RunState
 
 _SCRIPT = Path(__file__).with_name("live.js")
@@ -57,16 +58,31 @@ class LiveFigure(anywidget.AnyWidget):
         # A plot is as wide as its place; without min_width a row of them would not shrink.
         super().__init__(layout=Layout(width="100%", min_width="0", overflow="hidden"))
         self._hears: list[Callable[[Touch], None]] = []
+        self._drawn, self._marked = dict(data=[], layout={}), -1
         self.on_msg(self._on_touch)
         if figure is not None:
             self.draw(figure)
 
-    def draw(self, figure: go.Figure) -> None:
-        """Show this figure instead; zoom, and traces hidden by the legend, stay as they are."""
-        figure.update_layout(uirevision="same", autosize=True, width=None)
-        figure.update_layout(height=int(figure.layout.height or self.height))
-        self.height = figure.layout.height
-        self.figure = self.sheet.value = figure.to_json()
+    def draw(self, figure: go.Figure, at: int = -1) -> None:
+        """Show this figure instead; zoom, and traces hidden by the legend, stay as they are.
+
+        at: an epoch to `mark`, none if below 0
+        """
+        self.height = int(figure.layout.height or self.height)
+        figure.update_layout(uirevision="same", autosize=True, width=None, height=self.height)
+        self._drawn, self._marked = figure.to_dict(), at
+        self._show()
+
+    def mark(self, at: int) -> None:
+        """Move the line at the epoch that is looked at, and draw nothing else anew.  at: none if below 0"""
+        if at != self._marked:
+            self._marked = at
+            self._show()
+
+    def _show(self) -> None:
+        layout, lines = self._drawn["layout"], curves.marks(self._drawn["data"], self._marked)
+        shown = self._drawn | dict(layout=layout | dict(shapes=[*layout.get("shapes", ()), *lines]))
+        self.figure = self.sheet.value = pio.to_json(shown, validate=False)
 
     def on_touch(self, hear: Callable[[Touch], None]) -> None:
         """Call this with whatever a reader does to the figure."""
@@ -82,22 +98,33 @@ class LiveFigure(anywidget.AnyWidget):
             hear(touch)
 
 
-def panel(state: RunState, name: str, draw: Callable[[RunState], go.Figure], on: Sequence[str]) -> LiveFigure:
+def panel(
+    state: RunState,
+    name: str,
+    draw: Callable[[RunState], go.Figure],
+    on: Sequence[str],
+    marked: bool = False,
+    patient: bool = False,
+) -> LiveFigure:
     """A figure that follows the state: drawn now, and again when one of the traits `on` changes.
 
     name: of the widget, for `state.faults`; a drawing that fails says so in its place, and nothing else stops
+    marked: whether its x axis counts epochs, and a line is to follow the one that is looked at
+    patient: see `RunState.follow`
     """
     figure = LiveFigure()
 
     def redraw() -> None:
         with state.lock, state.guard(name):
             try:
-                figure.draw(draw(state))
+                figure.draw(draw(state), state.epoch if marked else -1)
             except Exception as error:
                 figure.draw(look.note(look.figure(name), f"This figure failed: {error}"))
                 raise
 
-    state.follow(redraw, on)
+    state.follow(redraw, on, patient)
+    if marked:
+        state.follow(lambda: figure.mark(state.epoch), ["epoch"], patient=True)
     redraw()
     return figure
 

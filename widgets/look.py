@@ -79,8 +79,11 @@ def compact(fig: go.Figure, height: int) -> go.Figure:
     """The same for a panel of the board, about 500 px wide: narrow margins, a small legend below."""
     legend = dict(orientation="h", x=0, xref="container", y=0, yref="container", yanchor="bottom", font_size=11)
     margin = dict(l=55, r=10, t=56 if "xaxis2" in fig.layout else 34, b=70 if _has_legend(fig) else 44)
-    fig.update_layout(height=height, width=None, legend=legend, margin=margin, title_font_size=13, font_size=11)
-    fig.update_layout(modebar_remove=_NOT_IN_MAPS if fig.layout.dragmode == "select" else NOT_IN_PANELS)
+    layout = fig.layout  # one by one: update_layout takes milliseconds, at every move of a slider
+    layout.height, layout.width, layout.margin = height, None, margin
+    layout.title.font.size, layout.font.size = 13, 11
+    layout.legend.update(legend)
+    layout.modebar.remove = _NOT_IN_MAPS if layout.dragmode == "select" else NOT_IN_PANELS
     return fig.update_xaxes(title_standoff=2).update_annotations(font_size=11)
 
 

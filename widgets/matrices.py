@@ -24,7 +24,7 @@ def cosines(events: Sequence[EpochEnd], classes: Sequence[str], pair: Sequence[i
     for x, y in (pair, pair[::-1]) if pair else ():
         edges = dict(x0=x - 0.5, x1=x + 0.5, y0=y - 0.5, y1=y + 0.5)
         fig.add_shape(type="rect", **edges, line=dict(color=colours.INK, width=4))
-    return fig.update_layout(xaxis_title="Prototype", yaxis_title="Prototype")
+    return _titled(fig, "Prototype", "Prototype")
 
 
 def confusion(counts: ArrayLike, classes: Sequence[str], title: str = "Confusion on D3") -> go.Figure:
@@ -34,7 +34,7 @@ def confusion(counts: ArrayLike, classes: Sequence[str], title: str = "Confusion
     """
     fig = _square(title)
     fig.add_trace(confusion_cells(counts, classes))
-    return fig.update_layout(xaxis_title="Predicted", yaxis_title="True")
+    return _titled(fig, "Predicted", "True")
 
 
 def cosine_cells(cosines: ArrayLike, classes: Sequence[str]) -> go.Heatmap:
@@ -61,6 +61,11 @@ def confusion_cells(counts: ArrayLike, classes: Sequence[str]) -> go.Heatmap:
 
 def _square(title: str) -> go.Figure:
     """First class at the top left, as a matrix is written."""
-    fig = look.figure(title, 420, width=580)
-    fig.update_xaxes(showgrid=False, constrain="domain")
-    return fig.update_yaxes(autorange="reversed", scaleanchor="x", showgrid=False)
+    across = dict(showgrid=False, constrain="domain")
+    down = dict(autorange="reversed", scaleanchor="x", showgrid=False)
+    return look.figure(title, 420, width=580, xaxis=across, yaxis=down)
+
+
+def _titled(fig: go.Figure, across: str, down: str) -> go.Figure:
+    fig.layout.xaxis.title.text, fig.layout.yaxis.title.text = across, down
+    return fig

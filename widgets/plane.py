@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -26,8 +27,10 @@ _ENTROPY = [[0, "#4A6FB5"], [0.5, "#21918C"], [1, "#8FBF2F"]]
 """The middle of Viridis: ever lighter, for any sight, and its ends still show on a dark and on a light page."""
 _EDGE = "#FFFFFF"  # of a prototype's star, whose colour is that of the cloud it lies in
 _UNSELECTED = 0.12  # opacity while others are selected
+_STAYS = dict(marker=dict(opacity=1))  # whatever is selected
 
 Rows = NDArray[np.bool_]
+Trace = dict[str, Any]  # as plotly's JSON
 Extent = tuple[float, float, float, float]
 
 
@@ -136,18 +139,20 @@ def epoch(
     utterances: as for `panels`   within: the axes' `extent`, the plane's own if absent
     selection, focus: rows of the utterance table; those that are not on the plane are not marked
     """
-    fig = look.figure(title, 380, dragmode="select", selectionrevision=f"{by} {hash(tuple(selection))}")
     chosen = utterances.index.isin(selection) if len(selection) else None
-    fig.add_traces(_traces(plane, utterances, classes, by, chosen))
-    fig.add_traces([_ring(plane.points[utterances.index == focus]), *_keys(by)])
+    traces = _traces(plane, utterances, classes, by, chosen)
+    traces += [_ring(plane.points[utterances.index == focus]), *_keys(by)]
+    fig = look.figure(title, 380, dragmode="select", selectionrevision=f"{by} {hash(tuple(selection))}")
     fig.update_layout(showlegend=True, legend_uirevision=by)  # what is hidden of one colouring is not in the next
-    return _axes(fig, within or extent([plane]))
+    _axes(fig, within or extent([plane]))
+    # Unchecked: at every move of a slider plotly would compare each point's symbol with hundreds of names.
+    return go.Figure(traces, fig.layout, _validate=False)
 
 
 def extent(planes: Sequence[Plane]) -> Extent:
     """The range of both axes that holds every one of these planes: x from, to, y from, to."""
-    ends = [(points.min(axis=0), points.max(axis=0)) for plane in planes for points in plane if len(points)]
-    low, high = np.min([a for a, _ in ends], axis=0), np.max([b for _, b in ends], axis=0)
+    points = np.concatenate([part for plane in planes for part in plane])
+    low, high = points.min(axis=0), points.max(axis=0)
     edge = 0.04 * max(*(high - low), 1e-6)
     return low[0] - edge, high[0] + edge, low[1] - edge, high[1] + edge
 
@@ -161,7 +166,7 @@ def _axes(fig: go.Figure, within: Extent) -> go.Figure:
 
 def _traces(
     plane: Plane, utterances: DataFrame, classes: Sequence[str], by: str, chosen: Rows | None = None
-) -> list[go.Scattergl]:
+) -> list[Trace]:
     """Utterances, a trace a legend's entry, and the prototypes.  chosen: (M,) those selected, None if nothing is"""
     order = utterances["part"].to_numpy(str).argsort(kind="stable")  # an entry of the legend shows its first: a circle
     points, utterances = plane.points[order], utterances.iloc[order]
@@ -170,73 +175,72 @@ def _traces(
     rows, traces = utterances.index.to_numpy(), []
     for name, mine, colour in COLOURINGS[by].groups(utterances, classes):
         trace = _cloud(points[mine], name, colour, COLOURINGS[by].scale and np.log2(len(classes)))
-        trace.update(customdata=rows[mine].tolist(), text=words[mine], marker_symbol=symbols[mine])
+        trace |= dict(customdata=rows[mine].tolist(), text=words[mine])
+        trace["marker"]["symbol"] = symbols[mine]
         if chosen is not None:
-            trace.update(selectedpoints=np.flatnonzero(chosen[mine]).tolist())
+            trace["selectedpoints"] = np.flatnonzero(chosen[mine]).tolist()
         traces.append(trace)
     return [*traces, _stars(plane.prototypes, classes)]
 
 
-def _cloud(points: NDArray, name: str, colour: object, most: float) -> go.Scattergl:
+def _markers(points: NDArray, name: str, **trace: object) -> Trace:
+    """points: (N, 2)"""
+    x, y = np.asarray(points, np.float32).T
+    return dict(type="scattergl", x=x, y=y, mode="markers", name=name) | trace
+
+
+def _cloud(points: NDArray, name: str, colour: object, most: float) -> Trace:
     """most: the end of the colour scale in bits, 0 where the colour is one"""
     bar = dict(title=dict(text="Entropy,<br>bits", side="top"), thickness=10, len=0.9)
     line = dict(colorscale=_ENTROPY, cmin=0, cmax=most) if most else {}  # a cross is nothing but its line
     scaled = line | dict(colorbar=bar) if most else {}
-    return go.Scattergl(
-        x=points[:, 0].astype(np.float32),
-        y=points[:, 1].astype(np.float32),
-        mode="markers",
-        name=name,
+    return _markers(
+        points,
+        name,
         showlegend=isinstance(colour, str),
         marker=dict(color=colour, size=7, opacity=0.8, line=dict(width=1.5, color=colour, **line), **scaled),
-        unselected_marker_opacity=_UNSELECTED,
+        unselected=dict(marker=dict(opacity=_UNSELECTED)),
         hovertemplate="%{text}<extra></extra>",
     )
 
 
 def _words(rows: DataFrame) -> NDArray[np.object_]:
     """(M,) what an utterance says when it is pointed at."""
-    columns = [rows[name] for name in ("id", "part", "label", "speaker") if name in rows]
-    told = [f"<b>{id}</b>, {part}<br>truth: {label}" for id, part, label in zip(*columns[:3], strict=True)]
+    columns = {name: rows[name].tolist() for name in rows}
+    known = zip(columns["id"], columns["part"], columns["label"], strict=True)
+    told = [f"<b>{id}</b>, {part}<br>truth: {label}" for id, part, label in known]
     if "speaker" in rows:
-        told = [f"{text}<br>speaker: {name}" for text, name in zip(told, rows["speaker"], strict=True)]
+        told = [f"{text}<br>speaker: {name}" for text, name in zip(told, columns["speaker"], strict=True)]
     if "entropy" in rows:
-        found = zip(told, rows["prototypes"], rows["classifier"], rows["entropy"], strict=True)
+        found = zip(told, columns["prototypes"], columns["classifier"], columns["entropy"], strict=True)
         told = [f"{text}<br>prototypes: {p}, classifier: {m}<br>entropy: {bits:.2f} bits" for text, p, m, bits in found]
     return np.array(told, object)
 
 
-def _stars(points: NDArray, classes: Sequence[str]) -> go.Scattergl:
+def _stars(points: NDArray, classes: Sequence[str]) -> Trace:
     marker = dict(color=[colours.of(name) for name in classes], size=20, symbol="star")
-    return go.Scattergl(
-        x=points[:, 0].astype(np.float32),
-        y=points[:, 1].astype(np.float32),
-        mode="markers",
-        name="prototypes",
+    return _markers(
+        points,
+        "prototypes",
         showlegend=False,
         marker=marker | dict(line=dict(width=2, color=_EDGE)),
-        unselected_marker_opacity=1,
+        unselected=_STAYS,
         text=list(classes),
         hovertemplate="prototype of %{text}<extra></extra>",
     )
 
 
-def _ring(points: NDArray) -> go.Scattergl:
+def _ring(points: NDArray) -> Trace:
     """Round the utterance that is looked at; in no one's way when it is clicked."""
     marker = dict(color="rgba(0, 0, 0, 0)", size=18, symbol="circle", line=dict(width=3, color=colours.INK))
-    return go.Scattergl(
-        x=points[:, 0], y=points[:, 1], mode="markers", name="looked at", marker=marker, showlegend=False,
-        hoverinfo="skip", unselected_marker_opacity=1,
-    )  # fmt: skip
+    return _markers(points, "looked at", marker=marker, showlegend=False, hoverinfo="skip", unselected=_STAYS)
 
 
-def _keys(by: str) -> list[go.Scattergl]:
+def _keys(by: str) -> list[Trace]:
     """Entries of the legend for what symbols mean, where colours do not say it already."""
     symbols = {} if by == PARTITION else {PARTS[part]: symbol for part, symbol in SYMBOLS.items()}
+    ink = dict(color=colours.INK, size=9, line=dict(width=1.5, color=colours.INK))
     return [
-        go.Scattergl(
-            x=[None], y=[None], mode="markers", name=name,
-            marker=dict(color=colours.INK, symbol=symbol, size=9, line=dict(width=1.5, color=colours.INK)),
-        )
+        _markers(np.full((1, 2), np.nan), name, marker=ink | dict(symbol=symbol))
         for name, symbol in (symbols | {"prototype": "star"}).items()
-    ]  # fmt: skip
+    ]

@@ -66,18 +66,24 @@ def panel(state: RunState) -> Box:
     def show(_: object = None) -> None:
         """Draw the tab in sight, unless it is as it should be."""
         with state.lock, state.guard(_NAME):
-            if tabs.selected_index in stale:
-                stale.remove(tabs.selected_index)
-                _draw(figures[tabs.selected_index], state, list(_TABS.values())[tabs.selected_index][0])
+            number = tabs.selected_index
+            if number in stale:
+                _draw(figures[number], state, list(_TABS.values())[number][0])
+                stale.remove(number)
+            figures[number].mark(state.epoch)
 
     def redraw() -> None:
         stale.update(range(len(figures)))
+        move()
+
+    def move() -> None:
         with state.guard(f"{_NAME}, words"):
             warning.value = words(state)
         show()
 
     redraw()
-    state.follow(redraw, ["run", "events", "epoch"])
+    state.follow(redraw, ["run", "events"])
+    state.follow(move, ["epoch"], patient=True)
     tabs.observe(show, "selected_index")
     return VBox([warning, tabs], layout=Layout(width="100%"))
 
@@ -126,7 +132,7 @@ def _shares(counts: Sequence[int]) -> np.ndarray:
 def _draw(figure: LiveFigure, state: RunState, draw: Callable[[RunState], go.Figure]) -> None:
     """A figure at the panel's size; one that fails says so in its place."""
     try:
-        figure.draw(look.compact(curves.mark(draw(state), state.epoch), _HEIGHT))
+        figure.draw(look.compact(draw(state), _HEIGHT), state.epoch)
     except Exception as error:
         figure.draw(look.note(look.figure(_NAME, _HEIGHT), f"This figure failed: {error}"))
         raise

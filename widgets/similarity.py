@@ -24,7 +24,7 @@ _ABOUT = f"How alike the {_PROTOTYPES} are: their {_COSINE} at one epoch, and ov
 def panel(state: RunState) -> Box:
     """Matrix and trends side by side, about 430 px high. A pair that is pointed at in one is marked in both."""
     matrix = live.panel(state, f"{_NAME}, matrix", _matrix, ["run", "epoch", "pair"])
-    trends = live.panel(state, f"{_NAME}, trends", _trends, ["run", "events", "epoch", "pair"])
+    trends = live.panel(state, f"{_NAME}, trends", _trends, ["run", "events", "pair"], marked=True)
     _hear(state, matrix)
     _hear(state, trends)
     head = HBox([pairs(state), HTML(_ABOUT)], layout=Layout(align_items="center", flex_flow="row wrap", width="100%"))
@@ -79,11 +79,11 @@ def _hear(state: RunState, figure: LiveFigure) -> None:
 def _matrix(state: RunState) -> go.Figure:
     fig = matrices.cosines(state.seen[-1:], state.classes, state.pair)
     fig.update_traces(showscale=False)  # every cell says its value
-    fig.update_xaxes(fixedrange=True).update_yaxes(fixedrange=True)
+    fig.layout.xaxis.fixedrange = fig.layout.yaxis.fixedrange = True
     return look.compact(fig, _HEIGHT)
 
 
 def _trends(state: RunState) -> go.Figure:
-    fig = curves.cosine_trends(state.events, state.classes, state.pair, state.epoch)
+    fig = curves.cosine_trends(state.events, state.classes, state.pair)
     fig.update_layout(showlegend=len(fig.data) <= _MOST_IN_LEGEND)
     return look.compact(fig, _HEIGHT)

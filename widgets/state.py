@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import functools
 import threading
@@ -21,6 +22,7 @@ from ipr_core.runs import Run
 from ipr_core.session import map_sample
 
 _STEPS_A_SECOND = 4  # that a progress display shows; more would be work for nothing
+_REST = 0.08  # seconds without a move of the slider, then it rests
 
 
 class RunState(t.HasTraits):
@@ -48,6 +50,7 @@ class RunState(t.HasTraits):
         super().__init__()
         self.lock = threading.RLock()
         self._shown = 0.0
+        self._waiting: dict[Callable[[], None], asyncio.TimerHandle] = {}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -73,19 +76,36 @@ class RunState(t.HasTraits):
             for name, value in traits.items():
                 setattr(self, name, value)
 
-    def follow(self, hear: Callable[[], None], on: Sequence[str]) -> None:
-        """Call `hear` after a change of these traits: once, however many of them changed together."""
+    def follow(self, hear: Callable[[], None], on: Sequence[str], patient: bool = False) -> None:
+        """Call `hear` after a change of these traits: once, however many of them changed together.
+
+        patient: whether it can wait until the slider over the epochs rests, for the sake of what must move with it
+        """
         heard = [getattr(self, name) for name in on]
 
         def changed(_: object) -> None:
             nonlocal heard
             now = [getattr(self, name) for name in on]
             # By identity: the events of a long run are many to compare.
-            if any(a is not b and not (isinstance(a, int) and a == b) for a, b in zip(now, heard, strict=True)):
-                heard = now
+            other = [a is not b and not (isinstance(a, int) and a == b) for a, b in zip(now, heard, strict=True)]
+            names, heard = [name for name, differs in zip(on, other, strict=True) if differs], now
+            if names == ["epoch"] and patient:
+                self._at_rest(hear)
+            elif names:
                 hear()
 
         self.observe(changed, list(on))
+
+    def _at_rest(self, hear: Callable[[], None]) -> None:
+        """Call it when the slider rests; at once where no loop runs that could wait, as in a training thread."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            hear()
+            return
+        if hear in self._waiting:
+            self._waiting[hear].cancel()
+        self._waiting[hear] = loop.call_later(_REST, hear)
 
     def on_event(self, event: Began | Changed | StepEnd | EpochEnd) -> None:
         """Take in what training tells; a finished run is `Began` alone, since its record holds every epoch."""

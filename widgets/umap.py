@@ -103,7 +103,7 @@ class _Panel:
         state = self.state
         state.follow(self._follow, ["run", "events"])
         state.follow(self._redraw, ["run", "data", "events", "epoch", "selection", "focus"])
-        state.follow(self._list, ["run", "epoch", "selection"])
+        state.follow(self._list, ["run", "epoch", "selection"], patient=True)
         state.follow(self._tell, ["events", "faults"])
         self.planes.observe(self._on_plane, ["made", "working"])
         self.colour.observe(lambda _: self._redraw(), "value")

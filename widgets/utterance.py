@@ -18,7 +18,7 @@ from torchaudio.functional import melscale_fbanks
 from ipr_core import metrics
 from ipr_core.events import EpochEnd
 from ipr_core.waves import SAMPLE_RATE
-from widgets import colours, look
+from widgets import colours, curves, look
 from widgets.votes import PARTS
 
 Shares = NDArray[np.floating]
@@ -111,10 +111,8 @@ def history(
                 hovertemplate="epoch %{x}: %{y:.0f} %",
             )
         )  # fmt: skip
-    if epoch >= 0:
-        fig.add_vline(x=epoch, line=dict(color=colours.INK, dash="dash", width=1))
     names = " ".join(f'<span style="color: {colours.of(name)}">{name}</span>' for name in classes)
-    return _key(look.over_epochs(fig, events), names)
+    return curves.mark(_key(look.over_epochs(fig, events), names), epoch)
 
 
 def caption(utterance: Series, soft: Shares | None, classes: Sequence[str]) -> str:

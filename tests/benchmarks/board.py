@@ -68,17 +68,36 @@ print("done", *np.median(took[10:], axis=0), memory[9], memory[-1], state.faults
 
 WATCH = """() => {
     const plots = () => [...document.querySelectorAll('.js-plotly-plot')].filter(plot => plot.offsetParent);
-    const titles = () => plots().map(plot => plot.layout?.title?.text ?? '').filter(text => text.includes('epoch '));
-    const before = titles();
-    let started = null;
-    addEventListener('keydown', () => { started ??= performance.now(); }, {capture: true, once: true});
+    const line = plot => plot.layout.shapes?.find(s => s.type === 'line' && s.x0 === s.x1)?.x0;
+    const told = plot => [plot.layout.title.text, line(plot), plot.data.map(t => t.x?.bdata ?? t.x)];
+    const looks = plot => JSON.stringify(told(plot));
+    const named = plot => /epoch \\d+$/.test(plot.layout.title.text);
+    const show = plot => named(plot) || line(plot) !== undefined || plot.layout.title.text.startsWith('Soft label');
+    const all = plots().filter(show), before = new Map(all.map(plot => [plot, looks(plot)]));
+    let started = null, moved = 0, frames = 0, last = '';
+    const begin = () => { started = performance.now(); moved++; };
+    addEventListener('keydown', begin, {capture: true, once: true});
+    const drag = (event) => { if (event.buttons) begin(); };
+    addEventListener('pointermove', drag, {capture: true});
+    const [plane] = all, 
+        at = () => Number(document.querySelector('[role=slider]').getAttribute('aria-valuenow'));
+    const done = plot => named(plot) ? plot.layout.title.text.endsWith(` ${at()}`)
+        : line(plot) === undefined ? looks(plot) !== before.get(plot) : line(plot) === at();
     window.redrawn = (async () => {
         const end = performance.now() + 20000;
-        while (titles().some((text, i) => text === before[i])) {
-            if (performance.now() > end) return [NaN, before.length];
+        let first = NaN;
+        for (;;) {
             await new Promise(requestAnimationFrame);
+            if (plane.layout.title.text !== last) { last = plane.layout.title.text; frames++; }
+            if (window.moving || started === null) continue;
+            const now = performance.now() - started;
+            if (isNaN(first) && all.filter(named).every(done)) first = now;
+            const finished = all.every(done);
+            if (finished || performance.now() > end) {
+                removeEventListener('pointermove', drag, {capture: true});
+                return [first, finished ? now : NaN, all.filter(named).length, all.length, frames - 1, moved];
+            }
         }
-        return [performance.now() - started, before.length];
     })();
 }"""
 
@@ -112,19 +131,58 @@ def measure(visit: Visit) -> None:
     print(f"its share of an epoch: {100 * processor / epoch:.2f} %, {100 * wall / epoch:.2f} % by the wall")
     print(f"memory after 10 epochs {early:.0f} MB, after {EPOCHS} {late:.0f} MB; failures: {words[4]}")
     time.sleep(60)  # the planes are laid out by now
-    answers = [answer(visit) for _ in range(12)]
-    print(f"the page answers its slider in {statistics.median(a[0] for a in answers):.0f} ms (median of 12, every "
-          f"one of {answers[0][1]} figures redrawn), at most {max(a[0] for a in answers):.0f} ms")  # fmt: skip
+    visit.in_kernel("state.change(focus=int(state.sample[0]))")
+    time.sleep(2)
+    slide(visit)
     print("browser:", visit.faults or "no errors", visit.hosts)
 
 
-def answer(visit: Visit) -> tuple[float, int]:
-    """Milliseconds from a key on the slider until every figure that names its epoch is another, and how many do."""
+def slide(visit: Visit) -> None:
+    """Move the slider by key and by drag, and print what the page needs until its figures show that epoch."""
+    answers = [key(visit) for _ in range(24)]
+    print(f"a key on the slider, {len(answers)} times:", _words(answers[2:]))
+    answers = [drag(visit, i) for i in range(8)]
+    print(f"after a drag over {EPOCHS // 2} epochs, {len(answers)} times:", _words(answers))
+    drawn = sum(answer[4] for answer in answers) / len(answers)
+    print(f"meanwhile {drawn:.0f} of the planes were drawn")
+
+
+def key(visit: Visit) -> list[float]:
+    """Milliseconds from a key until the plane and the matrix show its epoch, and until all figures do; their numbers."""
     visit.page.get_by_role("slider").first.focus()
     visit.page.evaluate(WATCH)
     visit.page.keyboard.press("ArrowLeft")
-    milliseconds, figures = visit.page.evaluate("() => window.redrawn")
-    return milliseconds, figures
+    answer = visit.page.evaluate("() => window.redrawn")
+    time.sleep(0.5)
+    return answer
+
+
+def drag(visit: Visit, number: int) -> list[float]:
+    """The same from the pointer's last movement of a drag of one second, there or back."""
+    track = visit.page.locator(".widget-slider .noUi-base").first.bounding_box()
+    ends = [track["x"] + track["width"] * share for share in (0.2, 0.7)][:: 1 if number % 2 else -1]
+    middle = track["y"] + track["height"] / 2
+    visit.page.mouse.move(ends[0], middle)
+    visit.page.mouse.down()
+    time.sleep(1.5)
+    visit.page.evaluate("() => { window.moving = true; }")
+    visit.page.evaluate(WATCH)
+    for step in range(1, 26):
+        visit.page.mouse.move(ends[0] + (ends[1] - ends[0]) * step / 25, middle)
+        time.sleep(0.04)
+    visit.page.evaluate("() => { window.moving = false; }")
+    answer = visit.page.evaluate("() => window.redrawn")
+    visit.page.mouse.up()
+    time.sleep(0.5)
+    return answer
+
+
+def _words(answers: list[list[float]]) -> str:
+    first, every = ([answer[i] for answer in answers] for i in (0, 1))
+    return (
+        f"plane and matrix {statistics.median(first):.0f} ms (at most {max(first):.0f}), "
+        f"all {answers[0][3]} figures {statistics.median(every):.0f} ms (at most {max(every):.0f})"
+    )
 
 
 if __name__ == "__main__":
