@@ -1,6 +1,7 @@
 """The board: every panel on one screen, linked; live and replayed alike; a panel that fails stops nothing."""
 
 import asyncio
+import json
 import time
 
 import ipywidgets as w
@@ -22,8 +23,9 @@ def inside(widget):
 
 
 def figures(made):
-    """What every figure of a board shows."""
-    return [part.figure for part in inside(made) if isinstance(part, LiveFigure)]
+    """What every figure of a board shows, as JSON in one order."""
+    shown = [part.figure for part in inside(made) if isinstance(part, LiveFigure)]
+    return [json.dumps(json.loads(figure or "{}"), sort_keys=True) for figure in shown]
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +137,18 @@ def test_what_can_wait_is_drawn_once_when_the_slider_rests_and_at_once_where_not
     assert calls == [("at once", 3), ("at once", 2), ("at once", 1), ("patient", 1), ("patient", 1)]
     state.change(epoch=0)
     assert calls[-2:] == [("at once", 0), ("patient", 0)]
+
+
+def test_a_turned_page_is_the_one_that_would_be_drawn(finished, data):
+    state, made = RunState(), Runner()
+    whole = board.board(state, made, finished, data)
+    state.on_event(Began(finished, data))
+    for event in finished.events():
+        state.on_event(event)
+    wait_for_alike(whole, board.replay(finished, data))
+    for epoch in (3, 1):
+        state.change(epoch=epoch)
+    turned = figures(whole)
+    state.change(pair=(0, 1), selection=(0,))
+    state.change(pair=(), selection=())  # whose frames are drawn anew
+    assert turned == figures(whole)

@@ -102,7 +102,7 @@ def test_a_pair_that_is_marked_already_sends_nothing(state):
 
 def test_a_figure_is_redrawn_once_and_only_for_what_it_shows(state, monkeypatch):
     drawn = []
-    for name in ("_matrix", "_trends"):
+    for name in ("_matrix", "_page", "_trends"):
         draw = getattr(similarity, name)
         monkeypatch.setattr(similarity, name, lambda state, draw=draw, name=name: (drawn.append(name), draw(state))[1])
     similarity.panel(state)
@@ -110,10 +110,15 @@ def test_a_figure_is_redrawn_once_and_only_for_what_it_shows(state, monkeypatch)
     state.change(focus=3, selection=(1, 2), status="running")
     assert drawn == []
     state.on_event(event(5))  # events and the epoch change together
-    assert sorted(drawn) == ["_matrix", "_trends"]
+    assert sorted(drawn) == ["_page", "_trends"]
     drawn.clear()
     state.change(epoch=2)  # in the trends a line moves
-    assert drawn == ["_matrix"]
+    assert drawn == ["_page"]
+    drawn.clear()
+    state.change(epoch=1, pair=(0, 1))  # an outline is of the frame
+    assert sorted(drawn) == ["_matrix", "_trends"]
+    drawn.clear()
+    state.change(epoch=2, pair=())
     drawn.clear()
     state.on_event(event(6))  # somebody looks at an earlier epoch: the matrix stays
     assert drawn == ["_trends"]

@@ -73,6 +73,15 @@ class LiveFigure(anywidget.AnyWidget):
         self._drawn, self._marked = figure.to_dict(), at
         self._show()
 
+    def turn(self, traces: Sequence[Any], title: str) -> None:
+        """Show these under this title, as on another page: the frame stays, which takes plotly longest to make.
+
+        traces: plotly's, or their JSON
+        """
+        self._drawn["data"] = go.Figure(traces, _validate=False).to_dict()["data"]
+        self._drawn["layout"]["title"]["text"] = title
+        self._show()
+
     def mark(self, at: int) -> None:
         """Move the line at the epoch that is looked at, and draw nothing else anew.  at: none if below 0"""
         if at != self._marked:
@@ -105,19 +114,29 @@ def panel(
     on: Sequence[str],
     marked: bool = False,
     patient: bool = False,
+    turn: Callable[[RunState], tuple[Sequence[Any], str]] | None = None,
 ) -> LiveFigure:
     """A figure that follows the state: drawn now, and again when one of the traits `on` changes.
 
     name: of the widget, for `state.faults`; a drawing that fails says so in its place, and nothing else stops
     marked: whether its x axis counts epochs, and a line is to follow the one that is looked at
     patient: see `RunState.follow`
+    turn: what `LiveFigure.turn` takes, for where nothing but the epoch has changed
     """
-    figure = LiveFigure()
+    figure, framed = LiveFigure(), None
 
     def redraw() -> None:
+        nonlocal framed
         with state.lock, state.guard(name):
+            frame = [getattr(state, trait) for trait in on if trait != "epoch"] + [state.epoch < 0]
+            same = framed is not None and all(a is b for a, b in zip(frame, framed, strict=True))
             try:
-                figure.draw(draw(state), state.epoch if marked else -1)
+                framed = None  # until it is drawn
+                if turn and same:
+                    figure.turn(*turn(state))
+                else:
+                    figure.draw(draw(state), state.epoch if marked else -1)
+                framed = frame
             except Exception as error:
                 figure.draw(look.note(look.figure(name), f"This figure failed: {error}"))
                 raise

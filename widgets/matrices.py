@@ -19,12 +19,17 @@ def cosines(events: Sequence[EpochEnd], classes: Sequence[str], pair: Sequence[i
     """
     if not events:
         return look.note(_square("Cosine between prototypes"), look.NO_EPOCH)
-    fig = _square(f"Cosine between prototypes, epoch {events[-1].epoch}")
-    fig.add_trace(cosine_cells(events[-1].cosines, classes))
+    cells, title = cosine_page(events[-1], classes)
+    fig = _square(title).add_trace(cells)
     for x, y in (pair, pair[::-1]) if pair else ():
         edges = dict(x0=x - 0.5, x1=x + 0.5, y0=y - 0.5, y1=y + 0.5)
         fig.add_shape(type="rect", **edges, line=dict(color=colours.INK, width=4))
     return _titled(fig, "Prototype", "Prototype")
+
+
+def cosine_page(event: EpochEnd, classes: Sequence[str]) -> tuple[go.Heatmap, str]:
+    """What differs in `cosines` from epoch to epoch: the cells and the title."""
+    return cosine_cells(event.cosines, classes), f"Cosine between prototypes, epoch {event.epoch}"
 
 
 def confusion(counts: ArrayLike, classes: Sequence[str], title: str = "Confusion on D3") -> go.Figure:

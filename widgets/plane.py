@@ -139,14 +139,20 @@ def epoch(
     utterances: as for `panels`   within: the axes' `extent`, the plane's own if absent
     selection, focus: rows of the utterance table; those that are not on the plane are not marked
     """
-    chosen = utterances.index.isin(selection) if len(selection) else None
-    traces = _traces(plane, utterances, classes, by, chosen)
-    traces += [_ring(plane.points[utterances.index == focus]), *_keys(by)]
     fig = look.figure(title, 380, dragmode="select", selectionrevision=f"{by} {hash(tuple(selection))}")
     fig.update_layout(showlegend=True, legend_uirevision=by)  # what is hidden of one colouring is not in the next
     _axes(fig, within or extent([plane]))
-    # Unchecked: at every move of a slider plotly would compare each point's symbol with hundreds of names.
-    return go.Figure(traces, fig.layout, _validate=False)
+    # Unchecked: plotly would compare each point's symbol with hundreds of names.
+    return go.Figure(traces(plane, utterances, classes, by, selection, focus), fig.layout, _validate=False)
+
+
+def traces(
+    plane: Plane, utterances: DataFrame, classes: Sequence[str], by: str, selection: Sequence[int], focus: int
+) -> list[Trace]:
+    """What `epoch` draws, without the frame around it, which is the same for every epoch."""
+    chosen = utterances.index.isin(selection) if len(selection) else None
+    ring = _ring(plane.points[utterances.index == focus])
+    return [*_traces(plane, utterances, classes, by, chosen), ring, *_keys(by)]
 
 
 def extent(planes: Sequence[Plane]) -> Extent:

@@ -23,7 +23,7 @@ _ABOUT = f"How alike the {_PROTOTYPES} are: their {_COSINE} at one epoch, and ov
 
 def panel(state: RunState) -> Box:
     """Matrix and trends side by side, about 430 px high. A pair that is pointed at in one is marked in both."""
-    matrix = live.panel(state, f"{_NAME}, matrix", _matrix, ["run", "epoch", "pair"])
+    matrix = live.panel(state, f"{_NAME}, matrix", _matrix, ["run", "epoch", "pair"], turn=_page)
     trends = live.panel(state, f"{_NAME}, trends", _trends, ["run", "events", "pair"], marked=True)
     _hear(state, matrix)
     _hear(state, trends)
@@ -81,6 +81,11 @@ def _matrix(state: RunState) -> go.Figure:
     fig.update_traces(showscale=False)  # every cell says its value
     fig.layout.xaxis.fixedrange = fig.layout.yaxis.fixedrange = True
     return look.compact(fig, _HEIGHT)
+
+
+def _page(state: RunState) -> tuple[list[go.Heatmap], str]:
+    cells, title = matrices.cosine_page(state.seen[-1], state.classes)
+    return [cells.update(showscale=False)], title
 
 
 def _trends(state: RunState) -> go.Figure:

@@ -22,7 +22,7 @@ from ipr_core.runs import Run
 from ipr_core.session import map_sample
 
 _STEPS_A_SECOND = 4  # that a progress display shows; more would be work for nothing
-_REST = 0.08  # seconds without a move of the slider, then it rests
+_REST = 0.15  # seconds without a move of the slider, then it rests
 
 
 class RunState(t.HasTraits):

@@ -36,10 +36,12 @@ def panel(state: RunState) -> w.Widget:
     return _Panel(state).box
 
 
-def draw(state: RunState, made: Sequence[Plane], by: str = plane.TRUTH) -> go.Figure:
+def draw(
+    state: RunState, made: Sequence[Plane], by: str = plane.TRUTH, within: plane.Extent | None = None
+) -> go.Figure:
     """The plane of the epoch that is looked at; while that is being made, the newest there is, as its title says.
 
-    made: a plane an epoch, from epoch 0 on
+    made: a plane an epoch, from epoch 0 on   within: their `extent`, if that is known
     """
     if not state.events:
         return look.note(look.figure(plane.TITLE), look.NO_EPOCH)
@@ -48,11 +50,8 @@ def draw(state: RunState, made: Sequence[Plane], by: str = plane.TRUTH) -> go.Fi
     shown = min(state.epoch, len(made) - 1)
     if shown < 0:
         return look.note(look.figure(plane.TITLE), "The first plane is being laid out")
-    title = f"Utterances and prototypes, epoch {shown}"
-    rows = _looked_up(state, shown)
-    return plane.epoch(
-        made[shown], rows, state.classes, title, by, plane.extent(made), state.selection, state.focus
-    )  # fmt: skip
+    rows, within = _looked_up(state, shown), within or plane.extent(made)
+    return plane.epoch(made[shown], rows, state.classes, _title(shown), by, within, state.selection, state.focus)
 
 
 def selected(state: RunState) -> DataFrame:
@@ -93,6 +92,7 @@ class _Panel:
         body = w.HBox([self.figure, self.side], layout=w.Layout(width="100%", min_width="0"))
         self.box = w.VBox([head, body], layout=w.Layout(width="100%", min_width="0", overflow="hidden"))
         self._drawn: tuple = ()
+        self._within: tuple = (), None
         self._listen()
         self._follow()
         self._tell()
@@ -129,18 +129,29 @@ class _Panel:
         state, made, by = self.state, self.made, self.colour.value
         with state.lock, state.guard(_NAME):
             shown = min(state.epoch, len(made) - 1)
-            place = made[shown].points.tobytes() if shown >= 0 else b""
-            frame = plane.extent(made) if shown >= 0 else None
-            seen = (state.run, bool(state.events), shown, place, frame, by, state.selection, state.focus)
-            if seen == self._drawn:
+            frame = state.run, bool(state.events), self._extent(made), by, state.selection
+            seen = shown, made[shown].points.tobytes() if shown >= 0 else b"", state.focus
+            if (frame, seen) == self._drawn:
                 return
-            self._drawn = seen
+            same, self._drawn = shown >= 0 and self._drawn[:1] == (frame,), ()
             self.colour.tooltip = plane.COLOURINGS[by].meaning
             try:
-                self.figure.draw(look.compact(draw(state, made, by), _HEIGHT))
+                if same:
+                    rows = _looked_up(state, shown)
+                    traces = plane.traces(made[shown], rows, state.classes, by, state.selection, state.focus)
+                    self.figure.turn(traces, _title(shown))
+                else:
+                    self.figure.draw(look.compact(draw(state, made, by, frame[2]), _HEIGHT))
+                self._drawn = frame, seen
             except Exception as error:
                 self.figure.draw(look.note(look.figure(_NAME, _HEIGHT), f"This figure failed: {error}"))
                 raise
+
+    def _extent(self, made: Sequence[Plane]) -> plane.Extent | None:
+        """That of all planes; none changes once it is made."""
+        if self._within[0] is not made:
+            self._within = made, plane.extent(made) if made else None
+        return self._within[1]
 
     def _tell(self) -> None:
         """What the layout is at."""
@@ -189,6 +200,10 @@ def _as_html(state: RunState) -> str:
     more = f"and {len(found) - LISTED} more" if len(found) > LISTED else ""
     style = "font-size: 11px; line-height: 1.3; white-space: nowrap"
     return f'<div style="{style}">{shown.to_html(index=False, border=0)}{more}</div>'
+
+
+def _title(epoch: int) -> str:
+    return f"Utterances and prototypes, epoch {epoch}"
 
 
 def _looked_up(state: RunState, epoch: int) -> DataFrame:

@@ -79,8 +79,8 @@ WATCH = """() => {
     addEventListener('keydown', begin, {capture: true, once: true});
     const drag = (event) => { if (event.buttons) begin(); };
     addEventListener('pointermove', drag, {capture: true});
-    const [plane] = all, 
-        at = () => Number(document.querySelector('[role=slider]').getAttribute('aria-valuenow'));
+    const [plane] = all;
+    const at = () => Number(document.querySelector('[role=slider]').getAttribute('aria-valuenow'));
     const done = plot => named(plot) ? plot.layout.title.text.endsWith(` ${at()}`)
         : line(plot) === undefined ? looks(plot) !== before.get(plot) : line(plot) === at();
     window.redrawn = (async () => {
@@ -148,7 +148,7 @@ def slide(visit: Visit) -> None:
 
 
 def key(visit: Visit) -> list[float]:
-    """Milliseconds from a key until the plane and the matrix show its epoch, and until all figures do; their numbers."""
+    """Milliseconds from a key until plane and matrix show its epoch, and until all figures do; how many; and more."""
     visit.page.get_by_role("slider").first.focus()
     visit.page.evaluate(WATCH)
     visit.page.keyboard.press("ArrowLeft")
@@ -159,16 +159,15 @@ def key(visit: Visit) -> list[float]:
 
 def drag(visit: Visit, number: int) -> list[float]:
     """The same from the pointer's last movement of a drag of one second, there or back."""
-    track = visit.page.locator(".widget-slider .noUi-base").first.bounding_box()
-    ends = [track["x"] + track["width"] * share for share in (0.2, 0.7)][:: 1 if number % 2 else -1]
+    track, handle = (visit.page.locator(f".widget-slider .noUi-{it}").first.bounding_box() for it in ("base", "handle"))
+    start, end = handle["x"] + handle["width"] / 2, track["x"] + track["width"] * (0.2, 0.7)[number % 2]
     middle = track["y"] + track["height"] / 2
-    visit.page.mouse.move(ends[0], middle)
+    visit.page.mouse.move(start, middle)
     visit.page.mouse.down()
-    time.sleep(1.5)
     visit.page.evaluate("() => { window.moving = true; }")
     visit.page.evaluate(WATCH)
     for step in range(1, 26):
-        visit.page.mouse.move(ends[0] + (ends[1] - ends[0]) * step / 25, middle)
+        visit.page.mouse.move(start + (end - start) * step / 25, middle)
         time.sleep(0.04)
     visit.page.evaluate("() => { window.moving = false; }")
     answer = visit.page.evaluate("() => window.redrawn")
