@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -41,9 +41,9 @@ class EpochEnd:
     macro_f1: float
     confusion: list[list[int]]
     """Truth by row, prediction by column."""
-    accuracy_prototypes: float
-    """On D3, of the nearest prototype."""
-    cosines: list[list[float]]
+    accuracy_prototypes: float | None
+    """On D3, of the nearest prototype. What is of prototypes is None for a reader where a system has none."""
+    cosines: list[list[float]] | None
     """Cosine between every two prototypes (Figure 2)."""
     agreement_model: float | None
     """Share of D2 whose label by the classifier is the true one (Figure 3); None where the truth is not known."""
@@ -51,7 +51,7 @@ class EpochEnd:
     """Share of D2 whose label by the prototypes is the true one (Figure 3)."""
     labels_model: list[int]
     """Utterances of D2 per class by the classifier."""
-    labels_prototypes: list[int]
+    labels_prototypes: list[int] | None
     """Utterances of D2 per class by the prototypes; one class that takes all is a collapse."""
     gate: float | None
     """Share of D2 whose two views the classifier agreed on (Eq. 4's gate); None where there were no two views."""
@@ -59,6 +59,12 @@ class EpochEnd:
     """seconds, of these evaluation_ and gpu_seconds, utterances_ and audio_seconds_per_second, peak_memory_mb."""
     arrays: dict[str, np.ndarray] = field(compare=False, repr=False, default_factory=dict)
     """prototypes (C, D); map (M, D), embeddings of the sample for the UMAP; soft_model and soft_prototypes (N, C)."""
+
+
+def without_prototypes(event: EpochEnd) -> EpochEnd:
+    """The event of a system that has none: D1's class means are recorded for it all the same."""
+    nothing = dict.fromkeys(("accuracy_prototypes", "cosines", "agreement_prototypes", "labels_prototypes"))
+    return replace(event, **nothing)
 
 
 def to_json(event: EpochEnd) -> dict[str, Any]:

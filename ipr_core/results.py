@@ -92,11 +92,15 @@ def scores(run: Run) -> dict[str, Any]:
         "system": training.system,
         "seed": training.seed,
         "stream": training.stream,
-        **{name: 100 * getattr(history[-1], name) for name in SCORES},
-        **{f"{name}_before": 100 * getattr(warmed_up, name) for name in BEFORE},
+        **{name: _percent(getattr(history[-1], name)) for name in SCORES},
+        **{f"{name}_before": _percent(getattr(warmed_up, name)) for name in BEFORE},
         **divergences(run),
         "seconds": sum(epoch.clock["seconds"] for epoch in history),
     }
+
+
+def _percent(share: float | None) -> float:
+    return np.nan if share is None else 100 * share
 
 
 def divergences(run: Run) -> dict[str, float]:
@@ -220,7 +224,8 @@ def _row(system: str, stream: int, of: DataFrame) -> dict[str, Any]:
     row: dict[str, Any] = {"system": title, "seeds": len(of)}
     for name, words in SCORES.items():
         before = f"{of[f'{name}_before'].mean():.1f} → " if name in BEFORE else ""
-        row[words] = before + _spread(of[name], "{:.1f}")
+        spread = _spread(of[name], "{:.1f}")
+        row[words] = before + spread if isinstance(spread, str) else spread
     return row | {words: _spread(of[name], "{:.3f}") for name, words in DIVERGENCES.items()}
 
 

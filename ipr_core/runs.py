@@ -21,6 +21,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ from ipr_core import provenance
 from ipr_core.atomic import WRITING, write, write_text
 from ipr_core.config import Config
 from ipr_core.dataset import Dataset
-from ipr_core.events import EpochEnd, from_json, to_json
+from ipr_core.events import EpochEnd, from_json, to_json, without_prototypes
+from ipr_core.systems import SYSTEMS, System
 from ipr_core.waves import WaveStore, default_cache
 
 
@@ -89,6 +91,11 @@ class Run:
         return Config().replace(**self.meta["settings"])
 
     @property
+    def system(self) -> System:
+        """What was trained on what."""
+        return SYSTEMS[self.config.training.system]
+
+    @property
     def table(self) -> DataFrame:
         """The utterance table with shares and parts."""
         return pd.read_parquet(self.folder / "corpus.parquet")
@@ -125,18 +132,18 @@ class Run:
         return len(self._lines())
 
     def events(self) -> list[EpochEnd]:
-        """The record, with arrays: what live training yielded."""
+        """The record, with arrays: what live training yielded; of prototypes only where the system has them."""
         return list(self.replay())
 
     def replay(self) -> Iterator[EpochEnd]:
         """The record, an event after another."""
-        for line in self._lines():
-            values = json.loads(line)
-            yield from_json(values, self.arrays(values["epoch"]))
+        for event in self.history():
+            yield replace(event, arrays=self.arrays(event.epoch))
 
     def history(self) -> list[EpochEnd]:
         """The record without its arrays, for tables."""
-        return [from_json(json.loads(line)) for line in self._lines()]
+        events = [from_json(json.loads(line)) for line in self._lines()]
+        return events if self.system.shows_prototypes else [without_prototypes(event) for event in events]
 
     def arrays(self, epoch: int) -> dict[str, np.ndarray]:
         """The arrays of a recorded epoch; `EpochEnd.arrays` says which."""

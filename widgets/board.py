@@ -9,6 +9,7 @@ import ipywidgets as w
 from ipr_core.dataset import Dataset
 from ipr_core.runner import Began, Runner
 from ipr_core.runs import Run
+from ipr_core.systems import System
 from widgets import control, explorer, pseudo, similarity, umap
 from widgets.page import Keys
 from widgets.state import RunState
@@ -75,7 +76,19 @@ def _below(state: RunState) -> list[w.Widget]:
         _part(state, "explorer", lambda: explorer.panel(state)),
         _part(state, "pseudo-labels", lambda: pseudo.panel(state)),
     ]
+    _only_where(state, above[1], lambda system: system.shows_prototypes)
     return [_part(state, "epochs", lambda: epochs(state)), _row(above, (2, 3)), _row(under, (3, 2))]
+
+
+def _only_where(state: RunState, part: w.Widget, has: Callable[[System], bool]) -> None:
+    """Leave a panel out while the run's system has not what it shows."""
+
+    def follow() -> None:
+        with state.guard("board"):
+            part.layout.display = "none" if state.system is not None and not has(state.system) else None
+
+    state.follow(follow, ["run"])
+    follow()
 
 
 def _part(state: RunState, name: str, make: Callable[[], w.Widget]) -> w.Widget:

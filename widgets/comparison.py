@@ -131,10 +131,12 @@ def paired_bars(runs: Runs) -> go.Figure:
 
 
 def cosines(runs: Runs) -> go.Figure:
-    """Cosines between prototypes after the final epoch, a matrix a run."""
-    fig = _matrices(
-        runs, "Cosine between prototypes, final epoch", lambda end, c: matrices.cosine_cells(end.cosines, c)
-    )
+    """Cosines between prototypes after the final epoch, a matrix a run that has some."""
+    title = "Cosine between prototypes, final epoch"
+    have = {name: run for name, run in runs.items() if run.system.shows_prototypes}
+    if not have:
+        return look.note(look.figure(title), look.NO_PROTOTYPES)
+    fig = _matrices(have, title, lambda end, c: matrices.cosine_cells(end.cosines, c))
     return fig.update_xaxes(title="Prototype").update_yaxes(title="Prototype", col=1)
 
 
@@ -182,11 +184,13 @@ def _differing(runs: Sequence[Run]) -> list[str]:
 def _over_epochs(runs: Runs, title: str, fields: Mapping[str, str]) -> go.Figure:
     """A panel a field of the events, a curve a run; as many epochs as the longest run has."""
     fig = look.panels(title, list(fields), 400)
-    histories = [run.history() for run in runs.values()]
+    histories, told = [run.history() for run in runs.values()], set()
     for column, field in enumerate(fields.values(), start=1):
         for i, (name, history) in enumerate(zip(runs, histories, strict=True)):
             values = look.percent([getattr(event, field) for event in history])
-            fig.add_trace(_curve(i, name, values).update(showlegend=column == 1), row=1, col=column)
+            if any(value is not None for value in values):
+                fig.add_trace(_curve(i, name, values).update(showlegend=name not in told), row=1, col=column)
+                told.add(name)
     fig.update_layout(legend=dict(orientation="h", y=-0.2, yanchor="top"))
     return look.over_epochs(fig, _longest(histories))
 

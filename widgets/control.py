@@ -132,7 +132,8 @@ class Control(w.VBox):
             button.disabled = state.status not in _BUTTONS[name][1] or (name == "Start" and self.form.config is None)
         self._show_progress(last)
         self.status.value = status(state, self._config, last)
-        self.numbers.value = numbers(state.step, state.events[-1] if state.events else None)
+        weighed = state.system is None or state.system.shows_beta
+        self.numbers.value = numbers(state.step, state.events[-1] if state.events else None, weighed)
         self.trouble.value = trouble(state.error, state.faults, self._runner.fault)
 
     def _show_progress(self, last: int) -> None:
@@ -177,14 +178,17 @@ def seconds_left(state: RunState, config: Config, last: int) -> float | None:
     return left
 
 
-def numbers(step: StepEnd | None, event: EpochEnd | None) -> str:
-    """The newest step's terms of Eq. 6, and the newest epoch's β, score, speed and memory, as HTML."""
+def numbers(step: StepEnd | None, event: EpochEnd | None, beta: bool = True) -> str:
+    """The newest step's terms of Eq. 6, and the newest epoch's β, score, speed and memory, as HTML.
+
+    beta: whether it weighs anything in the system's loss
+    """
     words = []
     if step is not None:
         values = dict(zip(step.names, step.values.tolist(), strict=True))
         terms = [_number(curves.term(name)[0], f"{values[name]:.3f}") for name in curves.ordered(values)]
         words.append(_hint(f"Loss, nats: {', '.join(terms)}", "Of the newest step; the terms are before their weights"))
-    return _line(words + ([] if event is None else _of_epoch(event)))
+    return _line(words + ([] if event is None else _of_epoch(event, beta)))
 
 
 def trouble(error: BaseException | None, faults: dict[str, str], fault: Exception | None = None) -> str:
@@ -207,14 +211,15 @@ def trouble(error: BaseException | None, faults: dict[str, str], fault: Exceptio
     return _line(["".join(parts)]) if parts else ""
 
 
-def _of_epoch(event: EpochEnd) -> list[str]:
+def _of_epoch(event: EpochEnd, beta: bool) -> list[str]:
     utterances, audio = event.clock["utterances_per_second"], event.clock["audio_seconds_per_second"]
     speed = _number("utterances", f"{utterances:.0f}/s") + ", " + _number("audio", f"{audio:.0f} s/s")
     memory = _number("memory", f"{event.clock['peak_memory_mb']:,.0f} MB")
     accuracy = _number("accuracy on D3", f"{100 * event.accuracy:.1f} %")
+    weighed = _hint(_number("β", f"{event.beta:.3f}"), "Weight of the loss on D2 in the latest epoch (Eq. 7)")
     return [
         _hint(accuracy, "Of the classifier after the latest epoch, on the utterances that annotators agreed on least"),
-        _hint(_number("β", f"{event.beta:.3f}"), "Weight of the cross-entropy on D2 in the latest epoch (Eq. 7)"),
+        *([weighed] if beta else []),
         _hint(
             speed,
             "Utterances, and seconds of audio, trained on a second in the latest epoch; a second view is not counted",

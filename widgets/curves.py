@@ -65,7 +65,9 @@ def scores(events: Events) -> go.Figure:
         "accuracy_prototypes": ("accuracy of the nearest prototype", colours.PROTOTYPES, "solid"),
     }
     for key, (name, colour, dash) in curves.items():
-        fig.add_trace(_line(events, look.percent([getattr(event, key) for event in events]), name, colour, dash))
+        values = look.percent([getattr(event, key) for event in events])
+        if not _absent(values):
+            fig.add_trace(_line(events, values, name, colour, dash))
     return look.over_epochs(fig, events)
 
 
@@ -78,6 +80,8 @@ def cosine_trends(
     A trace's `meta` is its pair of class numbers, a cell of `matrices.cosines`.
     """
     fig = look.figure("Cosine between prototypes over the epochs", yaxis_title="Cosine")
+    if _absent([event.cosines for event in events]):
+        return look.note(fig, look.NO_PROTOTYPES)
     for i, j in combinations(range(len(classes)), 2):
         values = [event.cosines[i][j] for event in events]
         trace = _line(events, values, f"{classes[i]} and {classes[j]}", colours.of(classes[i]))
@@ -98,7 +102,8 @@ def agreement(events: Events) -> go.Figure:
     if events and not any(share is not None for share in by_model + by_prototypes):
         look.note(fig, "The true labels of D2 are not known")
     fig.add_trace(_line(events, look.percent(by_model), "the classifier's", colours.MODEL, "dash"))
-    fig.add_trace(_line(events, look.percent(by_prototypes), "the prototypes'", colours.PROTOTYPES))
+    if not _absent([event.labels_prototypes for event in events]):
+        fig.add_trace(_line(events, look.percent(by_prototypes), "the prototypes'", colours.PROTOTYPES))
     return look.over_epochs(fig, events)
 
 
@@ -107,15 +112,19 @@ def label_counts(events: Events, classes: Sequence[str], truth: Sequence[int] | 
 
     truth: (C,) utterances of D2 per true label, dotted; None where that is not known
     """
-    fig = look.panels("Pseudo-labels of D2 per class", ["by the prototypes", "by the classifier"])
-    for column, key in enumerate(("labels_prototypes", "labels_model"), start=1):
+    by = {"by the prototypes": "labels_prototypes", "by the classifier": "labels_model"}
+    by = {title: key for title, key in by.items() if not _absent([getattr(event, key) for event in events])}
+    fig = look.panels("Pseudo-labels of D2 per class", list(by))
+    for column, key in enumerate(by.values(), start=1):
         for c, name in enumerate(classes):
             line = _line(events, [getattr(event, key)[c] for event in events], name, colours.of(name))
             fig.add_trace(line.update(legendgroup=name, showlegend=column == 1), row=1, col=column)
     fig.update_yaxes(title="Utterances", rangemode="tozero", col=1)
     look.over_epochs(fig, events)
     if truth is not None:
-        both = [_truth(n, name, panel) for panel in ("", "2") for name, n in zip(classes, truth, strict=True)]
+        both = [
+            _truth(n, name, panel) for panel in ("", "2")[: len(by)] for name, n in zip(classes, truth, strict=True)
+        ]
         fig.layout.shapes += tuple(map(go.layout.Shape, both))
     return fig
 
@@ -149,6 +158,11 @@ def _truth(count: int, name: str, panel: str) -> dict[str, Any]:
     """A dotted line across a panel; plotly's own add_hline takes milliseconds for each."""
     ends = dict(type="line", xref=f"x{panel} domain", x0=0, x1=1, yref=f"y{panel}", y0=count, y1=count)
     return ends | dict(line=dict(color=colours.of(name), dash="dot", width=1))
+
+
+def _absent(values: Sequence[Any]) -> bool:
+    """Whether there are epochs, and a system has no such thing."""
+    return len(values) > 0 and all(value is None for value in values)
 
 
 def _trained(event: EpochEnd, term: str) -> float | None:

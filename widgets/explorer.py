@@ -20,7 +20,6 @@ from pandas import DataFrame, Series
 
 from ipr_core import corrections, metrics
 from ipr_core.runs import Run
-from ipr_core.systems import SYSTEMS
 from widgets import live, look, players, utterance
 from widgets.page import Keys
 from widgets.state import RunState
@@ -156,7 +155,7 @@ class _Known:
 def _known(state: RunState, run: Run) -> _Known:
     data, training, sample = state.data, run.config.training, state.sample
     parts = data.table["part"].to_numpy(str)
-    by = "soft_prototypes" if SYSTEMS[training.system].moves_prototypes else "soft_model"
+    by = "soft_prototypes" if run.system.moves_prototypes else "soft_model"
     ids = np.char.lower(data.table["id"].to_numpy(str))
     return _Known(ids, parts, data.votes, sample, np.flatnonzero(parts[sample] == "D1"), by, training.warm_up)
 
@@ -167,7 +166,7 @@ class _List:
     def __init__(self, state: RunState):
         self.state, self.filling = state, False
         wide = w.Layout(width="auto", min_width="0", flex="0 0 auto")
-        self.order = w.Dropdown(options=ORDERS, tooltip=_ORDERS_TIP, layout=wide)
+        self.order = w.Dropdown(options=tuple(ORDERS.items()), tooltip=_ORDERS_TIP, layout=wide)
         self.part = w.Dropdown(options=_FILTERS, tooltip="Which utterances are listed", layout=wide)
         self.search = w.Text(placeholder="search by id", tooltip="Part of the id", layout=wide)
         self.rows = w.Select(rows=8, layout=w.Layout(width="auto", min_width="0", min_height="0", flex="1 1 auto"))
@@ -177,8 +176,18 @@ class _List:
         for control in (self.order, self.part, self.search):
             control.observe(self.refill, "value")
         self.rows.observe(self.choose, "value")
+        _follow(state, "orders of the list", ["run"], self.offer)
         _follow(state, "list of utterances", ["run", "epoch", "selection", "corrected"], self.fill)
         _follow(state, "choice in the list", ["focus"], self.mark)
+
+    def offer(self) -> None:
+        """The orders that say something of the run's system."""
+        system, now = self.state.system, self.order.value
+        has = system is None or system.shows_prototypes
+        orders = {name: order for name, order in ORDERS.items() if has or order != VIEWS}
+        if tuple(orders.items()) != tuple(self.order.options):
+            self.order.options = tuple(orders.items())
+            self.order.value = now if now in orders.values() else ENTROPY
 
     def refill(self, _: object) -> None:
         with self.state.lock, self.state.guard("list of utterances"):
@@ -344,8 +353,9 @@ def _shares(state: RunState) -> go.Figure:
     if state.focus < 0:
         return utterance.shares(None, None, None, state.classes, height=158)
     arrays = state.arrays(state.epoch) if state.epoch >= 0 else {}
-    given = (arrays[name][state.focus] if arrays else None for name in ("soft_prototypes", "soft_model"))
-    return utterance.shares(*given, _known(state, state.run).votes[state.focus], state.classes, height=158)
+    prototypes, model = (arrays[name][state.focus] if arrays else None for name in ("soft_prototypes", "soft_model"))
+    prototypes = prototypes if state.system.shows_prototypes else None
+    return utterance.shares(prototypes, model, _known(state, state.run).votes[state.focus], state.classes, height=158)
 
 
 def _history(state: RunState) -> go.Figure:

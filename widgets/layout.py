@@ -49,7 +49,11 @@ class Plane(NamedTuple):
     points: Points
     """(M, 2)"""
     prototypes: Points
-    """(C, 2)"""
+    """(C, 2), none of a system that has no prototypes"""
+
+    def bare(self) -> Plane:
+        """The plane without prototypes, which are laid out for every system."""
+        return Plane(self.points, self.prototypes[:0])
 
 
 class Layout:
@@ -109,11 +113,12 @@ class Layout:
 
 
 def planes(events: Sequence[EpochEnd], seed: int = 0) -> list[Plane]:
-    """The planes of several epochs, none if the sample is too small.  events: with arrays"""
+    """The planes of several epochs, none if the sample is too small.  events: of one run, with arrays"""
     if not events or not large_enough(len(events[0].arrays["map"])):
         return []
     layout = Layout(seed)
-    return [layout.place(event.arrays["map"], event.arrays["prototypes"]) for event in events]
+    made = [layout.place(event.arrays["map"], event.arrays["prototypes"]) for event in events]
+    return [plane if event.cosines is not None else plane.bare() for plane, event in zip(made, events, strict=True)]
 
 
 def large_enough(size: int) -> bool:

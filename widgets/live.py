@@ -114,14 +114,14 @@ def panel(
     on: Sequence[str],
     marked: bool = False,
     patient: bool = False,
-    turn: Callable[[RunState], tuple[Sequence[Any], str]] | None = None,
+    turn: Callable[[RunState], tuple[Sequence[Any], str] | None] | None = None,
 ) -> LiveFigure:
     """A figure that follows the state: drawn now, and again when one of the traits `on` changes.
 
     name: of the widget, for `state.faults`; a drawing that fails says so in its place, and nothing else stops
     marked: whether its x axis counts epochs, and a line is to follow the one that is looked at
     patient: see `RunState.follow`
-    turn: what `LiveFigure.turn` takes, for where nothing but the epoch has changed
+    turn: what `LiveFigure.turn` takes, for where nothing but the epoch has changed; None where it has to be drawn
     """
     figure, framed = LiveFigure(), None
 
@@ -132,8 +132,9 @@ def panel(
             same = framed is not None and all(a is b for a, b in zip(frame, framed, strict=True))
             try:
                 framed = None  # until it is drawn
-                if turn and same:
-                    figure.turn(*turn(state))
+                page = turn(state) if turn and same else None
+                if page:
+                    figure.turn(*page)
                 else:
                     figure.draw(draw(state), state.epoch if marked else -1)
                 framed = frame

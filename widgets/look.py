@@ -20,6 +20,7 @@ NOT_IN_PANELS = [*_NOT_IN_MAPS, "zoom", "pan", "select", "lasso"]
 """Buttons above a small figure that would cover its title; dragging zooms, a double click takes it back."""
 
 NO_EPOCH = "No such epoch has been trained"
+NO_PROTOTYPES = "This system has no prototypes"
 
 _AXIS = dict(
     gridcolor=colours.GRID, zerolinecolor=colours.GRID, linecolor=colours.INK, tickcolor=colours.INK, ticks="outside",

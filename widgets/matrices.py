@@ -19,6 +19,8 @@ def cosines(events: Sequence[EpochEnd], classes: Sequence[str], pair: Sequence[i
     """
     if not events:
         return look.note(_square("Cosine between prototypes"), look.NO_EPOCH)
+    if events[-1].cosines is None:
+        return look.note(_square("Cosine between prototypes"), look.NO_PROTOTYPES)
     cells, title = cosine_page(events[-1], classes)
     fig = _square(title).add_trace(cells)
     for x, y in (pair, pair[::-1]) if pair else ():

@@ -42,18 +42,26 @@ class Colouring:
     """For a tooltip."""
     groups: Callable[[DataFrame, Sequence[str]], Iterator[tuple[str, Rows, object]]]
     """The utterances' table and the classes → an entry of the legend each: name, (M,) its utterances, their colour."""
+    of_prototypes: bool = False
+    """Whether only a system with prototypes can be so coloured."""
     scale: bool = False
     """Whether the colour is a number, in bits, and a colour bar explains it."""
 
 
-def table(utterances: DataFrame, own: NDArray, soft: NDArray, classes: Sequence[str], by_prototypes: bool) -> DataFrame:
+def table(
+    utterances: DataFrame, own: NDArray, soft: NDArray | None, classes: Sequence[str], by_prototypes: bool
+) -> DataFrame:
     """The utterances with what colours and words need of an epoch.
 
-    own, soft: (M, C) shares by the classifier and by the prototypes   by_prototypes: who the system labels with
-    returns: with columns classifier, prototypes and single_label (names), agree (bool), entropy (bits)
+    own, soft: (M, C) shares by the classifier and by the prototypes, None where a system has none
+    by_prototypes: who the system labels with
+    returns: with columns classifier and single_label (names), entropy (bits), prototypes (names) and agree (bool)
     """
     names = np.asarray(classes)
-    model, prototypes = (names[np.asarray(shares).argmax(axis=1)] for shares in (own, soft))
+    model = names[np.asarray(own).argmax(axis=1)]
+    if soft is None:
+        return utterances.assign(classifier=model, single_label=model, entropy=metrics.entropy(own))
+    prototypes = names[np.asarray(soft).argmax(axis=1)]
     return utterances.assign(
         classifier=model,
         prototypes=prototypes,
@@ -93,12 +101,16 @@ def _by_speaker(rows: DataFrame, _: Sequence[str]) -> Iterator[tuple[str, Rows, 
 TRUTH, PARTITION = "true emotion", "partition"
 COLOURINGS = {
     TRUTH: Colouring("The released label. Training does not see that of D2 and D3.", _by_class("label")),
-    "prototypes' pseudo-label": Colouring("The emotion of the nearest prototype (Eq. 3).", _by_class("prototypes")),
+    "prototypes' pseudo-label": Colouring(
+        "The emotion of the nearest prototype (Eq. 3).", _by_class("prototypes"), True
+    ),
     "classifier's pseudo-label": Colouring("The emotion that the classifier names.", _by_class("classifier")),
     "soft-label entropy": Colouring(
-        "How undecided the soft label is: 0 bits for one emotion alone, log2 C bits for all C alike.", _by_entropy, True
+        "How undecided the soft label is: 0 bits for one emotion alone, log2 C bits for all C alike.",
+        _by_entropy,
+        scale=True,
     ),
-    "agreement of the two": Colouring("Whether classifier and prototypes name the same emotion.", _by_agreement),
+    "agreement of the two": Colouring("Whether classifier and prototypes name the same emotion.", _by_agreement, True),
     PARTITION: Colouring("D1 precise, D2 ambiguous and trained on without labels, D3 for testing.", _by_part),
     "speaker": Colouring("Each speaker has one colour; point at an utterance to read whose it is.", _by_speaker),
 }
@@ -115,12 +127,18 @@ def panels(
     """
     if not planes:
         return look.note(look.figure(TITLE), TOO_FEW)
-    fig = look.panels(TITLE, names, 520, shared_xaxes="all", shared_yaxes="all")
+    fig = look.panels(
+        TITLE if len(planes[0].prototypes) else "Utterances on one UMAP plane",
+        names,
+        520,
+        shared_xaxes="all",
+        shared_yaxes="all",
+    )
     for column, plane in enumerate(planes, start=1):
         traces = _traces(plane, utterances, classes, by)
         fig.add_traces(traces, rows=1, cols=column)
         fig.update_traces(showlegend=column == 1 and not COLOURINGS[by].scale, col=column)
-    fig.add_traces(_keys(by), rows=1, cols=1)
+    fig.add_traces(_keys(by, planes[0]), rows=1, cols=1)
     return _axes(fig, extent(planes))
 
 
@@ -152,7 +170,7 @@ def traces(
     """What `epoch` draws, without the frame around it, which is the same for every epoch."""
     chosen = utterances.index.isin(selection) if len(selection) else None
     ring = _ring(plane.points[utterances.index == focus])
-    return [*_traces(plane, utterances, classes, by, chosen), ring, *_keys(by)]
+    return [*_traces(plane, utterances, classes, by, chosen), ring, *_keys(by, plane)]
 
 
 def extent(planes: Sequence[Plane]) -> Extent:
@@ -186,7 +204,7 @@ def _traces(
         if chosen is not None:
             trace["selectedpoints"] = np.flatnonzero(chosen[mine]).tolist()
         traces.append(trace)
-    return [*traces, _stars(plane.prototypes, classes)]
+    return [*traces, _stars(plane.prototypes, classes)] if len(plane.prototypes) else traces
 
 
 def _markers(points: NDArray, name: str, **trace: object) -> Trace:
@@ -217,9 +235,11 @@ def _words(rows: DataFrame) -> NDArray[np.object_]:
     told = [f"<b>{id}</b>, {part}<br>truth: {label}" for id, part, label in known]
     if "speaker" in rows:
         told = [f"{text}<br>speaker: {name}" for text, name in zip(told, columns["speaker"], strict=True)]
-    if "entropy" in rows:
-        found = zip(told, columns["prototypes"], columns["classifier"], columns["entropy"], strict=True)
-        told = [f"{text}<br>prototypes: {p}, classifier: {m}<br>entropy: {bits:.2f} bits" for text, p, m, bits in found]
+    if "prototypes" in rows:
+        told = [f"{text}<br>prototypes: {name}" for text, name in zip(told, columns["prototypes"], strict=True)]
+    if "classifier" in rows:
+        found = zip(told, columns["classifier"], columns["entropy"], strict=True)
+        told = [f"{text}<br>classifier: {name}<br>entropy: {bits:.2f} bits" for text, name, bits in found]
     return np.array(told, object)
 
 
@@ -242,11 +262,11 @@ def _ring(points: NDArray) -> Trace:
     return _markers(points, "looked at", marker=marker, showlegend=False, hoverinfo="skip", unselected=_STAYS)
 
 
-def _keys(by: str) -> list[Trace]:
+def _keys(by: str, plane: Plane) -> list[Trace]:
     """Entries of the legend for what symbols mean, where colours do not say it already."""
     symbols = {} if by == PARTITION else {PARTS[part]: symbol for part, symbol in SYMBOLS.items()}
     ink = dict(color=colours.INK, size=9, line=dict(width=1.5, color=colours.INK))
     return [
         _markers(np.full((1, 2), np.nan), name, marker=ink | dict(symbol=symbol))
-        for name, symbol in (symbols | {"prototype": "star"}).items()
+        for name, symbol in (symbols | ({"prototype": "star"} if len(plane.prototypes) else {})).items()
     ]

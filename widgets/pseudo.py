@@ -30,7 +30,7 @@ _UAR = look.term("UAR", "Unweighted average recall: the mean over the classes of
 _TABS: dict[str, tuple[Callable[[RunState], go.Figure], str]] = {
     "Agreement": (
         lambda state: curves.agreement(state.events),
-        f"{_PSEUDO} of {_D2} that are right, by the classifier and by the prototypes (Figure 3).",
+        f"{_PSEUDO} of {_D2} that are right (Figure 3).",
     ),
     "Counts": (
         lambda state: curves.label_counts(state.events, state.classes, true_counts(state)),
@@ -58,22 +58,32 @@ _TABS: dict[str, tuple[Callable[[RunState], go.Figure], str]] = {
 
 def panel(state: RunState) -> Box:
     """A figure a tab, about 400 px high, and a line that tells of a collapse. Only the tab in sight is redrawn."""
-    figures = [LiveFigure() for _ in _TABS]
-    sheets = [VBox([HTML(about), figure]) for (_, about), figure in zip(_TABS.values(), figures, strict=True)]
-    tabs = Tab(sheets, titles=list(_TABS), selected_index=0, layout=Layout(width="100%"))
-    warning, stale = HTML(), set(range(len(figures)))
+    figures = {name: LiveFigure() for name in _TABS}
+    sheets = {name: VBox([HTML(about), figures[name]]) for name, (_, about) in _TABS.items()}
+    tabs = Tab(layout=Layout(width="100%"))
+    warning, stale = HTML(), set()
+
+    def offer() -> None:
+        """The tabs that say something of the run's system; the one in sight stays so if it is one of them."""
+        names = offered(state)
+        if names != list(tabs.titles):
+            seen = tabs.titles[tabs.selected_index] if tabs.titles else names[0]
+            with tabs.hold_sync():
+                tabs.children, tabs.titles = [sheets[name] for name in names], names
+                tabs.selected_index = names.index(seen) if seen in names else 0
 
     def show(_: object = None) -> None:
         """Draw the tab in sight, unless it is as it should be."""
         with state.lock, state.guard(_NAME):
-            number = tabs.selected_index
-            if number in stale:
-                _draw(figures[number], state, list(_TABS.values())[number][0])
-                stale.remove(number)
-            figures[number].mark(state.epoch)
+            name = tabs.titles[tabs.selected_index or 0]
+            if name in stale:
+                _draw(figures[name], state, _TABS[name][0])
+                stale.remove(name)
+            figures[name].mark(state.epoch)
 
     def redraw() -> None:
-        stale.update(range(len(figures)))
+        stale.update(_TABS)
+        offer()
         move()
 
     def move() -> None:
@@ -86,6 +96,13 @@ def panel(state: RunState) -> Box:
     state.follow(move, ["epoch"], patient=True)
     tabs.observe(show, "selected_index")
     return VBox([warning, tabs], layout=Layout(width="100%"))
+
+
+def offered(state: RunState) -> list[str]:
+    """Titles of the tabs that say something of the run's system; all of them before there is a run."""
+    system = state.system
+    told = dict(Gate=system.shows_gate, β=system.shows_beta) if system else {}
+    return [name for name in _TABS if told.get(name, True)]
 
 
 def true_counts(state: RunState) -> list[int] | None:
@@ -103,6 +120,8 @@ def collapse(event: EpochEnd, classes: Sequence[str], truth: Sequence[int] | Non
     """
     found = []
     for who, counts in (("prototypes", event.labels_prototypes), ("classifier", event.labels_model)):
+        if counts is None:
+            continue
         shares = _shares(counts)
         true = _shares(truth) if truth is not None else np.full(len(classes), np.nan)
         for name, share, should in zip(classes, shares, true, strict=True):
@@ -121,8 +140,13 @@ def words(state: RunState) -> str:
     if found:
         colour = "var(--jp-error-color0, currentColor)"
         return f'<b style="color: {colour}">Collapse at epoch {event.epoch}:</b> {"; ".join(found)}.'
-    least, most = (100 * of(_shares(event.labels_prototypes)) for of in (min, max))
-    return f"Epoch {event.epoch}: no collapse; by the prototypes every class has {least:.0f} to {most:.0f} % of D2."
+    who, counts = (
+        ("classifier", event.labels_model)
+        if event.labels_prototypes is None
+        else ("prototypes", event.labels_prototypes)
+    )
+    least, most = (100 * of(_shares(counts)) for of in (min, max))
+    return f"Epoch {event.epoch}: no collapse; by the {who} every class has {least:.0f} to {most:.0f} % of D2."
 
 
 def _shares(counts: Sequence[int]) -> np.ndarray:

@@ -83,7 +83,9 @@ def _matrix(state: RunState) -> go.Figure:
     return look.compact(fig, _HEIGHT)
 
 
-def _page(state: RunState) -> tuple[list[go.Heatmap], str]:
+def _page(state: RunState) -> tuple[list[go.Heatmap], str] | None:
+    if state.seen[-1].cosines is None:
+        return None
     cells, title = matrices.cosine_page(state.seen[-1], state.classes)
     return [cells.update(showscale=False)], title
 

@@ -44,11 +44,13 @@ def curves(runs: Sequence[Run], scores: dict[str, str] | None = None) -> go.Figu
     """
     scores = scores or CURVES
     fig = look.panels("Over the epochs: mean and standard deviation over the seeds", list(scores.values()), 420)
+    told: set[str] = set()
     for column, score in enumerate(scores, start=1):
         spread = seeds.over_epochs(runs, score)
         for system, of in spread.groupby("system", sort=False):
-            for trace in (_band(of, system), _curve(of, system).update(showlegend=column == 1)):
+            for trace in (_band(of, system), _curve(of, system).update(showlegend=system not in told)):
                 fig.add_trace(trace, row=1, col=column)
+            told.add(system)
     fig.update_yaxes(title="Share of the utterances, %", col=1)
     fig.update_layout(legend=dict(orientation="h", y=-0.2, yanchor="top"))
     return look.over_epochs(fig, _longest(runs))

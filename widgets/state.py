@@ -16,10 +16,11 @@ import traitlets as t
 from numpy.typing import NDArray
 
 from ipr_core.dataset import Dataset
-from ipr_core.events import EpochEnd, StepEnd
+from ipr_core.events import EpochEnd, StepEnd, without_prototypes
 from ipr_core.runner import Began, Changed
 from ipr_core.runs import Run
 from ipr_core.session import map_sample
+from ipr_core.systems import System
 
 _STEPS_A_SECOND = 4  # that a progress display shows; more would be work for nothing
 _REST = 0.15  # seconds without a move of the slider, then it rests
@@ -55,6 +56,11 @@ class RunState(t.HasTraits):
     @property
     def classes(self) -> tuple[str, ...]:
         return self.data.classes if self.data is not None else ()
+
+    @property
+    def system(self) -> System | None:
+        """What the run trains on what; None before there is a run."""
+        return None if self.run is None else _system(self.run)
 
     @property
     def seen(self) -> tuple[EpochEnd, ...]:
@@ -118,7 +124,10 @@ class RunState(t.HasTraits):
         elif isinstance(event, EpochEnd):
             with self.lock:
                 following = self.epoch == len(self.events) - 1
-                events = (*self.events[: event.epoch], dataclasses.replace(event, arrays={}))
+                event = dataclasses.replace(event, arrays={})
+                if self.system is not None and not self.system.shows_prototypes:
+                    event = without_prototypes(event)
+                events = (*self.events[: event.epoch], event)
                 self.change(events=events, epoch=event.epoch if following else self.epoch)
         else:
             events = tuple(event.run.history())
@@ -137,6 +146,11 @@ class RunState(t.HasTraits):
         else:
             if widget in self.faults:
                 self.change(faults={name: text for name, text in self.faults.items() if name != widget})
+
+
+@functools.lru_cache(maxsize=8)
+def _system(run: Run) -> System:
+    return run.system
 
 
 @functools.lru_cache(maxsize=4)

@@ -37,7 +37,8 @@ def results(events: Sequence[EpochEnd]) -> DataFrame:
         "macro-F1, %": "macro_f1",
         "accuracy of the prototypes, %": "accuracy_prototypes",
     }
-    scores = {name: [100 * getattr(event, key) for event in rows.values()] for name, key in shares.items()}
+    values = {name: [getattr(event, key) for event in rows.values()] for name, key in shares.items()}
+    scores = {name: [100 * share for share in of] for name, of in values.items() if None not in of}
     return DataFrame({"epoch": [event.epoch for event in rows.values()], **scores}, index=list(rows)).round(2)
 
 

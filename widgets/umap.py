@@ -14,7 +14,6 @@ from pandas import DataFrame
 from ipr_core import labels
 from ipr_core.atomic import write
 from ipr_core.runs import Run
-from ipr_core.systems import SYSTEMS
 from widgets import layout, look, plane
 from widgets.layout import Plane, Planes
 from widgets.live import LiveFigure, Touch
@@ -44,14 +43,15 @@ def draw(
     made: a plane an epoch, from epoch 0 on   within: their `extent`, if that is known
     """
     if not state.events:
-        return look.note(look.figure(plane.TITLE), look.NO_EPOCH)
+        return look.note(look.figure(_title(state)), look.NO_EPOCH)
     if not layout.large_enough(len(_sample(state))):
-        return look.note(look.figure(plane.TITLE), plane.TOO_FEW)
+        return look.note(look.figure(_title(state)), plane.TOO_FEW)
     shown = min(state.epoch, len(made) - 1)
     if shown < 0:
-        return look.note(look.figure(plane.TITLE), "The first plane is being laid out")
+        return look.note(look.figure(_title(state)), "The first plane is being laid out")
     rows, within = _looked_up(state, shown), within or plane.extent(made)
-    return plane.epoch(made[shown], rows, state.classes, _title(shown), by, within, state.selection, state.focus)
+    here = _of_system(state, made[shown])
+    return plane.epoch(here, rows, state.classes, _title(state, shown), by, within, state.selection, state.focus)
 
 
 def selected(state: RunState) -> DataFrame:
@@ -60,7 +60,7 @@ def selected(state: RunState) -> DataFrame:
     arrays = state.arrays(state.epoch)
     own, soft = (arrays[name][rows].astype(float) for name in ("soft_model", "soft_prototypes"))
     utterances = state.data.table.iloc[rows].assign(epoch=state.epoch)
-    return labels.table(utterances, state.classes, own, soft, _by_prototypes(state.run))
+    return labels.table(utterances, state.classes, own, soft, state.system.moves_prototypes)
 
 
 def save(state: RunState) -> Path:
@@ -94,6 +94,7 @@ class _Panel:
         self._drawn: tuple = ()
         self._within: tuple = (), None
         self._listen()
+        self._offer()
         self._follow()
         self._tell()
         self._redraw()
@@ -101,6 +102,7 @@ class _Panel:
 
     def _listen(self) -> None:
         state = self.state
+        state.follow(self._offer, ["run"])
         state.follow(self._follow, ["run", "events"])
         state.follow(self._redraw, ["run", "data", "events", "epoch", "selection", "focus"])
         state.follow(self._list, ["run", "epoch", "selection"], patient=True)
@@ -137,15 +139,24 @@ class _Panel:
             self.colour.tooltip = plane.COLOURINGS[by].meaning
             try:
                 if same:
-                    rows = _looked_up(state, shown)
-                    traces = plane.traces(made[shown], rows, state.classes, by, state.selection, state.focus)
-                    self.figure.turn(traces, _title(shown))
+                    here, rows = _of_system(state, made[shown]), _looked_up(state, shown)
+                    traces = plane.traces(here, rows, state.classes, by, state.selection, state.focus)
+                    self.figure.turn(traces, _title(state, shown))
                 else:
                     self.figure.draw(look.compact(draw(state, made, by, frame[2]), _HEIGHT))
                 self._drawn = frame, seen
             except Exception as error:
                 self.figure.draw(look.note(look.figure(_NAME, _HEIGHT), f"This figure failed: {error}"))
                 raise
+
+    def _offer(self) -> None:
+        """The colourings that say something of the run's system."""
+        system, by = self.state.system, self.colour.value
+        has = system is None or system.shows_prototypes
+        names = [name for name, colouring in plane.COLOURINGS.items() if has or not colouring.of_prototypes]
+        if names != list(self.colour.options):
+            self.colour.options = names
+            self.colour.value = by if by in names else plane.TRUTH
 
     def _extent(self, made: Sequence[Plane]) -> plane.Extent | None:
         """That of all planes; none changes once it is made."""
@@ -202,15 +213,22 @@ def _as_html(state: RunState) -> str:
     return f'<div style="{style}">{shown.to_html(index=False, border=0)}{more}</div>'
 
 
-def _title(epoch: int) -> str:
-    return f"Utterances and prototypes, epoch {epoch}"
+def _title(state: RunState, epoch: int | None = None) -> str:
+    both = state.system is None or state.system.shows_prototypes
+    what = "Utterances and prototypes" if both else "Utterances"
+    return f"{what} on one UMAP plane" if epoch is None else f"{what}, epoch {epoch}"
 
 
 def _looked_up(state: RunState, epoch: int) -> DataFrame:
     """The sample's utterances with what an epoch says of them."""
     rows, arrays = _sample(state), state.arrays(epoch)
     own, soft = (arrays[name][rows].astype(float) for name in ("soft_model", "soft_prototypes"))
-    return plane.table(state.data.table.iloc[rows], own, soft, state.classes, _by_prototypes(state.run))
+    soft = soft if state.system.shows_prototypes else None
+    return plane.table(state.data.table.iloc[rows], own, soft, state.classes, state.system.moves_prototypes)
+
+
+def _of_system(state: RunState, made: Plane) -> Plane:
+    return made if state.system.shows_prototypes else made.bare()
 
 
 def _sample(state: RunState):
@@ -221,8 +239,3 @@ def _sample(state: RunState):
 def _sampled(state: RunState, run: Run):
     """Which rows the plane shows; finding them takes too long for every move of a slider."""
     return state.sample
-
-
-@lru_cache(maxsize=8)
-def _by_prototypes(run: Run) -> bool:
-    return SYSTEMS[run.config.training.system].moves_prototypes

@@ -51,6 +51,7 @@ SYSTEM = System(
     about="a CNN on spectrograms, trained on D1 and on D2 with its own labels",
     refine=refine,
     ambiguous_views=1,
+    shows_beta=True,
     network=Network(encoder=SpectrogramCNN, pool=Attention, projection=Unprojected, classifier=Maps),
     paper=58.00,
 )

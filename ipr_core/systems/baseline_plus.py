@@ -17,6 +17,7 @@ SYSTEM = System(
     about="trained on D1 and on D2 with its own labels",
     refine=refine,
     ambiguous_views=1,
+    shows_beta=True,
     shows_prototypes=True,
     paper=66.85,
 )

@@ -13,6 +13,7 @@ SYSTEM = System(
     about="baseline+ with the contrastive term of Eq. 5",
     refine=refine,
     ambiguous_views=2,
+    shows_beta=True,
     shows_prototypes=True,
     shows_gate=True,
 )

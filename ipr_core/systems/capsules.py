@@ -118,6 +118,7 @@ SYSTEM = System(
     refine=refine,
     warm_up=warm_up,
     ambiguous_views=1,
+    shows_beta=True,
     network=Network(encoder=SpectrogramCNN, pool=Capsules, projection=Unprojected, classifier=Lengths),
     paper=58.55,
 )

@@ -57,6 +57,7 @@ SYSTEM = System(
     refine=refine,
     warm_up=warm_up,
     ambiguous_views=1,
+    shows_beta=True,
     network=Network(encoder=AlexNet, projection=Unprojected, classifier=LinearSVM),
     paper=59.20,
     caution=caution,

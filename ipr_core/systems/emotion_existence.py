@@ -61,6 +61,7 @@ SYSTEM = System(
     refine=refine,
     warm_up=warm_up,
     ambiguous_views=1,
+    shows_beta=True,
     network=Network(classifier=Existence),
     paper=57.80,
 )

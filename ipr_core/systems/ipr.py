@@ -13,6 +13,7 @@ SYSTEM = System(
     about="trained on D1 and on D2 with the prototypes' labels and the contrastive term; D2 moves the prototypes",
     refine=refine,
     ambiguous_views=2,
+    shows_beta=True,
     moves_prototypes=True,
     shows_prototypes=True,
     shows_gate=True,

@@ -37,6 +37,7 @@ SYSTEM = System(
     refine=refine,
     warm_up=warm_up,
     ambiguous_views=1,
+    shows_beta=True,
     network=Network(projection=Members, classifier=Voters),
     paper=65.00,
 )

@@ -188,6 +188,8 @@ class System:
     """Whether prototypes say anything of it; figures leave them out where they do not."""
     shows_gate: bool = False
     """Whether Eq. 4's gate says anything of it."""
+    shows_beta: bool = False
+    """Whether Eq. 7's β weighs a loss of it."""
     network: Network = Network()
     """Parts of the recogniser that are its own."""
     beside: Callable[[int, int, int], Beside] | None = None
