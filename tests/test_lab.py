@@ -71,7 +71,7 @@ def press(visit, name):
 
 def matrix(visit):
     """The title of the live similarity matrix, which says its epoch."""
-    return visit.page.evaluate(TITLE, "Cosine between prototypes, epoch")
+    return visit.page.evaluate(TITLE, "Cosines of prototypes, epoch")
 
 
 def state(visit):
@@ -146,7 +146,7 @@ def test_a_refinement_is_watched_paused_looked_at_resumed_and_stopped(lab):
     until(lambda: matrix(visit), lambda title: title != shown)
 
     # A cell of the matrix that is pointed at marks its trend, and the other way round; leaving ends it.
-    cell = ("Cosine between prototypes, epoch", "plot._fullData[0].x[0]", "plot._fullData[0].y[2]")
+    cell = ("Cosines of prototypes, epoch", "plot._fullData[0].x[0]", "plot._fullData[0].y[2]")
     until(lambda: point(visit, *cell) and marked(visit), lambda pair: pair == "(0, 2)")
     visit.page.mouse.move(1, 1)
     until(lambda: marked(visit), lambda pair: pair == "()")
@@ -175,6 +175,16 @@ def test_a_refinement_is_watched_paused_looked_at_resumed_and_stopped(lab):
             "() => document.querySelector('.ipr-player audio, audio.ipr-player')?.played.length > 0"
         )
     )
+
+    # A correction is kept in the run folder, and withdrawn.
+    heard = "print(sorted(__import__('ipr_core.corrections').corrections.newest(run).index))"
+    visit.page.get_by_title("The emotion that you hear").first.select_option("sad")
+    press(visit, "Keep")
+    until(lambda: visit.page.locator(".ipr-corrected").first.inner_text(), lambda text: "Corrected to" in text)
+    assert visit.in_kernel(heard) == f"['{chosen}']"
+    press(visit, "Withdraw")
+    until(lambda: visit.in_kernel(heard), lambda ids: ids == "[]")
+    until(lambda: visit.page.locator(".ipr-corrected").first.inner_text(), lambda text: "Corrected to" not in text)
 
     # Resume goes on, Stop ends with a run that can go on.
     press(visit, "Resume")

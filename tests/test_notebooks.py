@@ -146,7 +146,7 @@ def test_the_first_shows_the_partition_and_the_warm_up(executed):
         "The partition, per speaker",
         "Loss terms, mean over the steps of an epoch",
         "Recognition on D3, the most ambiguous utterances",
-        "Cosine between prototypes, epoch 0",
+        "Cosines of prototypes, epoch 0",
         "Cosine between prototypes over the epochs",
     ]
 
@@ -157,7 +157,7 @@ def test_the_second_shows_figures_2_and_3_and_what_the_refinement_did(executed):
         "Loss terms, mean over the steps of an epoch",
         "Utterances that pass the gate of Eq. 4",
         "Pseudo-labels of D2 per class",
-        "Cosine between prototypes, epoch 2",
+        "Cosines of prototypes, epoch 2",
         "Cosine between prototypes over the epochs",
         "Pseudo-labels of D2 that agree with the truth",
         "Recognition on D3, the most ambiguous utterances",

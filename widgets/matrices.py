@@ -31,7 +31,7 @@ def cosines(events: Sequence[EpochEnd], classes: Sequence[str], pair: Sequence[i
 
 def cosine_page(event: EpochEnd, classes: Sequence[str]) -> tuple[go.Heatmap, str]:
     """What differs in `cosines` from epoch to epoch: the cells and the title."""
-    return cosine_cells(event.cosines, classes), f"Cosine between prototypes, epoch {event.epoch}"
+    return cosine_cells(event.cosines, classes), f"Cosines of prototypes, epoch {event.epoch}"
 
 
 def confusion(counts: ArrayLike, classes: Sequence[str], title: str = "Confusion on D3") -> go.Figure:

@@ -68,9 +68,9 @@ def panel(state: RunState) -> Box:
         names = offered(state)
         if names != list(tabs.titles):
             seen = tabs.titles[tabs.selected_index] if tabs.titles else names[0]
-            with tabs.hold_sync():
-                tabs.children, tabs.titles = [sheets[name] for name in names], names
-                tabs.selected_index = names.index(seen) if seen in names else 0
+            tabs.children = [sheets[name] for name in names]
+            tabs.titles = names  # in a message of their own: the page gives new tabs no titles
+            tabs.selected_index = names.index(seen) if seen in names else 0
 
     def show(_: object = None) -> None:
         """Draw the tab in sight, unless it is as it should be."""
