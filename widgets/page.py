@@ -14,7 +14,9 @@ class Keys(anywidget.AnyWidget):
 
     _css = """
     .ipr-page .widget-html-content { line-height: 1.35; }
-    .ipr-page .widget-tab > .lm-TabBar .lm-TabBar-tab { flex-basis: auto; min-width: 0; padding: 0 6px; font-size: 12px; }
+    .ipr-page .widget-tab > .lm-TabBar .lm-TabBar-tab {
+        flex-basis: auto; min-width: 0; padding: 0 6px; font-size: 12px;
+    }
     """
 
     _esm = """
