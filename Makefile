@@ -27,10 +27,11 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)  ## set up, run the three notebooks on the embedded corpus, print the results table
 	$(BIN)/ipr run --preset demo --beside baseline
 
+# One thread for each of two workers: threads of torch that wait for a core wait for each other.
 test: $(READY)  ## set up, lint, run every test but the slow ones on real speech, check the notebooks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	@$(APART) && set -x && $(BIN)/python -m pytest -n 2 --dist loadfile -m "not speech"
+	@$(APART) && export OMP_NUM_THREADS=1 && set -x && $(BIN)/python -m pytest -n 2 --dist loadfile -m "not speech"
 	@$(APART) && set -x && $(BIN)/python -m pytest -W default --nbval-lax --nbval-current-env notebooks
 
 speech: $(READY)  ## the slow checks on real speech (needs ../shared)
