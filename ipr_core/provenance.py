@@ -18,6 +18,7 @@ PACKAGES = ("ipr-workbench", "torch", "torchaudio", "transformers", "numpy", "sc
 """The packages whose versions a run notes."""
 _ROOT = Path(__file__).parents[1]
 _FIRST = "ipr_core.runner"
+_BY_NAME = "ipr_core.systems"  # whose modules no import statement names
 
 
 def versions() -> dict[str, str | None]:
@@ -54,6 +55,8 @@ def _needed(first: str) -> dict[str, Path]:
             continue
         found[name] = file
         left += [name.rpartition(".")[0], *_imports(file)]
+        if name == _BY_NAME:
+            left += [f"{name}.{module.stem}" for module in file.parent.glob("*.py")]
     return found
 
 

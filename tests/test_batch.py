@@ -456,6 +456,7 @@ def test_the_version_is_that_of_what_training_needs():
     assert {
         "ipr_core.train",
         "ipr_core.systems.ipr",
+        "ipr_core.systems.pico",
         "ipr_core.encoders.pretrained",
         "ipr_core.corpora.synthetic",
     } <= needed
