@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -129,11 +130,15 @@ class Recogniser(nn.Module):
             raise ValueError(f"the checkpoint is of another model: {len(wrong)} weights differ, for example {wrong[0]}")
         self.load_state_dict(state, strict=False)
 
-    def parameter_groups(self, training: Training) -> list[dict[str, Any]]:
-        """AdamW's groups: a configured encoder at encoder_lr, all else at lr; biases and norms without weight decay."""
+    def parameter_groups(self, training: Training, beside: nn.Module | None = None) -> list[dict[str, Any]]:
+        """AdamW's groups: a configured encoder at encoder_lr, all else at lr; biases and norms without weight decay.
+
+        beside: what a system trains beside the recogniser
+        """
         slow = () if SYSTEMS[self.system].network.encoder else ("encoder.",)
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-        for name, parameter in self.named_parameters():
+        others = beside.named_parameters("beside") if beside else ()
+        for name, parameter in chain(self.named_parameters(), others):
             if parameter.requires_grad:
                 rate = training.encoder_lr if name.startswith(slow) else training.lr
                 decay = training.weight_decay if parameter.ndim > 1 else 0.0

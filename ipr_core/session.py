@@ -50,9 +50,7 @@ class Session:
         dim, n_classes = self.model.dim, len(data.classes)
         make = self.system.beside or (lambda *sizes: Beside())
         self.beside = make(dim, n_classes, len(data.table)).to(self.device)
-        groups = self.model.parameter_groups(training)
-        if own := list(self.beside.parameters()):
-            groups.append({"params": own, "lr": training.lr})
+        groups = self.model.parameter_groups(training, self.beside)
         self.optimizer = torch.optim.AdamW(groups, weight_decay=training.weight_decay, fused=True)
         self.views = views or Views(self.model.stem, data, config.audio, (training.seed, training.stream), self.device)
         self.prototypes = Prototypes(n_classes, dim, config.method, self.device)
@@ -79,9 +77,11 @@ class Session:
         return eq.beta(epoch - skipped, training.epochs - skipped, method.beta_max, method.beta_growth)
 
     def begin_(self, epoch: int) -> list[Batch]:
-        """Ready for an epoch: its batches, the gate's flags forgotten, prototypes anchored if that is due now."""
+        """Ready for an epoch: its batches, the gate's flags forgotten, what begins with the refinement begun."""
         if self.refining(epoch) and self._moves_each_step() and "anchor" in self.config.method.after_warm_up:
             self.prototypes.anchor_(self.embeddings[self.d1], self.labels[self.d1])
+        if epoch == self.config.training.warm_up:
+            self.beside.begin_(self.prototypes.vectors)
         self.agreed.fill_(-1)
         self.model.train()
         plan = self.plan(epoch)

@@ -203,7 +203,7 @@ def test_daan_is_the_literal_sum_over_all_and_every_class():
         d = discriminator(inputs)[:, 0].sigmoid()
         return -(domains * d.log() + (1 - domains) * (1 - d).log()).mean()
 
-    each = sum(bce(found.beside.each[c], p[:, c, None] * z) for c in range(C)) / C
+    each = sum(bce(found.beside.each[c], p[:, c, None] * z) for c in range(C))
     literal = 0.7 * bce(found.beside.all, z) + 0.3 * each
     assert own(found, "daan") == {"domain": pytest.approx(literal.item(), rel=1e-5)}
 
@@ -438,14 +438,36 @@ def test_every_class_is_a_candidate_at_first_and_targets_and_prototypes_follow()
     found = step("pico", progress=0.0)
     beside = found.beside
     assert beside.targets.unique().tolist() == [1 / C]
-    even = -found.ambiguous.logits.log_softmax(dim=1).mean(dim=1).mean().item()
-    assert own(found, "pico")["pseudo-targets"] == pytest.approx(even, rel=1e-5)
+    beside.begin_(3 * torch.eye(C, D))  # D1's class means
+    before = beside.vectors.clone()
+    torch.testing.assert_close(before, torch.eye(C, D))
+    nearest = [int(np.argmax(k[:C])) for k in found.ambiguous.embedding.tolist()]  # the cosines with a basis
+    moved = torch.tensor([[0.5 / C + 0.5 * (c == one) for c in range(C)] for one in nearest])
+    logs = found.ambiguous.logits.detach().log_softmax(dim=1)
+    literal = -sum(float(moved[b, c] * logs[b, c]) for b in range(B) for c in range(C)) / B
+    assert own(found, "pico")["pseudo-targets"] == pytest.approx(literal, rel=1e-5)  # by what it says now
     with torch.no_grad():
         beside.note_(found)
+        beside.note_(found)  # the same utterances again, as where D1 is larger than D2
+    assert (beside.targets == 1 / C).all()
+    assert (beside.vectors != before).any()
+    torch.testing.assert_close(beside.prototypes.norm(dim=1), torch.ones(C))
+    beside.settle_()
+    torch.testing.assert_close(beside.targets.sum(dim=1), torch.ones(N))
     touched = (beside.targets != 1 / C).any(dim=1).nonzero().flatten()
     assert touched.tolist() == found.rows.tolist()
-    torch.testing.assert_close(beside.targets.sum(dim=1), torch.ones(N))
-    torch.testing.assert_close(beside.prototypes.norm(dim=1), torch.ones(C))
+
+
+def test_a_target_moves_once_an_epoch_however_often_it_is_asked_for():
+    found = step("pico", progress=1.0)
+    found.beside.begin_(torch.eye(C, D))
+    found.beside.vectors.copy_(torch.eye(C, D))
+    still = Step(**{**vars(found), "precise": View(found.beside.vectors[found.labels], found.precise.logits)})
+    with torch.no_grad():
+        for _ in range(3):
+            found.beside.note_(still)
+    found.beside.settle_()
+    assert found.beside.targets[found.rows].amax(dim=1).tolist() == pytest.approx([0.2 / C + 0.8] * B)
 
 
 def test_picos_contrast_attracts_what_the_classifier_names_alike():

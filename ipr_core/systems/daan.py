@@ -63,13 +63,13 @@ def _shares(step: Step) -> Tensor:
 
 
 def refine(step: Step) -> Terms:
-    """CE(D1), and (1 − ω) of the one discriminator's loss and ω of the classes', behind the reversal."""
+    """CE(D1), and (1 − ω) of the one discriminator's loss and ω of the classes' sum, behind the reversal."""
     embeddings, domains = both(step)
     turned = reverse(embeddings, weight(step, 1.0) * schedule(step.progress))
     globally, locally = step.beside(turned, _shares(step))
     omega = step.beside.omega.clone()
-    loss = (1 - omega) * domain_loss(globally, domains)
-    loss = loss + omega * domain_loss(locally, domains[:, None].expand_as(locally))
+    each = domain_loss(locally, domains[:, None].expand_as(locally)) * locally.shape[1]  # a sum over the classes
+    loss = (1 - omega) * domain_loss(globally, domains) + omega * each
     return terms(step, own={"domain": (loss, 1.0)})
 
 

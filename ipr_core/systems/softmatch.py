@@ -43,7 +43,8 @@ class Gaussian(Beside):
         self.shares.lerp_(shares.mean(dim=0), 1 - MOMENTUM)
         confidence = aligned(shares, self.shares).amax(dim=-1)
         self.mean.lerp_(confidence.mean(), 1 - MOMENTUM)
-        self.variance.lerp_(confidence.var(correction=0), 1 - MOMENTUM)
+        if len(confidence) > 1:  # one says nothing of how they vary
+            self.variance.lerp_(confidence.var(), 1 - MOMENTUM)
 
 
 def refine(step: Step) -> Terms:

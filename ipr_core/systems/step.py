@@ -55,6 +55,9 @@ class Beside(nn.Module):
         """(C, D) prototypes of the system's own, in place of D1's class means; None where it has none."""
         return None
 
+    def begin_(self, prototypes: Tensor) -> None:
+        """Before the first step of the refinement.  prototypes: (C, D) D1's class means"""
+
     def note_(self, step: Step) -> None:
         """After a step of the refinement: change the buffers. Losses never do."""
 
