@@ -23,10 +23,10 @@ from ipr_core.cells import Task
 from ipr_core.config import Config, SettingsError
 from ipr_core.corpora.table import CorpusError
 from ipr_core.dataset import Dataset, load
-from ipr_core.encoders import load_encoder
 from ipr_core.events import EpochEnd
 from ipr_core.grid import Cell, Grid, attempt
-from ipr_core.runs import Run, RunError, default_runs, digest, name
+from ipr_core.runner import encoder_faults
+from ipr_core.runs import Run, RunError, default_runs, digest
 from ipr_core.watching import duration
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def plan(
     data, unreadable = _data(configs, whole=not faults, progress=progress)
     faults += unreadable
     place = Path(runs or default_runs()).absolute()
-    faults += _encoders(configs, place)
+    faults += encoder_faults(configs, place)
     if faults:
         raise SettingsError(faults)
     corpus = {key: digest(each) for key, each in data.items()}
@@ -141,17 +141,6 @@ def _data(configs: Iterable[Config], whole: bool, progress: bool) -> tuple[dict[
         except CorpusError as error:
             faults += str(error).splitlines()
     return data, list(dict.fromkeys(faults))
-
-
-def _encoders(configs: Iterable[Config], place: Path) -> list[str]:
-    """Why encoders cannot be had; a run's own was there once."""
-    faults = []
-    for encoder in {config.encoder: None for config in configs if not Run(place / name(config)).exists}:
-        try:
-            load_encoder(encoder)
-        except ValueError as error:
-            faults.append(str(error))
-    return list(dict.fromkeys(faults))
 
 
 def _todo(grid: Grid, cell: Cell, place: Path, corpus: str, any_version: bool) -> Todo:

@@ -106,7 +106,7 @@ def _run(asked: Asked) -> int:
     config = _config(asked)
     beside = [other for other in _each(config, asked.beside or [], [config.training.seed]) if other != config]
     main_job = notebooks.main_job()
-    _check_encoder(config, asked.runs)
+    _check_encoders([config, *beside], asked.runs)
     run, _ = prepare(config, asked.runs)
     others = train_all(beside, asked.runs)
     for notebook in main_job:
@@ -127,7 +127,7 @@ def _train(asked: Asked) -> int:
 
     config = _config(asked)
     configs = _each(config, asked.systems or [config.training.system], asked.seeds or [config.training.seed])
-    _check_encoder(config, asked.runs)
+    _check_encoders(configs, asked.runs)
     print(results.summary(train_all(configs, asked.runs)))
     return 0
 
@@ -310,17 +310,12 @@ def _client(asked: Asked, runs: Path) -> AbstractContextManager[Client]:
     return cluster.queued("slurm" if asked.slurm else "pbs", asked.jobs, cluster.Job(**given), runs / "jobs")
 
 
-def _check_encoder(config: Config, runs: Path | None) -> None:
-    """raises SettingsError, before a corpus is read, for an encoder that cannot be had; a run's own was there once"""
-    from ipr_core.encoders import load_encoder
-    from ipr_core.runs import Run, default_runs, name
+def _check_encoders(configs: Sequence[Config], runs: Path | None) -> None:
+    """raises SettingsError, before a corpus is read, with every reason why an encoder cannot be had"""
+    from ipr_core.runner import encoder_faults
 
-    if Run((runs or default_runs()) / name(config)).exists:
-        return
-    try:
-        load_encoder(config.encoder)
-    except ValueError as error:
-        raise SettingsError([str(error)]) from error
+    if faults := encoder_faults(configs, runs):
+        raise SettingsError(faults)
 
 
 def _finished(folder: Path) -> Run:

@@ -231,13 +231,20 @@ class MLP(nn.Sequential):
     logits = Classifier.logits
 
 
+def encoder_of(config: Config) -> SpeechEncoder:
+    """The encoder that a configuration's system hears: its own, or the configured one; in evaluation mode.
+
+    raises ValueError where it cannot be had
+    """
+    own = SYSTEMS[config.training.system].network.encoder
+    encoder = own(config.encoder).eval() if own else load_encoder(config.encoder)
+    encoder.load_weights_()
+    return encoder
+
+
 def build_model(config: Config) -> Recogniser:
     """The recogniser that a configuration asks for; new weights come from torch's generator."""
-    system, choice = config.training.system, config.encoder
-    own = SYSTEMS[system].network.encoder
-    encoder = own(choice).eval() if own else load_encoder(choice)
-    encoder.load_weights_()
-    return Recogniser(encoder, config.data.classes, choice, system)
+    return Recogniser(encoder_of(config), config.data.classes, config.encoder, config.training.system)
 
 
 def _download(name: str) -> Path:

@@ -18,7 +18,7 @@ from ipr_core import labels
 from ipr_core.config import Config
 from ipr_core.dataset import Dataset, load
 from ipr_core.events import EpochEnd, StepEnd
-from ipr_core.model import build_model
+from ipr_core.model import build_model, encoder_of
 from ipr_core.ranks import current
 from ipr_core.runs import Run, default_runs, name
 from ipr_core.session import Session, device
@@ -35,6 +35,19 @@ IDLE = ("ready", "stopped", "finished", "failed")
 
 def ignore(event: Event) -> None:
     """The watcher that watches nothing."""
+
+
+def encoder_faults(configs: Iterable[Config], runs: Path | str | None = None) -> list[str]:
+    """Why encoders cannot be had, found before a corpus is read; that of a run below `runs` was there once."""
+    place = Path(runs or default_runs())
+    new = [config for config in configs if not Run(place / name(config)).exists]
+    faults: dict[str, None] = {}
+    for config in {(config.encoder, _own_encoder(config)): config for config in new}.values():
+        try:
+            encoder_of(config)
+        except ValueError as error:
+            faults[str(error)] = None
+    return list(faults)
 
 
 def prepare(

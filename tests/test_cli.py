@@ -14,9 +14,10 @@ import pytest
 import soundfile
 
 from ipr_core import cli, doctor, notebooks
-from ipr_core.config import FIELDS, SettingsError, build
+from ipr_core.config import FIELDS, SettingsError, build, demo
+from ipr_core.runner import encoder_faults
 
-COMMANDS = ("corpora", "partition", "run", "train", "batch", "resume", "annotate", "export", "table", "doctor")
+COMMANDS = ("corpora", "partition", "run", "train", "batch", "resume", "annotate", "export", "table", "bench", "doctor")
 TINY = ["--preset", "demo", "--synthetic-size", "80", "--epochs", "2", "--warm-up", "1", "--test-size", "16"]
 
 
@@ -272,6 +273,17 @@ def test_run_tells_what_stopped_a_notebook(trained, place, monkeypatch, capsys):
     said = capsys.readouterr().err
     assert "01_warm_up.ipynb stopped: the sentence" in said
     assert "the sentence" in (trained[0] / "notebooks" / "01_warm_up.ipynb").read_text("utf-8")
+
+
+def test_every_systems_own_encoder_is_asked_for_before_the_corpus_is_read(place, tmp_path, capsys):
+    runs = ["--runs", str(tmp_path / "runs")]
+    nowhere = ["--image-weights", str(tmp_path / "weights")]
+    assert cli.main(["train", *TINY, "--systems", "baseline", "deep_spectrum", *nowhere, *runs]) == 2
+    assert "image_weights names the folder" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+    absent = ["--encoder", str(tmp_path / "none")]
+    assert cli.main(["train", *TINY, "--systems", "capsules", "ipr", *absent, *runs]) == 2
+    assert encoder_faults([demo(system="capsules", encoder=str(tmp_path / "none"))], tmp_path) == []
 
 
 def test_run_needs_an_encoder_that_can_be_had(place, tmp_path, monkeypatch, capsys):
