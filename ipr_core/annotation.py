@@ -30,7 +30,7 @@ from ipr_core.batches import by_length
 from ipr_core.config import Config, Data
 from ipr_core.corpora.table import CorpusError, Fault
 from ipr_core.labels import table
-from ipr_core.model import DESCRIPTION, WEIGHTS, Recogniser
+from ipr_core.model import DESCRIPTION, WEIGHTS, Recogniser, in_bf16
 from ipr_core.runs import Run
 from ipr_core.waves import WaveStore, default_cache
 
@@ -134,6 +134,7 @@ def _unlabelled(pieces: list[Piece], keys: Series, folder: Path) -> set[int]:
 def _label(run: Run, config: Config, mark: bytes, folder: Path, left: set[int], progress: bool) -> None:
     """Label the pieces that are left, on a GPU where there is one."""
     model = Recogniser.load(run.folder / "model").to("cuda" if torch.cuda.is_available() else "cpu")
+    model.bf16 = in_bf16(config.training)
     bar = tqdm(total=len(left), desc="Labelling", unit="piece", delay=2, disable=not progress)
     first = 0
     for utterances, _ in corpora.surveys(config.data, _READ, labels_needed=False, progress=False):
@@ -161,7 +162,7 @@ def _predicted(model: Recogniser, waves: WaveStore, max_seconds: float) -> tuple
     own, soft = (np.empty((len(waves), len(model.classes)), np.float32) for _ in range(2))
     for rows in by_length(waves.lengths, 16):
         batch, lengths = waves.batch(rows, max_seconds)
-        by_model, by_prototypes = model.label(*model(*model.stem(batch.to(where), lengths.to(where))))
+        by_model, by_prototypes = model.label(*model(*model.stem(batch.to(where), lengths)))
         own[rows], soft[rows] = by_model.cpu().numpy(), by_prototypes.cpu().numpy()
     return own, soft
 

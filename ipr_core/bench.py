@@ -26,7 +26,8 @@ from ipr_core.batches import Batch
 from ipr_core.config import Config
 from ipr_core.dataset import Dataset, load
 from ipr_core.encoders import load_encoder
-from ipr_core.session import Session, device, in_bf16
+from ipr_core.model import in_bf16
+from ipr_core.session import Session, device
 from ipr_core.stopwatch import Clock, flops, forget_peak, machine, matrix_rate, peak_mb, seconds
 from ipr_core.train import refine
 from ipr_core.views import Padded
@@ -145,9 +146,7 @@ def bare_passes(session: Session, batch: Batch) -> Callable[[], None]:
         inputs = clean + [model.stem(*waves) for waves in augmented]
         if model.encoder.trained:
             rows = [row for x, _ in inputs for row in x]
-            with torch.autocast(
-                session.device.type, torch.bfloat16, enabled=in_bf16(session.config.training, session.device)
-            ):
+            with model.precision():
                 frames, _ = model.encoder.trunk(pad_sequence(rows, batch_first=True), torch.cat([n for _, n in inputs]))
             frames.float().mean().backward()
 
@@ -192,8 +191,9 @@ def _watched(session: Session, clock: Clock) -> Iterator[None]:
     """The session's calls and torch's backward pass with a clock beside them; afterwards without it again."""
     encoder = session.model.encoder
     places = [
-        (session.data.waves, "batch", DATA), (session.views, "clean", DATA), (session.views, "augmented", AUGMENTATION),
-        (session.views, "_stem", ENCODER), (encoder, "trunk", ENCODER), (session, "forward", LOSSES),
+        (session.views._waves, "get", DATA), (session.views._blocks, "get", DATA), (session.views, "clean", DATA),
+        (session.views, "augmented", AUGMENTATION), (session.views, "_stem", ENCODER), (encoder, "trunk", ENCODER),
+        (session, "forward", LOSSES),
         (session, "note_", LOSSES), (session.optimizer, "step", OPTIMIZER),
         (torch.autograd, "backward", ENCODER if encoder.trained else LOSSES),
     ]  # fmt: skip
@@ -238,7 +238,7 @@ def _said(config: Config, encoder: str, data: Dataset, steps: int) -> Iterator[s
     """What is measured on what."""
     training, heard = config.training, data.waves.seconds.clip(max=config.audio.max_seconds)
     place = device(training.device)
-    precision = "bf16" if in_bf16(training, place) else "fp32"
+    precision = "bf16" if in_bf16(training) else "fp32"
     long = f"{len(heard)} clips of {heard.mean():.2f} s on average, at most {heard.max():.1f} s"
     yield f"encoder   {encoder}, {precision}, batch size {training.batch_size}"
     yield f"machine   {machine(place)}"

@@ -252,7 +252,7 @@ class Training(Section):
     weight_decay: NotNegative = 0.01
     """Weight decay of AdamW."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the encoder in training: bf16 on a GPU and fp32 on a CPU, or as named."""
+    """Arithmetic of the encoder: bf16 on a GPU and fp32 on a CPU, or as named."""
     device: str = "auto"
     """Where to train: "cpu", "cuda", "cuda:1"; auto takes a GPU where there is one."""
     map_size: Annotated[int, Field(ge=0)] = 1000

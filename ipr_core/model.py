@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ipr_core.atomic import write, write_text
 from ipr_core.config import Config, Encoder, Method, Training
 from ipr_core.encoders import SpeechEncoder, build_encoder, load_encoder, valid
 from ipr_core.prototypes import Prototypes
+from ipr_core.ranks import current
 from ipr_core.systems import SYSTEMS
 from ipr_core.systems.step import Classifier
 
@@ -43,6 +45,7 @@ class Recogniser(nn.Module):
         self.choice, self.classes, self.system = choice, tuple(classes), system
         network = SYSTEMS[system].network
         self.method, self.by_prototypes = Method(), False  # how a trained one labels; see `label`
+        self.bf16 = False  # whether the encoder's passes are in bfloat16; all that follows them is in float32
         self.encoder = encoder
         self.pool = network.pool(encoder.width, len(classes)) if network.pool else Pooling(encoder.width, choice)
         width = self.pool.width
@@ -56,25 +59,31 @@ class Recogniser(nn.Module):
     def stem(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The part that is never trained, without gradient and in evaluation mode; see `SpeechEncoder.stem`.
 
-        waves: (B, T) float32 at 16 kHz   lengths: (B,) samples
+        waves: (B, T) float32 at 16 kHz   lengths: (B,) samples, better on the CPU, where a GPU need not be waited for
         returns: (B, F, K) and how many frames are valid (B,); of a wholly frozen encoder the pooled vectors (B, 1, P)
         """
-        x, n = self.encoder.stem(waves, lengths)
-        if self._trained_below:
-            return x, n
-        with torch.no_grad():
-            return self.pool(*self.encoder.trunk(x, n))[:, None], torch.ones_like(n)
+        with self.precision():
+            x, n = self.encoder.stem(waves, lengths)
+            if self._trained_below:
+                return x, n
+            with torch.no_grad():
+                return self.pool(*self.encoder.trunk(x, n))[:, None], torch.ones_like(n)
 
     def pooled(self, x: Tensor, n: Tensor) -> Tensor:
         """What `stem` returned to one float32 vector an utterance (B, P), before it is standardised."""
-        return self.pool(*self.encoder.trunk(x, n)) if self._trained_below else x[:, 0].float()
+        if not self._trained_below:
+            return x[:, 0]
+        with self.precision():
+            return self.pool(*self.encoder.trunk(x, n)).float()
+
+    def precision(self) -> AbstractContextManager:
+        """That of the encoder's passes: bfloat16 where `bf16` says so."""
+        return torch.autocast(self.mean.device.type, torch.bfloat16, enabled=self.bf16)
 
     def scores(self, x: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
-        """What `stem` returned to embeddings (B, D) and the classifier's scores (B, …), float32 also under autocast."""
-        pooled = self.pooled(x, n)
-        with torch.autocast(pooled.device.type, enabled=False):
-            embedding = self.projection((pooled - self.mean) / self.deviation)
-            return embedding, self.classifier(embedding)
+        """What `stem` returned to embeddings (B, D) and the classifier's scores (B, …)."""
+        embedding = self.projection((self.pooled(x, n) - self.mean) / self.deviation)
+        return embedding, self.classifier(embedding)
 
     def logits(self, scores: Tensor) -> Tensor:
         """(B, …) the classifier's scores → (B, C) logits."""
@@ -114,7 +123,7 @@ class Recogniser(nn.Module):
         tensors = [torch.as_tensor(wave, dtype=torch.float32) for wave in waves]
         lengths = torch.tensor([len(wave) for wave in tensors])
         padded = nn.utils.rnn.pad_sequence(tensors, batch_first=True)
-        own, soft = self.label(*self(*self.stem(padded.to(self.mean.device), lengths.to(self.mean.device))))
+        own, soft = self.label(*self(*self.stem(padded.to(self.mean.device), lengths)))
         self.train(training)
         return soft if self.by_prototypes else own
 
@@ -243,8 +252,16 @@ def encoder_of(config: Config) -> SpeechEncoder:
 
 
 def build_model(config: Config) -> Recogniser:
-    """The recogniser that a configuration asks for; new weights come from torch's generator."""
-    return Recogniser(encoder_of(config), config.data.classes, config.encoder, config.training.system)
+    """The recogniser that a configuration asks for, in its precision; new weights come from torch's generator."""
+    model = Recogniser(encoder_of(config), config.data.classes, config.encoder, config.training.system)
+    model.bf16 = in_bf16(config.training)
+    return model
+
+
+def in_bf16(training: Training) -> bool:
+    """Whether the encoder's passes are in bfloat16."""
+    automatic = training.precision == "auto" and current().device(training.device).type == "cuda"
+    return automatic or training.precision == "bf16"
 
 
 def _download(name: str) -> Path:

@@ -158,7 +158,8 @@ def shared_views(config: Config, data: Dataset) -> Views:
 
 def _what_views_depend_on(config: Config) -> tuple[Any, ...]:
     training = config.training
-    return config.data, config.partition, config.audio, config.encoder, training.seed, training.stream, training.device
+    same = training.seed, training.stream, training.device, training.precision
+    return config.data, config.partition, config.audio, config.encoder, *same
 
 
 def _own_encoder(config: Config) -> str:

@@ -13,14 +13,14 @@ from torch.nn.utils.rnn import pad_sequence
 from ipr_core import batches
 from ipr_core import equations as eq
 from ipr_core.batches import Batch
-from ipr_core.config import Config, Training
+from ipr_core.config import Config
 from ipr_core.dataset import Dataset
 from ipr_core.model import Recogniser, build_model
 from ipr_core.prototypes import Prototypes
 from ipr_core.ranks import current
 from ipr_core.systems import SYSTEMS
 from ipr_core.systems.step import Beside, Step, View
-from ipr_core.views import Padded, Views
+from ipr_core.views import Padded, Views, placed
 
 
 class Session:
@@ -85,7 +85,7 @@ class Session:
         self.agreed.fill_(-1)
         self.model.train()
         plan = self.plan(epoch)
-        self.views.expect(rows for batch in plan for rows in self._asked(batch, epoch))
+        self.views.expect((rows for batch in plan for rows in self._asked(batch, epoch)), epoch)
         return plan
 
     def plan(self, epoch: int) -> list[Batch]:
@@ -108,16 +108,16 @@ class Session:
         if refining and self.system.ambiguous_views > 1:
             inputs["ambiguous_augmented"] = self.views.augmented(ambiguous, epoch)
         views = self._through(inputs, batch)
-        rows = batch.ambiguous
+        rows = placed(batch.ambiguous, self.device)
         compared = self._compared(rows, inputs, views) if "ambiguous" in views else None
         soft = self.prototypes.soft(compared) if self._moves_each_step() and compared is not None else self.soft[rows]
         return Step(
-            method=self.config.method, beta=self.beta(epoch), labels=self.labels[batch.precise], **views,
-            own=self.own[rows], soft=soft, compared=compared, truth=self.labels[rows],
-            rows=torch.as_tensor(rows, device=self.device), progress=self._progress(epoch + within), beside=self.beside,
+            method=self.config.method, beta=self.beta(epoch), labels=self.labels[placed(batch.precise, self.device)],
+            **views, own=self.own[rows], soft=soft, compared=compared, truth=self.labels[rows], rows=rows,
+            progress=self._progress(epoch + within), beside=self.beside,
         )  # fmt: skip
 
-    def note_(self, batch: Batch, step: Step) -> None:
+    def note_(self, step: Step) -> None:
         """After a step: remember on which class the two views agreed, and move the prototypes if that is due now."""
         if step.ambiguous is not None:
             with torch.no_grad():
@@ -125,10 +125,10 @@ class Session:
         if step.ambiguous_augmented is None:
             return
         logits, logits_aug = step.ambiguous.logits, step.ambiguous_augmented.logits
-        same = eq.agreement(logits, logits_aug)
-        self.agreed[batch.ambiguous] = torch.where(same, logits.argmax(dim=-1), -1)
+        agreed = torch.where(eq.agreement(logits, logits_aug), logits.argmax(dim=-1), -1)
+        self.agreed[step.rows] = agreed
         if self._moves_each_step() and "move" in self.config.method.after_warm_up:
-            self.prototypes.move_(step.compared, self.agreed[batch.ambiguous])
+            self.prototypes.move_(step.compared, agreed)
 
     @torch.no_grad()
     def evaluate_(self) -> None:
@@ -139,8 +139,9 @@ class Session:
         self.own = torch.zeros(n, c, device=self.device)
         for rows in self.ranks.share(self.views.passes()):
             embedding, logits = self.model(*self.views.clean(rows))
-            self.embeddings[rows] = embedding
-            self.own[rows] = logits.softmax(dim=-1)
+            at = placed(rows, self.device)
+            self.embeddings[at] = embedding
+            self.own[at] = logits.softmax(dim=-1)
         self.ranks.add_(self.embeddings)
         self.ranks.add_(self.own)
 
@@ -201,10 +202,9 @@ class Session:
         """This rank's inputs through the model, and what became of the whole batch's."""
         frames = [part for x, _ in inputs.values() for part in x]
         valid = torch.cat([n for _, n in inputs.values()])
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16(self.config.training, self.device)):
-            embedding, scores = self.model.scores(pad_sequence(frames, batch_first=True), valid)
+        embedding, scores = self.model.scores(pad_sequence(frames, batch_first=True), valid)
         sizes = [len(n) for _, n in inputs.values()]
-        parts = zip(embedding.float().split(sizes), scores.float().split(sizes), strict=True)
+        parts = zip(embedding.split(sizes), scores.split(sizes), strict=True)
         views = {}
         for name, part in zip(inputs, parts, strict=True):
             n = len(batch.precise if name.startswith("precise") else batch.ambiguous)
@@ -227,7 +227,7 @@ class Session:
     def _moves_each_step(self) -> bool:
         return self.system.moves_prototypes and self.config.method.compare_when == "step"
 
-    def _compared(self, rows: np.ndarray, inputs: dict[str, Padded], views: dict[str, View]) -> Tensor:
+    def _compared(self, rows: Tensor, inputs: dict[str, Padded], views: dict[str, View]) -> Tensor:
         """k as it meets the prototypes: of the last evaluation pass, or of this step in the mode that is asked for."""
         if not self._moves_each_step():
             return self.embeddings[rows]
@@ -260,11 +260,6 @@ def _of(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
 def device(name: str) -> torch.device:
     """The device a setting names, for this process; "auto" is a GPU where there is one."""
     return current().device(name)
-
-
-def in_bf16(training: Training, device: torch.device) -> bool:
-    """Whether the encoder is trained in bfloat16."""
-    return training.precision == "bf16" or (training.precision == "auto" and device.type == "cuda")
 
 
 def map_sample(data: Dataset, size: int) -> np.ndarray:

@@ -46,7 +46,7 @@ def _epochs(session: Session, end: int) -> Iterator[Event]:
             loss.total.backward()
             session.ranks.add_gradients_(session.model.parameters())
             session.optimizer.step()
-            session.note_(batch, step)
+            session.note_(step)
             losses.append(loss.values())
             shown = perf_counter()
             yield StepEnd(epoch, number + 1, len(plan), losses[-1], loss.names)

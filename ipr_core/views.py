@@ -6,10 +6,12 @@ through it once; a second view once for its (seed, stream, epoch), which several
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -22,9 +24,12 @@ from ipr_core.dataset import Dataset
 Stem = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 Padded = tuple[Tensor, Tensor]
 """x (B, F, K) zero-padded, and n (B,) its valid frames."""
+Key = tuple[int, ...]
+"""An epoch, and the rows of a batch."""
 
 BUDGET = 8 * 2**30  # bytes that kept views may take; beyond it they are computed when they are asked for
 _PASS = 32  # utterances a pass over the whole corpus takes at once
+_TOGETHER = 256  # second views that a GPU makes at once: its phase vocoder goes frame by frame, for all of them alike
 
 
 class Views:
@@ -32,6 +37,7 @@ class Views:
 
     stem: waves (B, T), lengths (B,) → x (B, F, K), n (B,)   stream: (seed, stream) of the second views
     share: keep the second views too, for several systems that see the same ones
+    together: make at least so many second views at once of those that are expected; 0: none before they are asked for
     """
 
     def __init__(
@@ -42,12 +48,16 @@ class Views:
         stream: tuple[int, int],
         device: torch.device,
         share: bool = False,
+        together: int | None = None,
     ):
         self._stem, self._data, self._audio, self._stream, self._device = stem, data, audio, stream, device
         self._share, self._left = share, BUDGET
-        self._waves = Ahead(self._read)
+        self._together = (_TOGETHER if device.type == "cuda" else 0) if together is None else together
+        self._waves, self._blocks = Ahead(self._read), Ahead(self._read, depth=1)
+        self._expected: deque[list[Key]] = deque()  # blocks of second views that are to be made yet
+        self._made: dict[Key, Padded] = {}  # waves and lengths of those of the last block that are to be asked for yet
         self._clean: dict[int, Tensor] = {}  # row → (F, K)
-        self._shared: dict[tuple[int, ...], Padded] = {}  # by epoch and rows: among others, a view's last bits differ
+        self._shared: dict[Key, Padded] = {}  # by epoch and rows: among others, a view's last bits differ
         self.lengths = np.minimum(data.waves.lengths, round(audio.max_seconds * 16_000))
         self._keep_clean()
 
@@ -56,34 +66,53 @@ class Views:
         if not self._clean:
             return self._through(rows)
         parts = [self._clean[row] for row in rows]
-        return pad_sequence(parts, batch_first=True), torch.tensor([len(p) for p in parts], device=self._device)
+        return pad_sequence(parts, batch_first=True), placed([len(part) for part in parts], self._device)
 
     def augmented(self, rows: Sequence[int], epoch: int) -> Padded:
         """x^aug of the rows in this epoch."""
         key = (epoch, *rows)
         if key in self._shared:
             return self._shared[key]
-        x, n = self._through(rows, epoch)
+        x, n = self._stem(*self._second(key))
         if self._share and x.nbytes <= self._left:
             self._shared[key] = x, n
             self._left -= x.nbytes
         return x, n
 
-    def expect(self, asked: Iterable[tuple[Sequence[int], bool]]) -> None:
+    def expect(self, asked: Iterable[tuple[Sequence[int], bool]], epoch: int) -> None:
         """Rows, and whether augmented, in the order they will be asked for: a GPU's waves are read while it works."""
-        if self._device.type == "cuda":
-            self._waves.expect(tuple(rows) for rows, augmented in asked if augmented or not self._clean)
+        if not self._together:
+            return
+        asked = [(tuple(rows), augmented) for rows, augmented in asked]
+        keys = [(epoch, *rows) for rows, augmented in asked if augmented]
+        self._expected = deque(_blocks([key for key in keys if key not in self._shared], self._together))
+        self._made = {}
+        self._blocks.expect([_rows(block) for block in self._expected])
+        self._waves.expect(rows for rows, augmented in asked if not (augmented or self._clean))
 
     def passes(self, batch_size: int = _PASS) -> list[np.ndarray]:
         """All rows in batches for an evaluation pass; always the same ones, so that results are to the bit."""
         return by_length(self.lengths, batch_size)
 
-    def _through(self, rows: Sequence[int], epoch: int = -1) -> Padded:
-        waves, lengths = (x.to(self._device, non_blocking=True) for x in self._waves.get(tuple(rows)))
-        if epoch >= 0:
-            ids = self._data.table["id"].iloc[list(rows)]
-            waves = second_view(waves, lengths, [view_key(*self._stream, epoch, id) for id in ids], self._audio)
-        return self._stem(waves, lengths)
+    def _through(self, rows: Sequence[int]) -> Padded:
+        waves, lengths = self._waves.get(tuple(rows))
+        return self._stem(waves.to(self._device, non_blocking=True), lengths)
+
+    def _second(self, key: Key) -> Padded:
+        """Waves of second views, on the device, and their lengths, on the CPU."""
+        if self._expected and key in self._expected[0]:
+            self._made = self._augmented(self._expected.popleft())
+        return self._made.pop(key) if key in self._made else self._augmented([key])[key]
+
+    def _augmented(self, block: Sequence[Key]) -> dict[Key, Padded]:
+        """Second views of several batches, all of one epoch, made at once."""
+        rows = _rows(block)
+        waves, lengths = self._blocks.get(rows)
+        keys = [view_key(*self._stream, block[0][0], id) for id in self._data.table["id"].iloc[list(rows)]]
+        views = second_view(waves.to(self._device, non_blocking=True), lengths, keys, self._audio)
+        sizes = [len(key) - 1 for key in block]
+        parts = zip(block, views.split(sizes), lengths.split(sizes), strict=True)
+        return {key: (part[:, : int(n.max())], n) for key, part, n in parts}
 
     def _read(self, rows: tuple[int, ...]) -> Padded:
         """Waves and lengths, in memory that a GPU copies from without being waited for."""
@@ -105,3 +134,25 @@ class Views:
         for row, part, frames in zip(rows, x, n.tolist(), strict=True):
             self._clean[row] = part[:frames].clone()
             self._left -= self._clean[row].nbytes
+
+
+def placed(values: Sequence[int] | NDArray[np.int64], device: torch.device) -> Tensor:
+    """Whole numbers on the device, without waiting for what a GPU has in hand."""
+    tensor = torch.as_tensor(values)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def _blocks(keys: Sequence[Key], least: int) -> Iterator[list[Key]]:
+    """The keys in their order, in blocks of at least so many utterances."""
+    block: list[Key] = []
+    for key in keys:
+        block.append(key)
+        if len(_rows(block)) >= least:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _rows(block: Iterable[Key]) -> tuple[int, ...]:
+    return tuple(row for _, *rows in block for row in rows)

@@ -175,9 +175,17 @@ def test_what_is_no_export_is_refused(tmp_path, checkpoint):
         Recogniser.load(tmp_path / "absent" / "model")
 
 
-def test_embeddings_stay_float32_under_autocast(checkpoint):
-    model = model_of(checkpoint)
-    with torch.autocast("cpu", torch.bfloat16):
-        embedding, logits = model(*model.stem(*batch(16_000, 5_000)))
+@pytest.mark.parametrize("frozen", [0, 1, -1])
+def test_in_bf16_the_encoders_passes_are_and_what_follows_is_not(checkpoint, frozen):
+    model = model_of(checkpoint, frozen_layers=frozen, precision="bf16")
+    usual = model_of(checkpoint, frozen_layers=frozen, precision="fp32")
+    assert (model.bf16, usual.bf16) == (True, False)
+    seen = []
+    model.encoder.model.encoder.layers[0].feed_forward.intermediate_dense.register_forward_hook(
+        lambda layer, into, out: seen.append(out.dtype)
+    )
+    model.projection[0].register_forward_hook(lambda layer, into, out: seen.append(out.dtype))
+    embedding, logits = model(*model.stem(*batch(16_000, 5_000)))
+    assert seen == [torch.bfloat16, torch.float32]
     assert embedding.dtype == logits.dtype == torch.float32
-    assert embedding.isfinite().all()
+    torch.testing.assert_close(embedding, usual(*usual.stem(*batch(16_000, 5_000)))[0], atol=0.02, rtol=0.1)

@@ -183,7 +183,7 @@ def steps(config, data) -> dict[str, torch.Tensor]:
             session.optimizer.zero_grad()
             loss.total.backward()
             session.ranks.add_gradients_(session.model.parameters())
-            session.note_(batch, made)
+            session.note_(made)
             gradients = {n: p.grad for n, p in session.model.named_parameters() if p.grad is not None}
             rest = {"losses": loss.values(), "agreed": session.agreed, "prototypes": session.prototypes.vectors}
             found |= {f"{step} {size} {n}": value.clone() for n, value in (gradients | rest).items()}

@@ -207,12 +207,17 @@ def test_the_paper_preset_trains(make, frozen, data, settings):
     assert finite(session)
 
 
-def test_bf16_trains_in_fp32_beyond_the_encoder(whole):
-    session = whole(precision="bf16", epochs=1)
+def test_bf16_trains_and_evaluates_in_fp32_beyond_the_encoder(whole):
+    session, usual = whole(precision="bf16", epochs=1), whole(epochs=1)
     (end,) = ends(refine(session))
     assert np.isfinite(list(end.losses.values())).all()
     assert session.own.dtype == session.embeddings.dtype == torch.float32
-    assert not same(weights(session), weights(whole(epochs=1)))
+    assert not same(weights(session), weights(usual))
+    here = usual.embeddings.clone()
+    usual.model.bf16 = True
+    usual.evaluate_()
+    assert not here.equal(usual.embeddings)
+    torch.testing.assert_close(here, usual.embeddings, atol=0.05, rtol=0.1)
 
 
 def test_a_batch_of_one_trains(make):
@@ -361,7 +366,7 @@ def test_the_flag_is_the_class_on_which_both_views_agree(make):
     ends(warm_up(session))
     batch = session.begin_(1)[0]
     step = session.forward(batch, 1)
-    session.note_(batch, step)
+    session.note_(step)
     pairs = zip(step.ambiguous.logits.argmax(1), step.ambiguous_augmented.logits.argmax(1), strict=True)
     assert session.agreed[batch.ambiguous].tolist() == [int(a) if a == b else -1 for a, b in pairs]
 
@@ -473,7 +478,7 @@ def test_devices():
 def test_what_is_expected_of_the_views_is_what_a_step_asks_for(frozen, data, views, monkeypatch, system, warm_up):
     session = Session(frozen.replace(system=system, warm_up=warm_up), data, views)
     expected, asked = [], []
-    monkeypatch.setattr(views, "expect", lambda rows: expected.extend((*map(int, r), aug) for r, aug in rows))
+    monkeypatch.setattr(views, "expect", lambda rows, epoch: expected.extend((*map(int, r), aug) for r, aug in rows))
     clean, augmented = views.clean, views.augmented
     monkeypatch.setattr(views, "clean", lambda rows: asked.append((*map(int, rows), False)) or clean(rows))
     monkeypatch.setattr(views, "augmented", lambda rows, e: asked.append((*map(int, rows), True)) or augmented(rows, e))

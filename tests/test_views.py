@@ -25,8 +25,8 @@ def stem(tiny):
 def of(stem, data, tiny):
     """Views with a random stream and other choices; the frozen encoder's, where another stem is given."""
 
-    def of(seed=0, stream=0, share=False, stem=stem) -> Views:
-        return Views(stem, data, tiny.audio, (seed, stream), CPU, share)
+    def of(seed=0, stream=0, share=False, stem=stem, together=None) -> Views:
+        return Views(stem, data, tiny.audio, (seed, stream), CPU, share, together)
 
     return of
 
@@ -117,17 +117,44 @@ def test_without_a_budget_everything_is_computed_again_and_is_the_same(of, plain
     assert calls[-4:] == [len(ROWS)] * 4
 
 
-def test_waves_read_ahead_are_the_same(of, plain, monkeypatch):
-    """As on a GPU, but for the copies to it."""
-    views, asked = of(), [(ROWS, True), ([5, 6], False), ([1, 2], True)]
-    read = []
-    batch = views._data.waves.batch
+ASKED = [(ROWS, True), ([5, 6], False), ([1, 2], True), ([7, 8, 9], True), ([4], True)]
+"""Rows and whether augmented, as a session asks for them."""
+
+
+def test_what_is_made_ahead_is_the_same(of, plain, monkeypatch):
+    """As on a GPU, but for the copies to it: several batches' second views are made at once."""
+    views, read, made = of(together=5), [], []
+    batch, mixed = views._data.waves.batch, module.second_view
     monkeypatch.setattr(views._data.waves, "batch", lambda rows, most: read.append(rows) or batch(rows, most))
-    views._waves.expect(tuple(rows) for rows, augmented in asked if augmented)
-    for rows, augmented in asked:
-        found = views.augmented(rows, 2) if augmented else views.clean(rows)
-        assert same(found, plain.augmented(rows, 2) if augmented else plain.clean(rows))
-    assert sorted(read) == sorted([tuple(ROWS), tuple(ROWS), (1, 2), (1, 2)])  # once by each
+    monkeypatch.setattr(module, "second_view", lambda waves, *rest: made.append(len(waves)) or mixed(waves, *rest))
+    views.expect(ASKED, 2)
+    found = [views.augmented(rows, 2) if augmented else views.clean(rows) for rows, augmented in ASKED]
+    assert made == [5, 4]  # of 3 and 2, of 3 and 1
+    assert read == [(3, 0, 11, 1, 2), (7, 8, 9, 4)]  # once each
+    for (rows, augmented), (x, n) in zip(ASKED, found, strict=True):
+        usual, n_usual = plain.augmented(rows, 2) if augmented else plain.clean(rows)
+        assert n.equal(n_usual)
+        torch.testing.assert_close(x, usual, atol=1e-3, rtol=1e-3)
+
+
+def test_what_was_not_expected_is_made_when_it_is_asked_for(of, plain):
+    views = of(together=4)
+    views.expect(ASKED, 2)
+    for rows, epoch in (([4], 2), (ROWS, 1), (ROWS, 2), ([10], 2), ([1, 2], 2)):
+        x, n = views.augmented(rows, epoch)
+        usual, n_usual = plain.augmented(rows, epoch)
+        assert n.equal(n_usual)
+        torch.testing.assert_close(x, usual, atol=1e-3, rtol=1e-3)
+
+
+def test_clean_waves_are_read_ahead_where_none_are_kept(of, plain, monkeypatch):
+    monkeypatch.setattr(module, "BUDGET", 0)
+    views, asked = of(together=1), [([5, 6], False), (ROWS, False)]
+    views.expect(asked, 0)
+    for rows, _ in asked:
+        x, n = views.clean(rows)
+        assert n.equal(plain.clean(rows)[1])
+        torch.testing.assert_close(x, plain.clean(rows)[0], atol=1e-6, rtol=1e-6)
 
 
 def test_a_budget_is_kept(of, plain, monkeypatch):

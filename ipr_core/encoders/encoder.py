@@ -44,6 +44,11 @@ class SpeechEncoder(nn.Module):
         """(B, T) waves, zero beyond (B,) lengths, to (B, F, K) without parameters, and the valid frames (B,)."""
         raise NotImplementedError
 
+    def check(self, lengths: Tensor) -> None:
+        """raises ValueError for samples (B,) of which no frame can be made"""
+        if lengths.min() < MIN_SAMPLES:
+            raise ValueError(f"an utterance has {int(lengths.min())} samples; an encoder needs at least {MIN_SAMPLES}")
+
     def features(self, x: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
         """The convolutions: (B, F, K), (B,) to fewer frames."""
         raise NotImplementedError
@@ -83,12 +88,12 @@ class SpeechEncoder(nn.Module):
     def stem(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The part that is never trained, in evaluation mode and without gradient.
 
-        waves: (B, T) float32 at 16 kHz   lengths: (B,) samples, the rest is padding
+        waves: (B, T) float32 at 16 kHz   lengths: (B,) samples, the rest is padding; on the CPU or as waves are
         returns: (B, F, K), zero beyond the valid frames, and how many are valid (B,)
-        raises ValueError where an utterance is too short for one frame
+        raises ValueError where an utterance is too short for one frame, or longer than the encoder hears
         """
-        if lengths.min() < MIN_SAMPLES:
-            raise ValueError(f"an utterance has {int(lengths.min())} samples; an encoder needs at least {MIN_SAMPLES}")
+        self.check(lengths)
+        lengths = lengths.to(waves.device, non_blocking=True)
         with torch.no_grad():
             # bf16 has too few digits for spectra and for statistics of a waveform
             with torch.autocast(waves.device.type, enabled=False):

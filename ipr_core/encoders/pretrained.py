@@ -68,7 +68,6 @@ class Whisper(SpeechEncoder):
     def front(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Log-mel frames, cut 80 dB below the utterance's loudest, as WhisperFeatureExtractor makes them."""
         power, n = mel_power(waves, lengths, self.filters, self.hop)
-        self._check_length(n)
         inside = valid(n, power.shape[1])[..., None]
         x = power.clamp_min(1e-10).log10()
         loudest = x.masked_fill(~inside, -torch.inf).amax(dim=(1, 2), keepdim=True)
@@ -99,13 +98,14 @@ class Whisper(SpeechEncoder):
         extractor["n_fft"] = 2 * (self.filters.shape[0] - 1)
         return {"family": "whisper", "config": _plain(self.model.config), "extractor": extractor}
 
-    def _check_length(self, n: Tensor) -> None:
-        most = 2 * self.model.config.max_source_positions
-        if n.max() > most:
-            seconds = self.hop / SAMPLE_RATE
+    def check(self, lengths: Tensor) -> None:
+        super().check(lengths)
+        longest = int(lengths.max()) / SAMPLE_RATE
+        most = 2 * self.model.config.max_source_positions * self.hop / SAMPLE_RATE
+        if longest > most:
             raise ValueError(
-                f"a clip of {n.max() * seconds:.2f} s is longer than the {most * seconds:g} s that this Whisper hears; "
-                f"set max_seconds to at most {most * seconds:g}"
+                f"a clip of {longest:.2f} s is longer than the {most:g} s that this Whisper hears; "
+                f"set max_seconds to at most {most:g}"
             )
 
 
