@@ -3,7 +3,8 @@
 A corpus is cut into pieces, in its order. The labels of a piece lie in a file of their own in `annotated-NAME.pieces`
 until every piece is there; then they are put together and that folder goes. A piece's file is written whole or not at
 all and named by its number, its utterances and the model: what was labelled before a kill is not labelled again, what
-has changed since then is. Pieces do not depend on who labels them, so one worker and many give the same files.
+has changed since then is. Pieces do not depend on who labels them, so one worker and many give the same files on
+hardware of one kind.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from ipr_core.corpora.table import CorpusError, Fault
 from ipr_core.labels import table
 from ipr_core.model import DESCRIPTION, WEIGHTS, Recogniser, in_bf16
 from ipr_core.runs import Run
-from ipr_core.waves import WaveStore, default_cache
+from ipr_core.views import PASS
+from ipr_core.waves import SAMPLE_RATE, WaveStore, default_cache
 
 PIECE = 256
 """Utterances of a piece."""
@@ -160,7 +162,7 @@ def _predicted(model: Recogniser, waves: WaveStore, max_seconds: float) -> tuple
     """(N, C) shares of every utterance by the classifier and by the prototypes."""
     where = model.prototypes.device
     own, soft = (np.empty((len(waves), len(model.classes)), np.float32) for _ in range(2))
-    for rows in by_length(waves.lengths, 16):
+    for rows in by_length(waves.lengths.clip(max=round(max_seconds * SAMPLE_RATE)), PASS):
         batch, lengths = waves.batch(rows, max_seconds)
         by_model, by_prototypes = model.label(*model(*model.stem(batch.to(where), lengths)))
         own[rows], soft[rows] = by_model.cpu().numpy(), by_prototypes.cpu().numpy()

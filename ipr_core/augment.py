@@ -196,9 +196,16 @@ def impulse_responses(
 
 
 def reverberate(waves: Tensor, rooms: Tensor) -> Tensor:
-    """The waves (B, T) convolved with an impulse response each (B, L), as long as before: the last echoes are cut."""
-    n = next_fast_len(waves.shape[1] + rooms.shape[1] - 1, real=True)
-    return torch.fft.irfft(torch.fft.rfft(waves, n) * torch.fft.rfft(rooms, n), n)[:, : waves.shape[1]]
+    """The waves (B, T) convolved with an impulse response each (B, L), as long as before: the last echoes are cut.
+
+    Block by block (overlap-save): shorter transforms take less time, and are of the same size for clips of any length.
+    """
+    samples, before = waves.shape[1], rooms.shape[1] - 1  # what a block needs of the one before
+    n = min(1 << max(15, (4 * before).bit_length()), next_fast_len(samples + before, real=True))
+    step = n - before
+    padded = F.pad(waves, (before, -samples % step))
+    blocks = torch.fft.rfft(padded.unfold(1, n, step)) * torch.fft.rfft(rooms, n)[:, None]  # (B, blocks, bins)
+    return torch.fft.irfft(blocks, n)[..., before:].flatten(1)[:, :samples]
 
 
 # ---- pitch ----
@@ -217,7 +224,7 @@ def change_pitch(waves: Tensor, lengths: Tensor, semitones: Sequence[float]) -> 
     fast = waves.new_zeros(len(waves), max(_shorter(waves.shape[1], ratio) for ratio in ratios))
     for ratio in dict.fromkeys(ratios):
         rows = torch.tensor([i for i, other in enumerate(ratios) if other == ratio], device=waves.device)
-        fast[rows, : _shorter(waves.shape[1], ratio)] = _resampler(ratio, waves.device)(waves[rows])
+        fast[rows, : _shorter(waves.shape[1], ratio)] = _resampled(waves[rows], ratio)
     fast = _valid(fast, (lengths * down + up - 1) // up)
     slow = stretch(fast, up / down, waves.shape[1])
     return _valid(torch.where((up == down)[:, None], waves, slow), lengths)
@@ -227,10 +234,24 @@ def _shorter(samples: int, ratio: Fraction) -> int:
     return -(-samples * ratio.denominator // ratio.numerator)
 
 
+def _resampled(waves: Tensor, ratio: Fraction) -> Tensor:
+    """(B, T) to (B, T / ratio), rounded up: what torchaudio's Resample does, without its convolution.
+
+    That one is set up anew for every length it meets, which takes longer than a matrix product with its filters.
+    """
+    filters = _filters(ratio, waves.device)  # (taps, denominator)
+    taps, step = len(filters), ratio.numerator
+    before = (taps - step) // 2
+    windows = F.pad(waves, (before, before + step)).unfold(1, taps, step)  # (B, steps, taps)
+    return (windows @ filters).flatten(1)[:, : _shorter(waves.shape[1], ratio)]
+
+
 @cache
-def _resampler(ratio: Fraction, device: torch.device) -> Resample:
-    """(B, T) to (B, T / ratio), rounded up; its filters are made once."""
-    return Resample(ratio.numerator, ratio.denominator).to(device)
+def _filters(ratio: Fraction, device: torch.device) -> Tensor:
+    """torchaudio's windowed sincs: (taps, denominator), one for each sample that a step makes."""
+    if ratio == 1:  # of which torchaudio makes none
+        return torch.ones(1, 1, device=device)
+    return Resample(ratio.numerator, ratio.denominator).kernel[:, 0].T.to(device)
 
 
 def stretch(waves: Tensor, factors: Tensor, n: int) -> Tensor:

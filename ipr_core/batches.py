@@ -45,7 +45,16 @@ def _bucketed(rows: Rows, lengths: NDArray, count: int, batch_size: int, random:
     return np.array_split(order[np.argsort(blurred, kind="stable")], count)
 
 
-def by_length(lengths: NDArray, batch_size: int) -> list[Rows]:
-    """All rows, in batches of similar length, longest first: for passes whose order does not matter."""
+def by_length(lengths: NDArray, most: int) -> list[Rows]:
+    """All rows, in batches of similar length, longest first: for passes whose order does not matter.
+
+    most: samples of a batch with its padding, so that passes over long clips take no more memory than over short ones;
+    a single longer clip is a batch of its own
+    """
     order = np.argsort(-lengths, kind="stable")
-    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    batches, first = [], 0
+    while first < len(order):
+        size = max(1, int(most // lengths[order[first]]))
+        batches.append(order[first : first + size])
+        first += size
+    return batches

@@ -1,12 +1,12 @@
 """How fast training is on this machine, beside the encoder's own passes on the same audio, which nothing can beat.
 
 A step of the real loop and the bare passes that it cannot do without take turns on the same batches, so that what
-else runs on the machine slows both. Where a step's time goes is measured on steps of their own.
+else runs on the machine slows both. They do so in several rounds, after one that warms up, and of each batch the
+shortest time counts. Where a step's time goes is measured on steps of their own.
 """
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +34,7 @@ from ipr_core.views import Padded
 from ipr_core.waves import SAMPLE_RATE, WaveStore
 
 STEPS = 4
+ROUNDS = 3
 DATA, AUGMENTATION, ENCODER, LOSSES, OPTIMIZER, REST = PARTS = (
     "data", "augmentation", "encoder", "prototypes+losses", "optimizer", "loop+events"
 )  # fmt: skip
@@ -51,7 +52,9 @@ class Row:
     step: float
     """Rate of the real loop's steps."""
     ratio: float | None
-    """Time of a step over that of its bare passes, the median of the steps."""
+    """Time of the steps over that of their bare passes."""
+    padding: float
+    """Share of the encoder's input that is padding, since batches have clips of several lengths."""
     shares: dict[str, float]
     """Of a step's time, by PARTS."""
     evaluation: float
@@ -100,35 +103,39 @@ def noise(config: Config, size: int, folder: Path) -> Dataset:
 
 def measure(config: Config, data: Dataset, steps: int) -> Row:
     """One system's row. Training begins with the refinement, as if the warm-up were over."""
-    forget_peak()
     session = Session(config.replace(warm_up=0), data)
-    plan = session.plan(0)[: steps + 1]
-    audio = sum(_audio_seconds(session, batch) for batch in plan[1:])  # the first step is a warm-up
-    limits, took, work = np.array(list(_paired(session, plan))[1:]).T
-    memory, needed = peak_mb(session.device), _needs_passes(session)
+    place, needed = session.device, _needs_passes(session)
+    forget_peak(place)
+    plan = session.plan(0)[:steps]
+    heard, padded = np.sum([_audio_seconds(session, batch) for batch in plan], axis=0)
+    passes = [bare_passes(session, batch) for batch in plan]
+    rounds = np.array([list(_paired(session, passes)) for _ in range(1 + ROUNDS)])  # (rounds, steps, 2)
+    limit, took = rounds[1:].min(axis=0).sum(axis=0)
+    memory = peak_mb(place)
     evaluated = session.views.lengths.sum() / SAMPLE_RATE
     return Row(
         system=config.training.system,
-        limit=audio / limits.sum() if needed else None,
-        step=audio / took.sum(),
-        ratio=statistics.median(took / limits) if needed else None,
+        limit=heard / limit if needed else None,
+        step=heard / took,
+        ratio=took / limit if needed else None,
+        padding=1 - heard / padded,
         shares=shares(session, plan),
-        evaluation=evaluated / seconds(session.evaluate_, session.device),
+        evaluation=evaluated / seconds(session.evaluate_, place),
         memory_mb=memory,
-        mfu=work.sum() / took.sum() / matrix_rate(session.device) if session.device.type == "cuda" else None,
+        mfu=sum(map(flops, passes)) / took / matrix_rate(place) if place.type == "cuda" else None,
     )
 
 
-def _paired(session: Session, plan: list[Batch]) -> Iterator[tuple[float, float, float]]:
-    """Seconds of the bare passes and of the real step on each batch, and the passes' FLOPs (0 on a CPU)."""
+def _paired(session: Session, passes: Sequence[Callable[[], None]]) -> Iterator[tuple[float, float]]:
+    """Seconds of the bare passes and of the real step on each of an epoch's first batches."""
+    session.epoch = 0
     loop, place = refine(session), session.device
-    for i, batch in enumerate(plan):
-        passes = bare_passes(session, batch)
+    for i, bare in enumerate(passes):
         if i % 2:  # neither is always the first to find the batch in the cache
-            limit, step = seconds(passes, place), seconds(lambda: next(loop), place)
+            limit, step = seconds(bare, place), seconds(lambda: next(loop), place)
         else:
-            step, limit = seconds(lambda: next(loop), place), seconds(passes, place)
-        yield limit, step, flops(passes) if place.type == "cuda" else 0
+            step, limit = seconds(lambda: next(loop), place), seconds(bare, place)
+        yield limit, step
     loop.close()
 
 
@@ -154,34 +161,34 @@ def bare_passes(session: Session, batch: Batch) -> Callable[[], None]:
 
 
 def _augmented(session: Session, rows: np.ndarray) -> Padded:
-    """Waves and lengths of the second views, on the device."""
+    """Waves of the second views, on the device, and their lengths."""
     audio = session.config.audio
-    waves, samples = (x.to(session.device) for x in session.data.waves.batch(rows, audio.max_seconds))
-    return second_view(waves, samples, [view_key(0, 0, 0, str(row)) for row in rows], audio), samples
+    waves, samples = session.data.waves.batch(rows, audio.max_seconds)
+    keys = [view_key(0, 0, 0, str(row)) for row in rows]
+    return second_view(waves.to(session.device), samples, keys, audio), samples
 
 
 def _needs_passes(session: Session) -> bool:
     return session.model.encoder.trained or session.system.precise_views > 1 or session.system.ambiguous_views > 1
 
 
-def _audio_seconds(session: Session, batch: Batch) -> float:
-    """Of all views that the system asks for."""
+def _audio_seconds(session: Session, batch: Batch) -> tuple[float, float]:
+    """Of all views that the system asks for: what is heard, and that with its padding, as all are passed at once."""
     asked = (batch.precise, session.system.precise_views), (batch.ambiguous, session.system.ambiguous_views)
-    return float(sum(views * session.views.lengths[rows].sum() for rows, views in asked)) / SAMPLE_RATE
+    samples = np.concatenate([np.tile(session.views.lengths[rows], views) for rows, views in asked])
+    return samples.sum() / SAMPLE_RATE, samples.max() * len(samples) / SAMPLE_RATE
 
 
 # ---- where a step's time goes ----
 
 
 def shares(session: Session, plan: list[Batch]) -> dict[str, float]:
-    """Each part's share of the steps of a plan, without the first, which warms up."""
+    """Each part's share of an epoch's first steps."""
     session.epoch = 0
     clock, loop = Clock(session.device), refine(session)
     with _watched(session, clock):
-        for step in range(len(plan)):
+        for _ in plan:
             clock.timed(REST, lambda: next(loop))()
-            if step == 0:
-                clock.seconds.clear()
     loop.close()
     return {part: clock.seconds[part] / clock.seconds.total() for part in PARTS}
 
@@ -247,20 +254,22 @@ def _said(config: Config, encoder: str, data: Dataset, steps: int) -> Iterator[s
 
 def _table(rows: Sequence[Row]) -> Iterator[str]:
     """A line a system: seconds of audio per second, the ratio, shares of a step's time, memory."""
-    heads = ("limit", "step", "ratio", *PARTS, "evaluation", "peak MB", "MFU")
+    heads = ("limit", "step", "ratio", "padding", *PARTS, "evaluation", "peak MB", "MFU")
     names = max(len(row.system) for row in rows)
     yield _line("system", heads, names)
     for row in rows:
         cells = [_figure(row.limit, ".1f"), _figure(row.step, ".1f"), _figure(row.ratio, ".2f")]
+        cells += [_figure(row.padding, ".1%")]
         cells += [_figure(row.shares[part], ".1%") for part in PARTS]
         cells += [_figure(row.evaluation, ".1f"), _figure(row.memory_mb, ".0f"), _figure(row.mfu, ".1%")]
         yield _line(row.system, cells, names)
     yield "\nlimit, step, evaluation: seconds of audio per second; limit is of the encoder's bare forward and backward"
-    yield "passes that a step needs. ratio: a step's time over theirs, on the same batches in turn."
+    yield "passes that a step needs. ratio: a step's time over theirs, on the same batches in turn. padding: of what is"
+    yield "passed through the encoder. The other shares are of a step's time."
 
 
 def _line(name: str, cells: Sequence[str], names: int) -> str:
-    widths = [7, 7, 6, *(len(part) + 1 for part in PARTS), 11, 8, 6]
+    widths = [7, 7, 6, 8, *(len(part) + 1 for part in PARTS), 11, 8, 6]
     return f"{name:{names}}" + "".join(f"{cell:>{width + 1}}" for cell, width in zip(cells, widths, strict=True))
 
 

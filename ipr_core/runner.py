@@ -111,11 +111,7 @@ def _train(run: Run, data: Dataset, until: Until, watch: Watcher, views: Views |
 
 def _begun(run: Run, data: Dataset, views: Views | None) -> Session:
     """A session that stands where the run's checkpoint does."""
-    session = Session(run.config, data, views)
-    state = run.load_state()
-    if state is not None:
-        session.restore_(state)
-    return session
+    return Session(run.config, data, views, run.load_state())
 
 
 def _events(session: Session, until: Until) -> Iterator[Event]:

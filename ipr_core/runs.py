@@ -166,7 +166,7 @@ class Run:
         write_text(self.folder / "events.jsonl", "".join(line + "\n" for line in lines))
 
     def save_state(self, state: dict[str, Any], at: str = "checkpoint") -> None:
-        tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
+        tensors = {key: value.detach().to("cpu", copy=True).contiguous() for key, value in state.items()}
         write(self.folder / f"{at}.safetensors", lambda path: save_tensors(tensors, path))
 
     def load_state(self, at: str = "checkpoint") -> dict[str, Any] | None:

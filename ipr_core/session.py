@@ -28,6 +28,7 @@ class Session:
     keeps beside them.
 
     views: made here, or those of another session with the same encoder, data, seed and stream
+    state: a checkpoint's `state()` to go on from; else training begins
     The attributes below are over all N utterances of the data set, D1, D2 and D3, on every rank of several (`ranks`).
     """
 
@@ -40,7 +41,9 @@ class Session:
     agreed: Tensor
     """(N,) the class on which the classifier's two views agreed at the utterance's last step, or -1."""
 
-    def __init__(self, config: Config, data: Dataset, views: Views | None = None):
+    def __init__(
+        self, config: Config, data: Dataset, views: Views | None = None, state: dict[str, Tensor] | None = None
+    ):
         training = config.training
         self.config, self.data, self.ranks = config, data, current()
         self.device = self.ranks.device(training.device)
@@ -59,11 +62,10 @@ class Session:
         self.sample = map_sample(data, training.map_size)
         self.agreed = torch.full((len(data.table),), -1, device=self.device)
         self.epoch = 0
-        if config.encoder.standardise:
-            self.model.fit_standardiser_(self._pooled(self.d1))
-        self.evaluate_()
-        self.prototypes.anchor_(self.embeddings[self.d1], self.labels[self.d1])
-        self.soft = self.prototypes.soft(self.embeddings)
+        if state is None:
+            self._start_()
+        else:
+            self._restore_(state)
 
     def refining(self, epoch: int) -> bool:
         return epoch >= self.config.training.warm_up
@@ -181,8 +183,14 @@ class Session:
             "own": self.own, "soft": self.soft, "agreed": self.agreed, "epoch": torch.tensor(self.epoch),
         }  # fmt: skip
 
-    def restore_(self, state: dict[str, Tensor]) -> None:
-        """Go on from a checkpoint's `state()`."""
+    def _start_(self) -> None:
+        if self.config.encoder.standardise:
+            self.model.fit_standardiser_(self._pooled(self.d1))
+        self.evaluate_()
+        self.prototypes.anchor_(self.embeddings[self.d1], self.labels[self.d1])
+        self.soft = self.prototypes.soft(self.embeddings)
+
+    def _restore_(self, state: dict[str, Tensor]) -> None:
         self.model.load_trained_state(_of("model.", state))
         if beside := _of("beside.", state):
             self.beside.load_state_dict(beside)

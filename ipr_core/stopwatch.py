@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import resource
 import sys
@@ -56,11 +57,11 @@ def matrix_rate(device: torch.device, dtype: torch.dtype = torch.bfloat16, size:
     return 2 * size**3 / min(seconds(lambda: a @ a, device) for _ in range(10))
 
 
-def forget_peak() -> None:
+def forget_peak(device: torch.device) -> None:
     """Measure the peak memory anew from here on, where the system can."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    if sys.platform == "linux":
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 

@@ -51,11 +51,11 @@ def _epochs(session: Session, end: int) -> Iterator[Event]:
             shown = perf_counter()
             yield StepEnd(epoch, number + 1, len(plan), losses[-1], loss.names)
             started += perf_counter() - shown  # the clock stands while a watcher looks, or pauses the run
-        trained = perf_counter()
+        means = dict(zip(loss.names, torch.stack(losses).mean(dim=0).tolist(), strict=True))
+        trained = perf_counter()  # after the losses are read, for which a GPU has to have done its steps
         session.evaluate_()
         session.settle_(epoch)
         clock = _clock(session, plan, trained - started, perf_counter() - trained)
-        means = dict(zip(loss.names, torch.stack(losses).mean(dim=0).tolist(), strict=True))
         yield report(session, epoch, means, len(plan), clock)
 
 

@@ -20,6 +20,7 @@ from ipr_core.augment import second_view, view_key
 from ipr_core.batches import by_length
 from ipr_core.config import Audio
 from ipr_core.dataset import Dataset
+from ipr_core.waves import SAMPLE_RATE
 
 Stem = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 Padded = tuple[Tensor, Tensor]
@@ -28,7 +29,8 @@ Key = tuple[int, ...]
 """An epoch, and the rows of a batch."""
 
 BUDGET = 8 * 2**30  # bytes that kept views may take; beyond it they are computed when they are asked for
-_PASS = 32  # utterances a pass over the whole corpus takes at once
+PASS = 160 * SAMPLE_RATE
+"""Samples, with padding, that a pass without gradients takes at once."""
 _TOGETHER = 256  # second views that a GPU makes at once: its phase vocoder goes frame by frame, for all of them alike
 
 
@@ -51,14 +53,14 @@ class Views:
         together: int | None = None,
     ):
         self._stem, self._data, self._audio, self._stream, self._device = stem, data, audio, stream, device
-        self._share, self._left = share, BUDGET
+        self._share, self._left = share, _budget(device)
         self._together = (_TOGETHER if device.type == "cuda" else 0) if together is None else together
         self._waves, self._blocks = Ahead(self._read), Ahead(self._read, depth=1)
         self._expected: deque[list[Key]] = deque()  # blocks of second views that are to be made yet
         self._made: dict[Key, Padded] = {}  # waves and lengths of those of the last block that are to be asked for yet
         self._clean: dict[int, Tensor] = {}  # row → (F, K)
         self._shared: dict[Key, Padded] = {}  # by epoch and rows: among others, a view's last bits differ
-        self.lengths = np.minimum(data.waves.lengths, round(audio.max_seconds * 16_000))
+        self.lengths = np.minimum(data.waves.lengths, round(audio.max_seconds * SAMPLE_RATE))
         self._keep_clean()
 
     def clean(self, rows: Sequence[int]) -> Padded:
@@ -90,9 +92,9 @@ class Views:
         self._blocks.expect([_rows(block) for block in self._expected])
         self._waves.expect(rows for rows, augmented in asked if not (augmented or self._clean))
 
-    def passes(self, batch_size: int = _PASS) -> list[np.ndarray]:
+    def passes(self) -> list[np.ndarray]:
         """All rows in batches for an evaluation pass; always the same ones, so that results are to the bit."""
-        return by_length(self.lengths, batch_size)
+        return by_length(self.lengths, PASS)
 
     def _through(self, rows: Sequence[int]) -> Padded:
         waves, lengths = self._waves.get(tuple(rows))
@@ -140,6 +142,11 @@ def placed(values: Sequence[int] | NDArray[np.int64], device: torch.device) -> T
     """Whole numbers on the device, without waiting for what a GPU has in hand."""
     tensor = torch.as_tensor(values)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def _budget(device: torch.device) -> int:
+    """Bytes that kept views may take; the larger part of a GPU is left to training."""
+    return min(BUDGET, torch.cuda.mem_get_info(device)[0] // 3) if device.type == "cuda" else BUDGET
 
 
 def _blocks(keys: Sequence[Key], least: int) -> Iterator[list[Key]]:

@@ -76,6 +76,7 @@ def test_batches_come_in_no_order_of_length():
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.5
 
 
-def test_by_length_takes_every_row_once_longest_first():
+def test_by_length_takes_every_row_once_longest_first_and_not_more_than_asked_with_padding():
     lengths = np.array([5, 9, 1, 9, 7])
-    assert [batch.tolist() for batch in by_length(lengths, 2)] == [[1, 3], [4, 0], [2]]
+    assert [batch.tolist() for batch in by_length(lengths, 18)] == [[1, 3], [4, 0], [2]]
+    assert [batch.tolist() for batch in by_length(lengths, 6)] == [[1], [3], [4], [0], [2]]

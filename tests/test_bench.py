@@ -65,7 +65,7 @@ def test_measuring_does_not_change_what_is_trained(tiny, short):
         session = Session(tiny.replace(warm_up=0), short)
         plan = session.plan(0)
         if paired:
-            assert len(list(bench._paired(session, plan))) == len(plan)
+            assert len(list(bench._paired(session, [bench.bare_passes(session, batch) for batch in plan]))) == len(plan)
         else:
             loop = bench.refine(session)
             for _ in plan:
@@ -84,8 +84,18 @@ def test_a_row_adds_up(tiny, short):
     assert row.shares[bench.ENCODER] > row.shares[bench.OPTIMIZER] > 0
     assert row.limit > 0
     assert row.step > 0
-    assert row.ratio > 0
+    assert row.ratio == pytest.approx(row.limit / row.step)
+    assert 0 < row.padding < 0.5
     assert row.mfu is None
+
+
+def test_padding_is_what_a_batchs_longest_clip_adds_to_the_others(session):
+    batch = session.plan(0)[0]
+    views = np.concatenate([batch.precise] * session.system.precise_views + [batch.ambiguous] * 2)
+    seconds = session.data.waves.seconds[views].clip(max=1)
+    heard, padded = bench._audio_seconds(session, batch)
+    assert heard == pytest.approx(seconds.sum(), rel=1e-4)
+    assert padded == pytest.approx(len(views) * seconds.max(), rel=1e-4)
 
 
 def test_where_everything_is_kept_there_is_no_limit(frozen, short):

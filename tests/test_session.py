@@ -21,14 +21,22 @@ from ipr_core.waves import WaveStore
 @pytest.fixture(scope="module")
 def make(frozen, data, views):
     """Settings → a session with the frozen encoder, before its first epoch."""
-    return lambda **settings: Session(frozen.replace(**settings), data, None if own_network(settings) else views)
+
+    def make(state=None, **settings) -> Session:
+        return Session(frozen.replace(**settings), data, None if own_network(settings) else views, state)
+
+    return make
 
 
 @pytest.fixture(scope="module")
 def whole(tiny, data):
     """Settings → a session whose encoder is trained too."""
     views = Session(tiny, data).views
-    return lambda data=data, views=views, **settings: Session(tiny.replace(**settings), data, views)
+
+    def whole(data=data, views=views, state=None, **settings) -> Session:
+        return Session(tiny.replace(**settings), data, views, state)
+
+    return whole
 
 
 def own_network(settings) -> bool:
@@ -445,7 +453,7 @@ def test_the_loop_can_be_stopped_and_gone_on_with(make):
 @pytest.mark.parametrize("settings", [{}, {"compare_when": "step", "system": "ipr"}, {"system": "baseline_augmented"}])
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_a_state_goes_on_to_the_bit(make, settings, epoch):
-    goes_on_to_the_bit(lambda: make(**settings), epoch)
+    goes_on_to_the_bit(lambda **state: make(**state, **settings), epoch)
 
 
 def test_a_state_of_a_trained_encoder_goes_on_to_the_bit(whole):
@@ -453,10 +461,10 @@ def test_a_state_of_a_trained_encoder_goes_on_to_the_bit(whole):
 
 
 def goes_on_to_the_bit(make_session, epoch: int) -> None:
-    plain, again = make_session(), make_session()
+    plain = make_session()
     state = next(bits(plain) for event in refine(plain) if isinstance(event, EpochEnd) and event.epoch == epoch - 1)
     rest = ends(refine(plain))
-    again.restore_(state)
+    again = make_session(state=state)
     assert again.epoch == epoch
     assert same(bits(again), state)
     assert ends(refine(again)) == rest
@@ -465,7 +473,14 @@ def goes_on_to_the_bit(make_session, epoch: int) -> None:
 
 def test_a_state_of_another_model_is_refused(make, whole):
     with pytest.raises(ValueError, match="the checkpoint is of another model"):
-        make().restore_(bits(whole()))
+        make(state=bits(whole()))
+
+
+def test_what_goes_on_evaluates_nothing_again(make, monkeypatch):
+    state = bits(make())
+    monkeypatch.setattr(Session, "evaluate_", None)
+    monkeypatch.setattr(Session, "_pooled", None)
+    assert same(bits(make(state=state)), state)
 
 
 def test_devices():

@@ -44,8 +44,8 @@ def domain_loss(logits: Tensor, domains: Tensor) -> Tensor:
 def both(step: Step) -> tuple[Tensor, Tensor]:
     """Embeddings of D1 and D2 (N, D), and which is of which (N,): 0 for D1, 1 for D2."""
     parts = step.precise.embedding, step.ambiguous.embedding
-    domains = torch.cat([torch.full((len(part),), float(domain)) for domain, part in enumerate(parts)])
-    return torch.cat(parts), domains.to(parts[0].device)
+    domains = [part.new_full((len(part),), float(domain)) for domain, part in enumerate(parts)]
+    return torch.cat(parts), torch.cat(domains)
 
 
 class Discriminator(nn.Sequential):
