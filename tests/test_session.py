@@ -215,6 +215,28 @@ def test_the_paper_preset_trains(make, frozen, data, settings):
     assert finite(session)
 
 
+def test_views_passed_together_train_as_each_passed_alone(whole, monkeypatch):
+    session = whole(dropout=0.0, encoder_noise=False)
+    batch = session.begin_(1)[0]
+
+    def passed() -> tuple[torch.Tensor, list[torch.Tensor]]:
+        losses = session.system.refine(session.forward(batch, 1))
+        session.optimizer.zero_grad()
+        losses.total.backward()
+        return losses.values(), [weight.grad for weight in session.model.parameters() if weight.grad is not None]
+
+    values, gradients = passed()
+    through = session._through
+
+    def one_by_one(inputs, batch):
+        return {name: through({name: padded}, batch)[name] for name, padded in inputs.items()}
+
+    monkeypatch.setattr(session, "_through", one_by_one)
+    values_alone, gradients_alone = passed()
+    torch.testing.assert_close(values, values_alone, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(gradients, gradients_alone, atol=1e-5, rtol=1e-3)
+
+
 def test_bf16_trains_and_evaluates_in_fp32_beyond_the_encoder(whole):
     session, usual = whole(precision="bf16", epochs=1), whole(epochs=1)
     (end,) = ends(refine(session))
