@@ -441,6 +441,7 @@ def test_every_class_is_a_candidate_at_first_and_targets_and_prototypes_follow()
     beside.begin_(3 * torch.eye(C, D))  # D1's class means
     before = beside.vectors.clone()
     torch.testing.assert_close(before, torch.eye(C, D))
+    beside.settle_()  # after an epoch in which targets stay
     nearest = [int(np.argmax(k[:C])) for k in found.ambiguous.embedding.tolist()]  # the cosines with a basis
     moved = torch.tensor([[0.5 / C + 0.5 * (c == one) for c in range(C)] for one in nearest])
     logs = found.ambiguous.logits.detach().log_softmax(dim=1)
@@ -458,10 +459,22 @@ def test_every_class_is_a_candidate_at_first_and_targets_and_prototypes_follow()
     assert touched.tolist() == found.rows.tolist()
 
 
+def test_targets_stay_even_in_the_first_epoch():
+    found = step("pico")
+    found.beside.begin_(torch.eye(C, D))
+    even = -found.ambiguous.logits.log_softmax(dim=1).mean(dim=1).mean().item()
+    assert own(found, "pico")["pseudo-targets"] == pytest.approx(even, rel=1e-5)
+    with torch.no_grad():
+        found.beside.note_(found)
+    found.beside.settle_()
+    assert found.beside.targets.unique().tolist() == [1 / C]
+    assert own(found, "pico")["pseudo-targets"] != pytest.approx(even, rel=1e-5)
+
+
 def test_a_target_moves_once_an_epoch_however_often_it_is_asked_for():
     found = step("pico", progress=1.0)
     found.beside.begin_(torch.eye(C, D))
-    found.beside.vectors.copy_(torch.eye(C, D))
+    found.beside.settle_()
     still = Step(**{**vars(found), "precise": View(found.beside.vectors[found.labels], found.precise.logits)})
     with torch.no_grad():
         for _ in range(3):

@@ -1,8 +1,9 @@
 """PiCO (Wang et al., ICLR 2022) with every class a candidate for D2: IPR's nearest relative.
 
 Pseudo-targets of D2 begin even and move towards the class of the nearest prototype; prototypes begin as D1's class
-means and follow the embeddings of what the classifier names so; views of one named class attract each other. The
-contrast is among a batch's views, as IPR's is: there is no momentum encoder and no queue.
+means and follow the embeddings of what the classifier names so; views of one named class attract each other. Targets
+stay even for the first epoch, as in the authors' code: meanwhile the contrast makes the space that prototypes are of.
+The contrast is among a batch's views, as IPR's is: there is no momentum encoder and no queue.
 """
 
 import torch
@@ -23,7 +24,7 @@ PHI = (0.5, 0.2)
 800 epochs; in tens, targets would stay even and teach the classifier to know nothing."""
 
 
-def disambiguated(targets: Tensor, k: Tensor, prototypes: Tensor, phi: float) -> Tensor:
+def disambiguated(targets: Tensor, k: Tensor, prototypes: Tensor, phi: float | Tensor) -> Tensor:
     """s ← φ s + (1 − φ) one-hot(argmax_c k · p_c) (Eq. 6).
 
     targets: (B, C)   k: (B, D)   prototypes: (C, D), of unit norm as k is   returns: (B, C), rows sum to 1
@@ -40,6 +41,7 @@ class Disambiguation(Beside):
         self.register_buffer("vectors", torch.zeros(n_classes, dim))
         self.register_buffer("targets", torch.full((n, n_classes), 1 / n_classes))
         self.register_buffer("coming", self.targets.clone())
+        self.register_buffer("move", torch.tensor(0.0))  # 1 from the second epoch on
 
     @property
     def prototypes(self) -> Tensor:
@@ -52,7 +54,7 @@ class Disambiguation(Beside):
         """The targets (B, C) of the step's utterances of D2: moved once an epoch, however often it has them."""
         k = F.normalize(step.ambiguous.embedding.detach(), dim=-1)
         phi = PHI[0] + step.progress * (PHI[1] - PHI[0])
-        return disambiguated(self.targets[step.rows], k, self.vectors, phi)
+        return disambiguated(self.targets[step.rows], k, self.vectors, 1 - self.move * (1 - phi))
 
     def note_(self, step: Step) -> None:
         self.coming[step.rows] = self.moved(step)
@@ -63,6 +65,7 @@ class Disambiguation(Beside):
 
     def settle_(self) -> None:
         self.targets.copy_(self.coming)
+        self.move.fill_(1)
 
 
 def refine(step: Step) -> Terms:
