@@ -39,9 +39,10 @@ def shares(*shape: int, seed: int = 0) -> torch.Tensor:
     return random(*shape, seed=seed).softmax(dim=-1)
 
 
-def view(seed: int, scores=None) -> View:
+def view(seed: int, scores=None, logits=None) -> View:
     scores = random(B, C, seed=seed) if scores is None else scores
-    return View(random(B, D, seed=seed + 1).requires_grad_(), scores.requires_grad_(), scores)
+    logits = scores if logits is None else logits
+    return View(random(B, D, seed=seed + 1).requires_grad_(), logits.requires_grad_(), scores)
 
 
 def step(system: str, progress: float = 0.5, own_weight: float | None = None, **changed) -> Step:
@@ -56,13 +57,23 @@ def step(system: str, progress: float = 0.5, own_weight: float | None = None, **
     return Step(**values | changed)
 
 
-def own(step_: Step, system: str) -> dict[str, float]:
-    return {name: value.item() for name, (value, _) in SYSTEMS[system].refine(step_).own.items()}
+def own(step_: Step, system: str) -> dict[str, tuple[float, float]]:
+    """A system's own terms, each with its weight."""
+    return {name: (value.item(), weight) for name, (value, weight) in SYSTEMS[system].refine(step_).own.items()}
 
 
 def softmax(row: list[float]) -> list[float]:
     total = sum(math.exp(x) for x in row)
     return [math.exp(x) / total for x in row]
+
+
+def cross_entropy(row: list[float], shares: list[float]) -> float:
+    return -sum(share * math.log(p) for share, p in zip(shares, softmax(row), strict=True))
+
+
+def mean_of(loss, rows: torch.Tensor, shares: torch.Tensor) -> float:
+    """A loss in plain Python, one utterance after another."""
+    return sum(map(loss, rows.tolist(), shares.tolist())) / len(rows)
 
 
 # What all of them are.
@@ -78,14 +89,35 @@ def test_only_what_moves_its_own_prototypes_shows_any():
     assert not any(SYSTEMS[name].shows_gate for name in (*TABLE2, *BEYOND))
 
 
-@pytest.mark.parametrize("system", ["mmd", "bnm", "fixmatch", "freematch", "softmatch"])
-def test_own_weight_takes_the_place_of_the_authors_lambda(system):
-    refine = SYSTEMS[system].refine
-    certain = {"ambiguous": view(5, 20 * random(B, C, seed=5))}
-    usual, other = refine(step(system, **certain)), refine(step(system, own_weight=0.25, **certain))
-    assert usual.total.item() != other.total.item()
-    name = next(iter(other.own))
-    assert other.own[name][1] == 0.25
+@pytest.mark.parametrize(
+    ("system", "usual", "changed"),
+    [
+        ("mmd", [1], [0.25]), ("bnm", [1], [0.25]), ("fixmatch", [1], [0.25]), ("softmatch", [1], [0.25]),
+        ("freematch", [1, 0.01], [0.25, 0.0025]), ("pico", [1, 0.5], [1, 0.25]),
+    ],
+)  # fmt: skip
+def test_own_weight_takes_the_place_of_the_authors_lambda(system, usual, changed):
+    for own_weight, expected in ((None, usual), (0.25, changed)):
+        found = step(system, own_weight=own_weight, ambiguous=view(5, 20 * random(B, C, seed=5)))
+        made = SYSTEMS[system].refine(found)
+        assert [weight for _, weight in made.own.values()] == pytest.approx(expected)
+        literal = made.precise.item() + sum(weight * value.item() for value, weight in made.own.values())
+        assert made.total.item() == pytest.approx(literal)
+
+
+@pytest.mark.parametrize("system", ["dann", "daan"])
+def test_own_weight_scales_the_reversal_of_the_adversaries(system):
+    gradients, losses = [], []
+    for own_weight in (None, 0.25, 0):
+        found = step(system, own_weight=own_weight)
+        loss, weight = SYSTEMS[system].refine(found).own["domain"]
+        loss.backward()
+        gradients.append(found.ambiguous.embedding.grad)
+        losses.append(weight * loss.item())
+    assert gradients[0].any()
+    torch.testing.assert_close(gradients[1], 0.25 * gradients[0])
+    assert not gradients[2].any()
+    assert losses == [losses[0]] * 3  # the discriminators learn alike
 
 
 # MMD.
@@ -98,16 +130,25 @@ def test_mmd_of_a_sample_with_itself_is_nothing_and_of_distant_ones_is_large():
     assert mmd.mmd2(x, x + 50).item() == pytest.approx(mmd.mmd2(x + 50, x).item())
 
 
-def test_mmd_is_the_mean_over_all_pairs():
-    x, y = random(5, 3).double(), random(7, 3, seed=1).double() + 1
-    z = torch.cat([x, y]).numpy()
+def literal_mmd(x: np.ndarray, y: np.ndarray) -> float:
+    z = np.concatenate([x, y])
     scale = np.square(z[:, None] - z[None]).sum(axis=2).mean()
 
     def k(a, b):
-        return np.mean([rbf_kernel(a, b, gamma=1 / (2 * width * scale)) for width in mmd.WIDTHS], axis=0).mean()
+        return np.mean([rbf_kernel(a, b, gamma=1 / (2 * width * scale)) for width in (0.25, 0.5, 1, 2, 4)])
 
-    literal = k(x.numpy(), x.numpy()) + k(y.numpy(), y.numpy()) - 2 * k(x.numpy(), y.numpy())
-    assert mmd.mmd2(x, y).item() == pytest.approx(literal)
+    return k(x, x) + k(y, y) - 2 * k(x, y)
+
+
+def test_mmd_is_the_mean_over_all_pairs():
+    x, y = random(5, 3).double(), random(7, 3, seed=1).double() + 1
+    assert mmd.mmd2(x, y).item() == pytest.approx(literal_mmd(x.numpy(), y.numpy()))
+
+
+def test_mmd_is_between_d1_and_d2():
+    found = step("mmd")
+    literal = literal_mmd(found.precise.embedding.detach().numpy(), found.ambiguous.embedding.detach().numpy())
+    assert own(found, "mmd") == {"MMD²": pytest.approx((literal, 1), rel=1e-5)}
 
 
 def test_mmd_does_not_depend_on_the_scale_of_embeddings():
@@ -143,7 +184,7 @@ def test_nuclear_norm_is_the_sum_of_singular_values_and_largest_where_certain_an
 def test_bnm_divides_the_sum_by_the_batch():
     found = step("bnm")
     literal = -np.linalg.svd(found.ambiguous.logits.detach().softmax(dim=1).numpy(), compute_uv=False).sum() / B
-    assert own(found, "bnm") == {"− nuclear norm / B": pytest.approx(literal)}
+    assert own(found, "bnm") == {"− nuclear norm / B": pytest.approx((literal, 1))}
 
 
 # DANN.
@@ -173,9 +214,12 @@ def test_dann_teaches_the_discriminator_and_misleads_the_embedding():
     plain = found.beside.discriminator
     inputs = [found.precise.embedding.detach(), found.ambiguous.embedding.detach().requires_grad_()]
     literal = -torch.cat([(1 - plain(inputs[0]).sigmoid()).log(), plain(inputs[1]).sigmoid().log()]).mean()
+    taught = [parameter.grad.clone() for parameter in plain.parameters()]
+    plain.zero_grad()
     literal.backward()
     assert loss.item() == pytest.approx(literal.item(), rel=1e-5)
-    torch.testing.assert_close(reversed_, -dann.schedule(0.3) * inputs[1].grad)
+    torch.testing.assert_close(reversed_, -(2 / (1 + math.exp(-3)) - 1) * inputs[1].grad)
+    torch.testing.assert_close(taught, [parameter.grad for parameter in plain.parameters()])
 
 
 def test_d1_and_d2_are_different_domains():
@@ -193,11 +237,17 @@ def test_a_distance_and_dynamic_factor_by_hand():
     assert daan.dynamic_factor(torch.tensor(0.0), torch.tensor([0.0, 0.0])).item() == 0.5
 
 
-def test_daan_is_the_literal_sum_over_all_and_every_class():
-    found = step("daan", progress=1.0)
+def test_daan_teaches_the_literal_sum_over_all_and_every_class_and_misleads_the_embedding():
+    found = step("daan", progress=0.3)
     found.beside.omega.fill_(0.3)
-    z, domains = dann.both(found)
-    p = torch.cat([found.precise.logits, found.ambiguous.logits]).softmax(dim=1)
+    loss, weight = daan.refine(found).own["domain"]
+    assert weight == 1
+    loss.backward()
+    taught = [parameter.grad.clone() for parameter in found.beside.parameters()]
+    found.beside.zero_grad()
+    z, domains = (part.detach() for part in dann.both(found))
+    p = torch.cat([found.precise.logits, found.ambiguous.logits]).detach().softmax(dim=1)
+    z.requires_grad_()
 
     def bce(discriminator, inputs):
         d = discriminator(inputs)[:, 0].sigmoid()
@@ -205,7 +255,28 @@ def test_daan_is_the_literal_sum_over_all_and_every_class():
 
     each = sum(bce(found.beside.each[c], p[:, c, None] * z) for c in range(C))
     literal = 0.7 * bce(found.beside.all, z) + 0.3 * each
-    assert own(found, "daan") == {"domain": pytest.approx(literal.item(), rel=1e-5)}
+    literal.backward()
+    assert loss.item() == pytest.approx(literal.item(), rel=1e-5)
+    reversed_ = torch.cat([found.precise.embedding.grad, found.ambiguous.embedding.grad])
+    torch.testing.assert_close(reversed_, -(2 / (1 + math.exp(-3)) - 1) * z.grad)
+    torch.testing.assert_close(taught, [parameter.grad for parameter in found.beside.parameters()])
+    assert found.ambiguous.logits.grad is None  # what the classifier says is a constant
+
+
+def test_daan_counts_errors_by_the_share_of_a_class():
+    found = step("daan")
+    with torch.no_grad():
+        found.beside.note_(found)
+        z, domains = dann.both(found)
+    p = [softmax(row) for row in torch.cat([found.precise.logits, found.ambiguous.logits]).tolist()]
+    wrong = [0.0] * (1 + C)
+    for x, shares_, domain in zip(z, p, domains.tolist(), strict=True):
+        wrong[0] += (found.beside.all(x).item() > 0) != domain
+        for c, one in enumerate(found.beside.each):
+            wrong[1 + c] += shares_[c] * ((one(shares_[c] * x).item() > 0) != domain)
+    assert 0 < wrong[0] < 2 * B
+    assert found.beside.wrong.tolist() == pytest.approx(wrong)
+    assert found.beside.seen.tolist() == pytest.approx([2 * B, *map(sum, zip(*p, strict=True))])
 
 
 def test_daans_factor_comes_from_plain_errors_of_the_epoch():
@@ -270,6 +341,47 @@ def test_d2s_label_is_the_committees(system, target):
 
 
 PARTS = (("precise", 1), ("ambiguous", 5))
+
+
+# Deep spectrum, attention pooling, emotion existence, capsules: the losses.
+
+
+def literal_existence(scores: list[list[float]], shares: list[float]) -> float:
+    there = [1 / (1 + math.exp(-x)) for x in scores[0]]
+    right = [p if share >= 1 / C else 1 - p for p, share in zip(there, shares, strict=True)]
+    return -sum(map(math.log, right)) / C + cross_entropy(scores[1], shares)
+
+
+def literal_margin(lengths: list[float], shares: list[float]) -> float:
+    pairs = zip(lengths, shares, strict=True)
+    return sum(s * max(0, 0.9 - v) ** 2 + 0.5 * (1 - s) * max(0, v - 0.1) ** 2 for v, s in pairs)
+
+
+def literal_hinge(margins: list[float], shares: list[float]) -> float:
+    pairs = zip(margins, shares, strict=True)
+    return sum(s * max(0, 1 - m) ** 2 + (1 - s) * max(0, 1 + m) ** 2 for m, s in pairs)
+
+
+NETWORKS = {
+    "deep_spectrum": (literal_hinge, random(2 * B, C), lambda scores: scores),
+    "attention_pooling": (cross_entropy, random(2 * B, C), lambda scores: scores),
+    "emotion_existence": (literal_existence, random(2 * B, 2, C), lambda scores: scores[:, 1]),
+    "capsules": (literal_margin, random(2 * B, C).sigmoid(), torch.log),
+}
+"""System → its loss of an utterance, scores of D1 and D2, and the logits of scores."""
+
+
+@pytest.mark.parametrize("system", NETWORKS)
+def test_a_network_learns_d1s_labels_and_its_own_soft_labels_of_d2(system):
+    loss, scores, logits = NETWORKS[system]
+    d1, d2 = scores.split(B)
+    found = step(system, precise=view(1, d1, logits(d1)), ambiguous=view(5, d2, logits(d2)))
+    made, before = SYSTEMS[system].refine(found), SYSTEMS[system].warm_up(found)
+    precise = mean_of(loss, d1, torch.eye(C)[found.labels])
+    assert [made.precise.item(), before.precise.item()] == pytest.approx([precise] * 2, rel=1e-5)
+    assert made.ambiguous.item() == pytest.approx(mean_of(loss, d2, found.own), rel=1e-5)
+    assert made.total.item() == pytest.approx(made.precise.item() + 0.3 * made.ambiguous.item())
+    assert before.total.item() == before.precise.item()
 
 
 # Emotion existence.
@@ -382,13 +494,22 @@ def test_fixmatch_counts_what_is_certain_over_the_whole_batch():
     aug = random(2, C, seed=3)
     found = step("fixmatch", ambiguous=View(random(2, D), clean), ambiguous_augmented=View(random(2, D), aug))
     literal = -math.log(softmax(aug[0].tolist())[0]) / 2  # the second is not certain and counts as 0
-    assert own(found, "fixmatch") == {"consistency": pytest.approx(literal, rel=1e-5)}
+    assert own(found, "fixmatch") == {"consistency": pytest.approx((literal, 1), rel=1e-5)}
+
+
+def consistency(found: Step, weights: list[float]) -> float:
+    """The literal CE of the augmented views with the clean ones' pseudo-labels, each by its weight."""
+    total = 0.0
+    pairs = zip(found.ambiguous.logits.tolist(), found.ambiguous_augmented.logits.tolist(), weights, strict=True)
+    for clean, aug, weight in pairs:
+        total -= weight * math.log(softmax(aug)[clean.index(max(clean))])
+    return total / B
 
 
 @pytest.mark.parametrize("system", ["fixmatch", "freematch", "softmatch"])
 def test_only_the_augmented_view_learns(system):
     found = step(system, ambiguous=view(5, 9 * random(B, C, seed=5)))
-    SYSTEMS[system].refine(found).own["consistency"][0].backward()
+    sum(value for value, _ in SYSTEMS[system].refine(found).own.values()).backward()
     assert found.ambiguous.logits.grad is None
     assert found.ambiguous_augmented.logits.grad.any()
 
@@ -398,14 +519,39 @@ def test_freematchs_thresholds_by_hand():
     assert found.tolist() == pytest.approx([0.8, 0.6, 0.4, 0.2])
 
 
+def test_freematch_is_the_literal_consistency_above_the_thresholds_and_fairness():
+    found = step("freematch")
+    so_far, counts = [0.4, 0.17, 0.33, 0.1], [0.1, 0.3, 0.4, 0.2]
+    found.beside.confidence.fill_(0.77)
+    found.beside.shares.copy_(torch.tensor(so_far))
+    found.beside.counts.copy_(torch.tensor(counts))
+    soft = [softmax(row) for row in found.ambiguous.logits.tolist()]
+    passed = [max(p) >= 0.77 * so_far[p.index(max(p))] / 0.4 for p in soft]
+    assert sum(max(p) >= 0.77 for p in soft) < sum(passed) < B  # of what is named rarely, less is asked
+    heard = [softmax(row) for row, one in zip(found.ambiguous_augmented.logits.tolist(), passed, strict=True) if one]
+    named = [sum(p.index(max(p)) == c for p in heard) for c in range(C)]
+    a = [share / count for share, count in zip(so_far, counts, strict=True)]
+    b = {c: sum(p[c] for p in heard) / named[c] for c in range(C) if named[c]}
+    fair = sum(a[c] / sum(a) * math.log(b[c] / sum(b.values())) for c in b)
+    assert own(found, "freematch") == {
+        "consistency": pytest.approx((consistency(found, passed), 1), rel=1e-5),
+        "fairness": pytest.approx((fair, 0.01), rel=1e-5),
+    }
+
+
 def test_freematchs_averages_follow_the_predictions():
     found = step("freematch")
-    found.beside.note_(found)
-    p = found.ambiguous.logits.softmax(dim=1)
-    m = freematch.MOMENTUM
-    assert found.beside.confidence.item() == pytest.approx(m / C + (1 - m) * p.amax(dim=1).mean().item())
-    torch.testing.assert_close(found.beside.shares, m / C + (1 - m) * p.detach().mean(dim=0))
-    assert found.beside.counts.sum().item() == pytest.approx(1)
+    found.beside.shares.copy_(torch.tensor([0.4, 0.3, 0.2, 0.1]))
+    found.beside.counts.copy_(torch.tensor([0.1, 0.3, 0.4, 0.2]))
+    with torch.no_grad():
+        found.beside.note_(found)
+    soft = [softmax(row) for row in found.ambiguous.logits.tolist()]
+    named = [p.index(max(p)) for p in soft]
+    assert found.beside.confidence.item() == pytest.approx(0.99 / C + 0.01 * sum(map(max, soft)) / B)
+    shares = [0.99 * old + 0.01 * sum(p[c] for p in soft) / B for c, old in enumerate((0.4, 0.3, 0.2, 0.1))]
+    counts = [0.99 * old + 0.01 * named.count(c) / B for c, old in enumerate((0.1, 0.3, 0.4, 0.2))]
+    assert found.beside.shares.tolist() == pytest.approx(shares)
+    assert found.beside.counts.tolist() == pytest.approx(counts)
 
 
 def test_fairness_is_the_literal_cross_entropy_of_what_is_named():
@@ -425,6 +571,44 @@ def test_softmatchs_weights_by_hand():
     assert even[0].tolist() == pytest.approx([0.8 / 2.4, 1.6 / 2.4])
 
 
+def even(p: list[float], expected: list[float]) -> list[float]:
+    scaled = [share / one for share, one in zip(p, expected, strict=True)]
+    return [share / sum(scaled) for share in scaled]
+
+
+def test_softmatch_is_the_literal_consistency_weighed_by_the_aligned_confidence():
+    found = step("softmatch")
+    expected = [0.1, 0.2, 0.3, 0.4]
+    found.beside.mean.fill_(0.6)
+    found.beside.variance.fill_(0.09)
+    found.beside.shares.copy_(torch.tensor(expected))
+    confidence = [max(even(softmax(row), expected)) for row in found.ambiguous.logits.tolist()]
+    weights = [1 if p >= 0.6 else math.exp(-((p - 0.6) ** 2) / (2 * 0.09 / 4)) for p in confidence]
+    assert 0 < weights.count(1) < B
+    assert own(found, "softmatch") == {"consistency": pytest.approx((consistency(found, weights), 1), rel=1e-5)}
+
+
+def test_softmatchs_gaussian_follows_the_aligned_confidence():
+    found = step("softmatch")
+    found.beside.shares.copy_(torch.tensor([0.1, 0.2, 0.3, 0.4]))
+    with torch.no_grad():
+        found.beside.note_(found)
+    soft = [softmax(row) for row in found.ambiguous.logits.tolist()]
+    shares = [0.99 * old + 0.01 * sum(p[c] for p in soft) / B for c, old in enumerate((0.1, 0.2, 0.3, 0.4))]
+    confidence = [max(even(p, shares)) for p in soft]
+    assert found.beside.shares.tolist() == pytest.approx(shares)
+    assert found.beside.mean.item() == pytest.approx(0.99 / C + 0.01 * np.mean(confidence))
+    assert found.beside.variance.item() == pytest.approx(0.99 + 0.01 * np.var(confidence, ddof=1), abs=1e-7)
+
+
+def test_a_single_utterance_leaves_the_gaussians_variance():
+    one = View(random(1, D), torch.tensor([[3.0, 0, 0, 0]]))
+    found = step("softmatch", ambiguous=one)
+    found.beside.note_(found)
+    assert found.beside.variance.item() == 1
+    assert found.beside.mean.item() > 1 / C
+
+
 # PiCO.
 
 
@@ -442,11 +626,6 @@ def test_every_class_is_a_candidate_at_first_and_targets_and_prototypes_follow()
     before = beside.vectors.clone()
     torch.testing.assert_close(before, torch.eye(C, D))
     beside.settle_()  # after an epoch in which targets stay
-    nearest = [int(np.argmax(k[:C])) for k in found.ambiguous.embedding.tolist()]  # the cosines with a basis
-    moved = torch.tensor([[0.5 / C + 0.5 * (c == one) for c in range(C)] for one in nearest])
-    logs = found.ambiguous.logits.detach().log_softmax(dim=1)
-    literal = -sum(float(moved[b, c] * logs[b, c]) for b in range(B) for c in range(C)) / B
-    assert own(found, "pico")["pseudo-targets"] == pytest.approx(literal, rel=1e-5)  # by what it says now
     with torch.no_grad():
         beside.note_(found)
         beside.note_(found)  # the same utterances again, as where D1 is larger than D2
@@ -471,6 +650,57 @@ def test_targets_stay_even_in_the_first_epoch():
     assert own(found, "pico")["pseudo-targets"] != pytest.approx(even, rel=1e-5)
 
 
+def cosine(a: list[float], b: list[float]) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True)) / math.hypot(*a) / math.hypot(*b)
+
+
+def literal_contrast(views: list[list[float]], labels: list[int]) -> float:
+    """Each of 2B views with all of its label; temperature 0.07."""
+    total = 0.0
+    for i, one in enumerate(views):
+        exps = {j: math.exp(cosine(one, other) / 0.07) for j, other in enumerate(views) if j != i}
+        alike = [j for j in exps if labels[j] == labels[i]]
+        total -= sum(math.log(exps[j] / sum(exps.values())) for j in alike) / len(alike)
+    return total / len(views)
+
+
+@pytest.mark.parametrize(("progress", "phi"), [(0, 0.5), (0.5, 0.35), (1, 0.2)])
+def test_pico_is_the_literal_targets_and_contrast_of_what_is_named_alike(progress, phi):
+    found = step("pico", progress=progress)
+    found.beside.settle_()  # after an epoch in which targets stay
+    found.beside.targets.copy_(shares(N, C, seed=21))
+    found.beside.begin_(random(C, D, seed=22))
+    vectors = found.beside.vectors.tolist()
+    targets, embeddings = found.beside.targets[found.rows].tolist(), found.ambiguous.embedding.tolist()
+    for target, k in zip(targets, embeddings, strict=True):
+        near = [cosine(k, vector) for vector in vectors]
+        target[:] = [phi * s + (1 - phi) * (near[c] == max(near)) for c, s in enumerate(target)]
+    targets = torch.tensor(targets)
+    learnt = mean_of(cross_entropy, found.ambiguous.logits, targets)
+    labels = [row.index(max(row)) for row in found.ambiguous.logits.tolist()]
+    contrast = literal_contrast(embeddings + found.ambiguous_augmented.embedding.tolist(), labels * 2)
+    assert own(found, "pico") == {
+        "pseudo-targets": pytest.approx((learnt, 1), rel=1e-5),
+        "contrast": pytest.approx((contrast, 0.5), rel=1e-5),
+    }
+    with torch.no_grad():
+        found.beside.note_(found)
+    found.beside.settle_()
+    torch.testing.assert_close(found.beside.targets[found.rows], targets)
+
+
+def test_picos_prototypes_follow_d1_by_label_and_d2_by_what_the_classifier_says():
+    found = step("pico")
+    found.beside.begin_(random(C, D, seed=22))
+    vectors = found.beside.vectors.clone()
+    views = torch.cat([found.precise.embedding, found.ambiguous.embedding]).detach()
+    for k, c in zip(views, [*found.labels.tolist(), *found.ambiguous.logits.argmax(dim=1).tolist()], strict=True):
+        vectors[c] = 0.99 * vectors[c] + 0.01 * k / k.norm()
+    with torch.no_grad():
+        found.beside.note_(found)
+    torch.testing.assert_close(found.beside.vectors, vectors / vectors.norm(dim=1, keepdim=True))
+
+
 def test_a_target_moves_once_an_epoch_however_often_it_is_asked_for():
     found = step("pico", progress=1.0)
     found.beside.begin_(torch.eye(C, D))
@@ -481,11 +711,3 @@ def test_a_target_moves_once_an_epoch_however_often_it_is_asked_for():
             found.beside.note_(still)
     found.beside.settle_()
     assert found.beside.targets[found.rows].amax(dim=1).tolist() == pytest.approx([0.2 / C + 0.8] * B)
-
-
-def test_picos_contrast_attracts_what_the_classifier_names_alike():
-    found = step("pico")
-    k, aug = (nn.functional.normalize(v.embedding, dim=1) for v in (found.ambiguous, found.ambiguous_augmented))
-    labels = found.ambiguous.logits.argmax(dim=1)
-    literal = eq.contrastive_loss(k, aug, eq.same_label(labels), pico.TAU).item()
-    assert own(found, "pico")["contrast"] == pytest.approx(literal)
