@@ -93,13 +93,13 @@ def test_a_method_is_a_file_and_a_line(tmp_path):
     (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(example.splitlines()) < 40
     shutil.copytree(ROOT / "ipr_core", tmp_path / "ipr_core", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "ipr_core" / "systems" / "entropy_minimisation.py").write_text(example, "utf-8")
+    (tmp_path / "ipr_core" / "systems" / "of_the_page.py").write_text(example, "utf-8")
     config = tmp_path / "ipr_core" / "config.py"
     text = config.read_text("utf-8")
-    assert text.count('BEYOND = ("fixmatch",') == 1
-    config.write_text(text.replace('BEYOND = ("fixmatch",', 'BEYOND = ("entropy_minimisation", "fixmatch",'), "utf-8")
+    assert text.count("\nBEYOND = (") == 1
+    config.write_text(text.replace("\nBEYOND = (", '\nBEYOND = ("of_the_page", '), "utf-8")
     command = (
-        "-m ipr_core train --preset demo --system entropy_minimisation --synthetic-size 64 --test-size 12 --epochs 2 "
+        "-m ipr_core train --preset demo --system of_the_page --synthetic-size 64 --test-size 12 --epochs 2 "
         "--warm-up 1 --max-seconds 1 --map-size 0 --device cpu --runs runs"
     )
     done = subprocess.run([sys.executable, *command.split()], cwd=tmp_path, capture_output=True, text=True, timeout=300)
