@@ -31,7 +31,7 @@ class EpochEnd:
     epoch: int
     phase: Phase
     beta: float
-    """Weight of the ambiguous utterances' cross-entropy (Eq. 7)."""
+    """Weight of the loss on the ambiguous utterances (Eq. 7)."""
     losses: dict[str, float]
     """Means over the steps: the terms of Eq. 6 and the system's own by name, before their weights, and their total."""
     steps: int

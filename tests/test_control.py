@@ -431,7 +431,7 @@ def test_the_newest_step_is_told_by_the_names_of_its_terms(bar, trained):
     state, _, panel = bar
     state.on_event(StepEnd(2, 3, 5, torch.tensor([0.5, 0.25, 0.125, 0.65]), TERMS))
     said = text(panel.numbers)
-    for words in ("total (Eq. 6)  0.650", "cross-entropy on D1  0.500", "D2  0.250", "contrastive (Eq. 5)  0.125"):
+    for words in ("total  0.650", "loss on D1  0.500", "D2  0.250", "contrastive (Eq. 5)  0.125"):
         assert words in said
     assert (panel.steps.value, panel.steps.max, panel.steps.description) == (3, 5, "steps 3 of 5")
     state.change(step=StepEnd(0, 4, 4, torch.tensor([0.5, 0, 0, 0.5]), TERMS))

@@ -172,9 +172,9 @@ def test_warm_up_keeps_its_epochs_alone():
 def test_terms_that_the_warm_up_lacks_are_gaps_and_those_that_a_system_lacks_are_left_out():
     fig = curves.losses(EVENTS)
     assert list(trace(fig, "contrastive (Eq. 5)").y) == [None, None, 2.0, 2.0, 2.0]
-    assert list(trace(fig, "cross-entropy on D1").y) == [1.0] * 5
+    assert list(trace(fig, "loss on D1").y) == [1.0] * 5
     baseline = [event(e, losses=dict(precise=1.0, ambiguous=0.0, contrastive=0.0, total=1.0)) for e in range(3)]
-    assert [t.name for t in curves.losses(baseline).data] == ["total (Eq. 6)", "cross-entropy on D1"]
+    assert [t.name for t in curves.losses(baseline).data] == ["total", "loss on D1"]
 
 
 def test_every_pair_of_prototypes_has_a_curve_in_the_colours_of_both():

@@ -153,7 +153,7 @@ def test_the_first_shows_the_partition_and_the_warm_up(executed):
 
 def test_the_second_shows_figures_2_and_3_and_what_the_refinement_did(executed):
     assert titles(executed["02_refinement"]) == [
-        "Weight of the ambiguous utterances' cross-entropy (Eq. 7)",
+        "Weight of the loss on the ambiguous utterances (Eq. 7)",
         "Loss terms, mean over the steps of an epoch",
         "Utterances that pass the gate of Eq. 4",
         "Pseudo-labels of D2 per class",

@@ -179,7 +179,7 @@ def seconds_left(state: RunState, config: Config, last: int) -> float | None:
 
 
 def numbers(step: StepEnd | None, event: EpochEnd | None, beta: bool = True) -> str:
-    """The newest step's terms of Eq. 6, and the newest epoch's β, score, speed and memory, as HTML.
+    """The newest step's loss terms, and the newest epoch's β, score, speed and memory, as HTML.
 
     beta: whether it weighs anything in the system's loss
     """
@@ -187,7 +187,7 @@ def numbers(step: StepEnd | None, event: EpochEnd | None, beta: bool = True) -> 
     if step is not None:
         values = dict(zip(step.names, step.values.tolist(), strict=True))
         terms = [_number(curves.term(name)[0], f"{values[name]:.3f}") for name in curves.ordered(values)]
-        words.append(_hint(f"Loss, nats: {', '.join(terms)}", "Of the newest step; the terms are before their weights"))
+        words.append(_hint(f"Loss: {', '.join(terms)}", "Of the newest step; the terms are before their weights"))
     return _line(words + ([] if event is None else _of_epoch(event, beta)))
 
 

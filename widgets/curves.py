@@ -17,11 +17,12 @@ from widgets import colours, look
 Events = Sequence[EpochEnd]
 
 TERMS = {
-    "total": ("total (Eq. 6)", colours.INK, "solid"),
-    "precise": ("cross-entropy on D1", "#6699CC", "dot"),
-    "ambiguous": ("cross-entropy on D2", "#AA4499", "dash"),
+    "total": ("total", colours.INK, "solid"),
+    "precise": ("loss on D1", "#6699CC", "dot"),
+    "ambiguous": ("loss on D2", "#AA4499", "dash"),
     "contrastive": ("contrastive (Eq. 5)", "#999933", "dashdot"),
 }
+"""Loss term → title, colour and dash. The losses on D1 and D2 are a system's own: cross-entropies, margins, hinges."""
 
 
 def warm_up(events: Events) -> list[EpochEnd]:
@@ -30,8 +31,8 @@ def warm_up(events: Events) -> list[EpochEnd]:
 
 
 def losses(events: Events) -> go.Figure:
-    """The terms of Eq. 6 before their weights, and their weighted total. A term that a system lacks is left out."""
-    fig = look.figure("Loss terms, mean over the steps of an epoch", yaxis_title="Loss, nats", yaxis_rangemode="tozero")
+    """The loss terms before their weights, and their weighted total. A term that a system lacks is left out."""
+    fig = look.figure("Loss terms, mean over the steps of an epoch", yaxis_title="Loss", yaxis_rangemode="tozero")
     for name in ordered({name: value for event in events for name, value in event.losses.items() if value}):
         title, colour, dash = term(name)
         fig.add_trace(_line(events, [_trained(event, name) for event in events], title, colour, dash))
@@ -49,8 +50,8 @@ def term(name: str) -> tuple[str, str, str]:
 
 
 def beta(events: Events) -> go.Figure:
-    """β, the weight of D2's cross-entropy (Eq. 7)."""
-    fig = look.figure("Weight of the ambiguous utterances' cross-entropy (Eq. 7)", 300, yaxis_title="β")
+    """β, the weight of the loss on D2 (Eq. 7)."""
+    fig = look.figure("Weight of the loss on the ambiguous utterances (Eq. 7)", 300, yaxis_title="β")
     fig.add_trace(_line(events, [event.beta for event in events], "β", colours.PROTOTYPES))
     return look.over_epochs(fig, events)
 
