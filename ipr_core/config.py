@@ -227,7 +227,7 @@ class Method(Section):
     augmented_target: bool = False
     """Reading: whether x^aug has a cross-entropy on D2 too."""
     own_weight: NotNegative | None = None
-    """Weight λ of the term that a method compared with IPR has of its own (MMD, say); none: as its authors have it."""
+    """Weight λ of a method's own term (DANN, DAAN: reversal; PiCO: contrast); none: its authors', of MMD 1, ours."""
 
 
 class Training(Section):

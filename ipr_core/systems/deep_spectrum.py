@@ -1,7 +1,9 @@
 """Deep spectrum (Cummins et al., ACM MM 2017): AlexNet's features of spectrogram pictures into a linear SVM.
 
-The SVM is trained in its primal form, one emotion against the rest, by the common optimizer, whose weight decay is its
-regulariser. On D2, as IPR's paper has it retrained, by its own soft label: the softmax of the margins.
+The SVM is trained in its primal form, one emotion against the rest, by the common optimizer. Its weight decay hardly
+regularises: 0.01 at a rate of 1e-4 takes less than 2 % off the weights in the 17,000 steps of 50 epochs on IEMOCAP.
+What keeps them small is that they begin at 0 and training ends. On D2, as IPR's paper has it retrained, by its own soft
+label: the softmax of the margins.
 """
 
 from torch import Tensor, nn

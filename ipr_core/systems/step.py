@@ -151,7 +151,11 @@ def terms(
 
 
 def weight(step: Step, usual: float) -> float:
-    """λ of a system's own term: the setting `own_weight`, or what its authors use."""
+    """λ of a system's own term: the setting `own_weight`, or what its authors use; MMD's 1 is ours.
+
+    It scales the reversal's schedule of DANN and DAAN, whose discriminators learn alike whatever it is, and of PiCO the
+    contrast alone.
+    """
     return usual if step.method.own_weight is None else step.method.own_weight
 
 
