@@ -1,5 +1,6 @@
 """Training from a notebook: live where someone watches, waited for where nobody does, the same figures either way."""
 
+import json
 import time
 
 import pytest
@@ -9,6 +10,7 @@ from widgets import curves, training
 from widgets.training import attended, explore, train
 
 PLOTLY = "application/vnd.plotly.v1+json"
+VIEW = "application/vnd.jupyter.widget-view+json"
 SECONDS = 60
 
 
@@ -96,7 +98,7 @@ def test_live_it_returns_at_once_and_a_plain_figure_is_left_in_the_end(begin, sh
     live.runner.pause()
     until(live, "paused", "finished")
     assert live.show(curves.losses) is None
-    assert "application/vnd.jupyter.widget-view+json" in shown[0].bundle
+    assert VIEW in shown[0].bundle
     live.runner.resume()
     assert live.wait().finished
     assert shown[0].bundle[PLOTLY]["data"] == curves.losses(run.history()).to_dict()["data"]
@@ -114,6 +116,25 @@ def test_a_figure_follows_every_epoch(paused, shown):
         assert time.monotonic() < end
         time.sleep(0.01)
     assert '"Loss terms, mean over the steps of an epoch"' in figure.figure
+
+
+def test_a_figure_follows_the_training_that_is_started_again(paused, shown, begin):
+    paused.show(curves.losses)
+    live = paused._shown[0][0]
+    paused.runner.stop()
+    until(paused, "stopped")
+    paused.runner.wait(SECONDS)
+    assert list(shown[0].bundle) == [PLOTLY]
+    run, data = begin(gamma=0.5)  # another run, which is watched to its end
+    drawn = []
+    paused.runner.watch(lambda event: drawn.append(dict(shown[0].bundle)))
+    paused.runner.start(lambda: (run, data))
+    assert paused.wait().folder == run.folder
+    assert all(VIEW in bundle for bundle in drawn[:-1])
+    assert shown[0].bundle[PLOTLY]["data"] == curves.losses(run.history()).to_dict()["data"]
+    # What a page shows that was loaded again meanwhile: updates do not reach it.
+    assert json.loads(live.figure)["data"] == json.loads(curves.losses(run.history()).to_json())["data"]
+    assert paused.state.faults == {}
 
 
 def test_a_cell_that_runs_again_finds_its_own_training(paused):

@@ -13,7 +13,7 @@ from IPython.display import display
 
 from ipr_core.dataset import Dataset
 from ipr_core.events import EpochEnd
-from ipr_core.runner import IDLE, Changed, ProgressBar, Runner, Until, advance
+from ipr_core.runner import IDLE, Began, Changed, ProgressBar, Runner, Until, advance
 from ipr_core.runs import Run
 from widgets import board
 from widgets.live import LiveFigure
@@ -96,8 +96,8 @@ class Live:
     def show(self, draw: Callable[..., go.Figure], *further: Any) -> go.Figure | None:
         """A figure of the epochs so far, `draw(events, *further)`, drawn anew after each.
 
-        When training ends a plain figure takes its place, which a saved notebook keeps; so it is at once where
-        training has ended already.
+        While training rests a plain figure is in its place, which a saved notebook keeps; once started again it is
+        drawn anew as before. Where training has ended already it is plain for good.
         """
         with self.state.lock:
             figure = draw(self.events, *further)
@@ -115,14 +115,16 @@ class Live:
 
     def _on_event(self, event: object) -> None:
         with self.state.lock, self.state.guard("figures"):
-            if isinstance(event, EpochEnd):
+            if isinstance(event, Began | EpochEnd):
                 for live, _, draw in self._shown:
                     live.draw(draw())
+            elif isinstance(event, Changed) and event.state == "preparing":
+                for live, place, _ in self._shown:
+                    place.update(live._repr_mimebundle_()[0], raw=True)
             elif isinstance(event, Changed) and event.state in IDLE:
-                for live, place, draw in self._shown:
+                # The live one stays behind it: a page that was loaded again takes no update, and goes on showing that.
+                for _, place, draw in self._shown:
                     place.update(pio.renderers["plotly_mimetype"].to_mimebundle(draw().to_dict()), raw=True)
-                    live.close()
-                self._shown.clear()
 
     def _ipython_display_(self) -> None:
         display(self.board)
