@@ -59,8 +59,9 @@ def _refusals() -> tuple[type[Exception], ...]:
 def _failures() -> tuple[type[Exception], ...]:
     from ipr_core.notebooks import NotebookError
     from ipr_core.ranks import RankError
+    from ipr_core.train import LossError
 
-    return NotebookError, RankError
+    return NotebookError, RankError, LossError
 
 
 # The commands, one function each; its docstring is the command's description.

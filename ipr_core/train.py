@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import resource
 import sys
 from collections.abc import Iterator
@@ -22,13 +23,17 @@ from ipr_core.waves import SAMPLE_RATE
 Event = StepEnd | EpochEnd
 
 
+class LossError(FloatingPointError):
+    """A loss that is no finite number; the message says which, when, and what to do."""
+
+
 def warm_up(session: Session) -> Iterator[Event]:
-    """Train on D1 alone up to the end of the warm-up."""
+    """Train on D1 alone up to the end of the warm-up. raises LossError"""
     yield from _epochs(session, session.config.training.warm_up)
 
 
 def refine(session: Session) -> Iterator[Event]:
-    """Train on D1 and D2 up to the last epoch; the warm-up first, where it is not done."""
+    """Train on D1 and D2 up to the last epoch; the warm-up first, where it is not done. raises LossError"""
     yield from _epochs(session, session.config.training.epochs)
 
 
@@ -52,8 +57,10 @@ def _epochs(session: Session, end: int) -> Iterator[Event]:
             yield StepEnd(epoch, number + 1, len(plan), losses[-1], loss.names)
             started += perf_counter() - shown  # the clock stands while a watcher looks, or pauses the run
         means = dict(zip(loss.names, torch.stack(losses).mean(dim=0).tolist(), strict=True))
+        _check_finite(epoch, {f"loss {name}": mean for name, mean in means.items()})
         trained = perf_counter()  # after the losses are read, for which a GPU has to have done its steps
         session.evaluate_()
+        _check_finite(epoch, {"sum of the soft labels": session.own.sum().item()})  # the last step's losses were before
         session.settle_(epoch)
         clock = _clock(session, plan, trained - started, perf_counter() - trained)
         yield report(session, epoch, means, len(plan), clock)
@@ -90,6 +97,16 @@ def report(session: Session, epoch: int, losses: dict[str, float], steps: int, c
             "soft_prototypes": soft.astype(np.float16),
         },
     )
+
+
+def _check_finite(epoch: int, values: dict[str, float]) -> None:
+    """raises LossError before an epoch is kept that nothing can go on from  values: name → of the epoch"""
+    wrong = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+    if wrong:
+        raise LossError(
+            f"epoch {epoch}: {', '.join(wrong)}; the epochs before it are kept. Train with a smaller lr or encoder_lr,"
+            " or with precision fp32"
+        )
 
 
 def _clock(session: Session, plan: list[Batch], seconds: float, evaluation_seconds: float) -> dict[str, float]:

@@ -18,7 +18,7 @@ from ipr_core.events import EpochEnd
 from ipr_core.runner import ProgressBar, advance, prepare, train_all
 from ipr_core.runs import Run, RunError, comparable_lines
 from ipr_core.session import Session
-from ipr_core.train import refine
+from ipr_core.train import LossError, refine
 
 
 class Stop(BaseException):
@@ -107,6 +107,25 @@ def test_the_record_is_what_training_yielded(undisturbed, frozen, data, views):
         assert all((a.arrays[name] == b.arrays[name]).all() for name in a.arrays)
         assert a.arrays["soft_model"].dtype == np.float16
     assert undisturbed.history()[-1] == live[-1]
+
+
+@pytest.mark.parametrize(("last", "what"), [(False, "loss precise is nan"), (True, "sum of the soft labels is nan")])
+def test_no_epoch_is_kept_that_nothing_can_go_on_from(begin, undisturbed, data, views, monkeypatch, last, what):
+    run, note, refined = begin(), Session.note_, []
+
+    def diverge(session, step):
+        note(session, step)
+        if session.epoch == 1:
+            refined.append(step)
+            if len(refined) == (len(session.plan(1)) if last else 1):
+                next(session.model.projection.parameters()).data.fill_(torch.nan)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "note_", diverge)
+        with pytest.raises(LossError, match=f"epoch 1: {what}.*the epochs before it are kept.*smaller lr or encoder"):
+            advance(run, data, views=views)
+    assert run.epochs == run.load_state()["epoch"] == 1
+    assert_same(advance(run, data, views=views), undisturbed)
 
 
 def test_a_run_is_found_again(undisturbed, frozen, data):
