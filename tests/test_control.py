@@ -1,12 +1,16 @@
 """The settings form and the bar that trains, without a browser: by their traits."""
 
+import errno
 import html
+import os
 import re
 import threading
 from typing import Literal, get_origin
 
 import ipywidgets as w
 import pytest
+import torch
+from safetensors import SafetensorError
 from test_runs import assert_same
 
 from ipr_core.config import FIELDS, PRESETS, SYSTEMS, demo, paper, recommended
@@ -14,6 +18,7 @@ from ipr_core.corpora.table import CorpusError, Fault
 from ipr_core.events import EpochEnd, StepEnd
 from ipr_core.runner import Began, Changed, Runner, advance, prepare
 from ipr_core.runs import RunError
+from ipr_core.train import LossError
 from widgets import control
 from widgets.form import SECTIONS, Form, matching, nearest, whose
 from widgets.state import RunState
@@ -261,6 +266,20 @@ def test_only_what_can_be_done_can_be_pressed(bar, status, buttons, words):
     assert all(button.tooltip for button in panel.buttons.values())
 
 
+@pytest.mark.parametrize("status", ["stopped", "finished", "ready"])
+def test_changed_settings_are_said_to_begin_another_run(bar, status):
+    state, _, panel = bar
+    state.on_event(Changed(status))
+    before = panel.status.value
+    panel.form.inputs["gamma"].value, panel.form.inputs["epochs"].value = 0.5, 9
+    assert f"{status.title()}: Start begins another run: gamma, epochs" in text(panel.status)
+    state.on_event(Changed("running"))
+    assert "another run" not in panel.status.value  # what is trained is not touched
+    state.on_event(Changed(status))
+    panel.form.fill(panel._first)
+    assert panel.status.value == before
+
+
 def test_wrong_settings_cannot_be_started(bar):
     _, runner, panel = bar
     panel.form.inputs["gamma"].value = 7
@@ -270,11 +289,14 @@ def test_wrong_settings_cannot_be_started(bar):
     assert runner.state == "ready"
 
 
-def test_settings_are_folded_away_until_asked_for(bar):
+def test_settings_are_made_when_they_are_asked_for_and_folded_away_again(bar, frozen):
     panel = bar[2]
-    assert panel.children[-1].children == (panel.form,)
+    assert panel.config == frozen
+    assert panel.children[-1].children == ()
     assert panel.children[-1].layout.display == "none"
     panel.settings.value = True
+    assert panel.children[-1].children == (panel.form,)
+    assert panel.config is panel.form.config
     assert panel.children[-1].layout.display is None
     panel.settings.value = False
     assert panel.children[-1].layout.display == "none"
@@ -375,7 +397,12 @@ def test_what_changes_after_start_counts_from_the_next_one_on(bar):
     [
         (RunError("runs/a is being trained by another process; wait for it"), "wait for it"),
         (CorpusError([Fault("a.csv", 3, "no label", "give it one"), Fault("a.csv", 9, "no file", "add it")]), "give"),
-        (FloatingPointError("nan <in> step 3"), "FloatingPointError: nan &lt;in&gt; step 3\nThe traceback: `wait()`"),
+        (LossError("epoch 3: loss total is nan; train with a smaller lr"), ">epoch 3: loss total is nan"),
+        (ZeroDivisionError("<in> step 3"), "ZeroDivisionError: &lt;in&gt; step 3\n<code>training.wait()</code> shows"),
+        (torch.OutOfMemoryError("CUDA"), "CUDA\nThe memory is too small: a smaller <code>batch_size</code> or"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "memory\nThe memory is too small"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "device\nFree disk space, then Start goes on"),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), "28)\nFree disk space"),
     ],
 )
 def test_a_failure_is_told_with_its_cure(bar, error, words):
@@ -389,7 +416,7 @@ def test_a_failure_is_told_with_its_cure(bar, error, words):
         runner.wait(SECONDS)
     assert text(panel.status).strip().startswith("Failed")
     assert words in panel.trouble.value
-    for line in str(error).replace("<", "&lt;").replace(">", "&gt;").splitlines():
+    for line in html.escape(str(error)).splitlines():
         assert line in panel.trouble.value
     assert usable(panel) == "Start"
     panel.buttons["Start"].click()
@@ -426,8 +453,6 @@ def test_a_press_that_fails_is_told(bar, monkeypatch):
 
 
 def test_the_newest_step_is_told_by_the_names_of_its_terms(bar, trained):
-    import torch
-
     state, _, panel = bar
     state.on_event(StepEnd(2, 3, 5, torch.tensor([0.5, 0.25, 0.125, 0.65]), TERMS))
     said = text(panel.numbers)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
 import ipywidgets as w
+import torch
 
 from ipr_core.config import Config, SettingsError
 from ipr_core.corpora.table import CorpusError
@@ -15,6 +18,7 @@ from ipr_core.events import EpochEnd, StepEnd
 from ipr_core.runner import IDLE, Runner, prepare
 from ipr_core.runs import Run, RunError
 from ipr_core.systems import SYSTEMS
+from ipr_core.train import LossError
 from widgets import curves
 from widgets.form import Form
 from widgets.state import RunState
@@ -44,7 +48,17 @@ _STATUS = {
 }
 _BAR = {"paused": "warning", "pausing": "warning", "finished": "success", "failed": "danger"}
 _LATEST = 3  # epochs of a phase that say what its next one takes
-_SENTENCES = (SettingsError, RunError, CorpusError)  # they say themselves what to do
+_SENTENCES = (SettingsError, RunError, CorpusError, LossError)  # they say themselves what to do
+_SMALLER = "The memory is too small: a smaller <code>batch_size</code> or <code>max_seconds</code> needs less."
+_ROOM = "Free disk space, then Start goes on from the last finished epoch."
+_CURES = {
+    (torch.OutOfMemoryError, ""): _SMALLER,
+    (RuntimeError, "can't allocate memory"): _SMALLER,  # what torch says on a CPU
+    # By their words: what safetensors raises is no OSError.
+    (Exception, os.strerror(errno.ENOSPC)): _ROOM,
+    (Exception, os.strerror(errno.EDQUOT)): _ROOM,
+}
+"""Kind of error, and words of its message → what to do, as HTML."""
 
 
 def panel(
@@ -74,7 +88,7 @@ class Control(w.VBox):
     ):
         self._state, self._runner, self._runs, self._found = state, runner, runs, found
         self._of, self._config = None, config  # whose configuration it is: reading it at every step would cost
-        self.form = Form(config)
+        self._first, self._form = config, None
         self.buttons = {name: _button(name) for name in _BUTTONS}
         self.settings = w.ToggleButton(
             description="Settings", layout=w.Layout(width="auto"),
@@ -82,19 +96,34 @@ class Control(w.VBox):
         )  # fmt: skip
         self.epochs, self.steps = _bar("epochs", "Epochs that are trained"), _bar("steps", "Steps of this epoch")
         self.status, self.numbers, self.trouble = w.HTML(), w.HTML(), w.HTML()
-        self._folded = w.VBox([self.form], layout=w.Layout(display="none"))
+        self._folded = w.VBox(layout=w.Layout(display="none"))
         bar = [*self.buttons.values(), self.settings, self.epochs, self.steps]
         row = w.HBox(bar, layout=w.Layout(align_items="center", width="100%"))
         super().__init__([row, self.status, self.numbers, self.trouble, self._folded])
         for name, act in zip(_BUTTONS, (self._start, runner.pause, runner.resume, runner.stop), strict=True):
             self.buttons[name].on_click(self._guarded(act, name))
         self.settings.observe(self._guarded(self._fold), "value")
-        self.form.observe(self._guarded(self._show), "config")
         state.follow(self._guarded(self._show), on=("run", "data", "status", "step", "events", "error", "faults"))
         self._guarded(self._show)()
 
+    @property
+    def form(self) -> Form:
+        """The settings, made when they are first asked for: half of the board's models would be theirs.
+
+        A page that is loaded again has to find every model of the kernel in two seconds, or leaves widgets out.
+        """
+        if self._form is None:
+            self._form = Form(self._first)
+            self._form.observe(self._guarded(self._show), "config")
+        return self._form
+
+    @property
+    def config(self) -> Config | None:
+        """What Start trains; None while a setting is wrong."""
+        return self._first if self._form is None else self._form.config
+
     def _start(self) -> None:
-        config = self.form.config
+        config = self.config
         if config is None:
             raise SettingsError(list(self.form.faults))
         self._runner.start(lambda: self._find(config))
@@ -111,6 +140,8 @@ class Control(w.VBox):
         return prepare(config, self._runs, progress=False, data=same[0] if same else None)
 
     def _fold(self) -> None:
+        if self.settings.value:
+            self._folded.children = [self.form]
         self._folded.layout.display = None if self.settings.value else "none"
 
     def _guarded(self, act: Callable[[], None], name: str = "control") -> Callable[..., None]:
@@ -129,9 +160,9 @@ class Control(w.VBox):
         training = self._config.training
         last = training.warm_up if self._runner.until == "warm_up" else training.epochs
         for name, button in self.buttons.items():
-            button.disabled = state.status not in _BUTTONS[name][1] or (name == "Start" and self.form.config is None)
+            button.disabled = state.status not in _BUTTONS[name][1] or (name == "Start" and self.config is None)
         self._show_progress(last)
-        self.status.value = status(state, self._config, last)
+        self.status.value = status(state, self._config, last, changed(self._config, self.config))
         weighed = state.system is None or state.system.shows_beta
         self.numbers.value = numbers(state.step, state.events[-1] if state.events else None, weighed)
         self.trouble.value = trouble(state.error, state.faults, self._runner.fault)
@@ -145,9 +176,15 @@ class Control(w.VBox):
             _set(self.steps, 0, 0, state.status)
 
 
-def status(state: RunState, config: Config, last: int) -> str:
-    """What the runner does, how far the run is and how long it will take, as HTML.  last: the epochs to train"""
-    words = [f"<b>{_STATUS[state.status]}</b>"]
+def status(state: RunState, config: Config, last: int, changed: Sequence[str] = ()) -> str:
+    """What the runner does, how far the run is and how long it will take, as HTML.
+
+    last: the epochs to train   changed: names of the settings by which what Start trains is another run
+    """
+    told = _STATUS[state.status]
+    if changed and state.status in IDLE:
+        told = f"{told.partition(':')[0]}: Start begins another run: {escape(', '.join(changed))}"
+    words = [f"<b>{told}</b>"]
     if state.run is not None:
         words[0] += ", warm-up" if state.status == "running" and len(state.events) < config.training.warm_up else ""
         words.append(f"{min(len(state.events), last)} of {last} epochs are trained")
@@ -156,6 +193,14 @@ def status(state: RunState, config: Config, last: int) -> str:
             words.append("time left: known after an epoch" if left is None else f"{duration(left)} left")
         words.append(f"run {escape(state.run.folder.name)}")
     return _line(words)
+
+
+def changed(config: Config, asked: Config | None) -> list[str]:
+    """Names of the settings that are asked for otherwise; none while what is asked for is wrong."""
+    if asked is None or asked == config:
+        return []
+    before, now = config.settings(), asked.settings()
+    return [name for name in now if now[name] != before[name]]
 
 
 def seconds_left(state: RunState, config: Config, last: int) -> float | None:
@@ -198,11 +243,9 @@ def trouble(error: BaseException | None, faults: dict[str, str], fault: Exceptio
     """
     parts = []
     if error is not None:
-        told = str(error) if isinstance(error, _SENTENCES) else _unforeseen(error)
+        told = escape(str(error)) if isinstance(error, _SENTENCES) else _unforeseen(error)
         style = "white-space: pre-wrap; max-height: 9em; overflow: auto; padding: 2px 6px"
-        parts.append(
-            f'<div role="alert" style="{style}; border-left: 3px solid var(--jp-error-color1)">{escape(told)}</div>'
-        )
+        parts.append(f'<div role="alert" style="{style}; border-left: 3px solid var(--jp-error-color1)">{told}</div>')
     failed = [f"{widget}: {text}" for widget, text in faults.items()]
     if fault is not None:
         failed.append(f"{type(fault).__name__}: {fault}")
@@ -254,7 +297,9 @@ def _heavier(config: Config, data: Dataset) -> float:
 
 
 def _unforeseen(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}\nThe traceback: `wait()` raises it."
+    cures = [cure for (kind, words), cure in _CURES.items() if isinstance(error, kind) and words in str(error)]
+    told = f"{type(error).__name__}: {escape(str(error))}"
+    return "\n".join([told, *cures[:1], "<code>training.wait()</code> shows the traceback."])
 
 
 def _button(name: str) -> w.Button:
