@@ -197,11 +197,11 @@ def test_a_pair_stands_out_among_the_trends_and_its_two_cells_have_an_outline():
 
 
 def test_the_epoch_that_is_looked_at_has_a_line_in_every_panel():
-    for fig in (curves.cosine_trends(EVENTS, CLASSES, at=3), curves.mark(curves.label_counts(EVENTS, CLASSES), 3)):
-        lines = [shape for shape in fig.layout.shapes if shape.type == "line"]
-        assert [(line.x0, line.x1, line.xref) for line in lines] == [(3, 3, "x"), (3, 3, "x2")][: len(lines)]
-        assert len(lines) == len(list(fig.select_xaxes()))
-    assert curves.mark(curves.beta(EVENTS), -1) == curves.mark(curves.beta(EVENTS), None) == curves.beta(EVENTS)
+    for fig in (curves.cosine_trends(EVENTS, CLASSES), curves.label_counts(EVENTS, CLASSES)):
+        traces = fig.to_dict()["data"]
+        lines = [(line["x0"], line["x1"], line["xref"]) for line in curves.marks(traces, 3)]
+        assert lines == [(3, 3, "x"), (3, 3, "x2")][: len(list(fig.select_xaxes()))]
+        assert curves.marks(traces, -1) == []
 
 
 def test_agreement_is_in_per_cent_and_unknown_truth_is_said():

@@ -47,6 +47,11 @@ def run(trained, tmp_path):
     return Run(shutil.copytree(trained.folder, tmp_path / "run", ignore=shutil.ignore_patterns("widgets")))
 
 
+def planes_of(run):
+    *_, planes = layout.growing(run, run.history())
+    return planes
+
+
 def made_by_thread(run, events, **settings):
     faults = []
 
@@ -136,12 +141,12 @@ def test_planes_made_live_are_those_of_a_replay_and_are_kept(run, monkeypatch):
     assert (len(live), faults) == (len(events), [])
     assert same(live, layout.planes(run.events()))
     monkeypatch.setattr(Layout, "place", lambda *_: pytest.fail("what is kept is not computed"))
-    assert same(layout.of_run(run), live)
+    assert same(planes_of(run), live)
 
 
 def test_planes_of_other_epochs_seeds_or_algorithms_are_made_anew(run, monkeypatch):
     events = run.history()
-    layout.of_run(run, events)
+    planes_of(run)
     prints = [layout.fingerprint(event) for event in events]
     assert len(layout._read(run, prints, 0)) == 3
     assert len(layout._read(run, [*prints[:2], "trained otherwise"], 0)) == 2
@@ -154,13 +159,13 @@ def test_planes_of_other_epochs_seeds_or_algorithms_are_made_anew(run, monkeypat
 def test_planes_that_are_no_file_of_ours_are_made_anew(run):
     (run.folder / "widgets").mkdir()
     (run.folder / "widgets" / "planes.safetensors").write_bytes(b"half a file")
-    assert len(layout.of_run(run)) == 3
+    assert len(planes_of(run)) == 3
     assert load_file(run.folder / "widgets" / "planes.safetensors")["points"].shape == (3, 20, 2)
 
 
 def test_a_folder_that_may_not_be_written_still_has_planes(run):
     (run.folder / "widgets").write_text("in the way")
-    assert len(layout.of_run(run)) == 3
+    assert len(planes_of(run)) == 3
 
 
 def test_the_layout_has_a_thread_of_its_own_that_reports_a_failure_and_can_be_asked_again(run, monkeypatch):

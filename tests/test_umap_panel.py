@@ -22,7 +22,7 @@ def run(trained, tmp_path_factory):
     """A copy of the finished run with its planes."""
     folder = tmp_path_factory.mktemp("umap") / "run"
     run = Run(shutil.copytree(trained.folder, folder, ignore=shutil.ignore_patterns("widgets")))
-    layout.of_run(run)
+    list(layout.growing(run, run.history()))
     return run
 
 

@@ -72,12 +72,10 @@ def scores(events: Events) -> go.Figure:
     return look.over_epochs(fig, events)
 
 
-def cosine_trends(
-    events: Events, classes: Sequence[str], pair: Sequence[int] | None = None, at: int | None = None
-) -> go.Figure:
+def cosine_trends(events: Events, classes: Sequence[str], pair: Sequence[int] | None = None) -> go.Figure:
     """Cosine of every two prototypes over the epochs (Figure 2). Each curve has the colours of its two emotions.
 
-    pair: class numbers i < j whose curve stands out, none or empty for all alike   at: the epoch that is looked at
+    pair: class numbers i < j whose curve stands out, none or empty for all alike
     A trace's `meta` is its pair of class numbers, a cell of `matrices.cosines`.
     """
     fig = look.figure("Cosine between prototypes over the epochs", yaxis_title="Cosine")
@@ -92,7 +90,7 @@ def cosine_trends(
         for trace in fig.data:
             marked = list(trace.meta) == list(pair)
             trace.update(opacity=1 if marked else 0.15, line_width=4 if marked else 1)
-    return mark(look.over_epochs(fig, events), at)
+    return look.over_epochs(fig, events)
 
 
 def agreement(events: Events) -> go.Figure:
@@ -140,15 +138,12 @@ def gate(events: Events) -> go.Figure:
     return look.over_epochs(fig, events)
 
 
-def mark(fig: go.Figure, at: int | None) -> go.Figure:
-    """A thin vertical line at the epoch that is looked at, in every panel; nothing for None or one before the first."""
-    fig.layout.shapes += tuple(map(go.layout.Shape, marks([trace.to_plotly_json() for trace in fig.data], at)))
-    return fig
+def marks(traces: Sequence[dict[str, Any]], at: int) -> list[dict[str, Any]]:
+    """A thin vertical line, a shape, in every panel at the epoch that is looked at; none for one below 0.
 
-
-def marks(traces: Sequence[dict[str, Any]], at: int | None) -> list[dict[str, Any]]:
-    """The lines of `mark`, a shape each.  traces: as plotly's JSON"""
-    if at is None or at < 0:
+    traces: as plotly's JSON
+    """
+    if at < 0:
         return []
     line = dict(type="line", x0=at, x1=at, y0=0, y1=1, line=dict(color=colours.INK, width=1))
     panels = dict.fromkeys((trace.get("xaxis", "x"), trace.get("yaxis", "y")) for trace in traces)

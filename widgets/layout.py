@@ -207,19 +207,11 @@ def _descend(graph, start: Points, before: Points, hold: NDArray[np.floating], s
 # A run's planes
 
 
-def of_run(run: Run, events: Sequence[EpochEnd] | None = None, seed: int = 0) -> list[Plane]:
-    """The planes of a run's recorded epochs, kept ones as they are; none if its sample is too small.
-
-    events: the run's record, where it is at hand; arrays are not needed
-    """
-    made: list[Plane] = []
-    for made in growing(run, run.history() if events is None else events, seed):  # noqa: B007
-        pass
-    return made
-
-
 def growing(run: Run, events: Sequence[EpochEnd], seed: int = 0) -> Iterator[list[Plane]]:
-    """The planes so far: first those that are kept, then with each that is made, which is kept too."""
+    """The planes so far: first those that are kept, then with each that is made, which is kept too.
+
+    events: the run's record; arrays are not needed   None are made of a sample that is too small.
+    """
     prints = [fingerprint(event) for event in events]
     made = _read(run, prints, seed)
     yield made

@@ -18,7 +18,7 @@ from torchaudio.functional import melscale_fbanks
 from ipr_core import metrics
 from ipr_core.events import EpochEnd
 from ipr_core.waves import SAMPLE_RATE
-from widgets import colours, curves, look
+from widgets import colours, look
 from widgets.votes import PARTS
 
 Shares = NDArray[np.floating]
@@ -93,13 +93,8 @@ def shares(
     return _key(fig, " ".join(f"{_SIGNS[who]} {who}" for who in known))
 
 
-def history(
-    soft: Shares, events: Sequence[EpochEnd], classes: Sequence[str], epoch: int = -1, height: int = 170
-) -> go.Figure:
-    """An utterance's soft label over the epochs; warm-up shaded, the epoch that is looked at marked.
-
-    soft: (E, C) a row an event   epoch: none is marked if below 0
-    """
+def history(soft: Shares, events: Sequence[EpochEnd], classes: Sequence[str], height: int = 170) -> go.Figure:
+    """An utterance's soft label over the epochs; warm-up shaded.  soft: (E, C) a row an event"""
     fig = look.figure("Its soft label over the epochs", height, yaxis_title="Share, %", yaxis_range=[-3, 103], **_SMALL)
     if not len(soft):
         return _empty(fig, look.NO_EPOCH if classes else NOTHING).update_xaxes(title="Epoch")
@@ -112,7 +107,7 @@ def history(
             )
         )  # fmt: skip
     names = " ".join(f'<span style="color: {colours.of(name)}">{name}</span>' for name in classes)
-    return curves.mark(_key(look.over_epochs(fig, events), names), epoch)
+    return _key(look.over_epochs(fig, events), names)
 
 
 def caption(utterance: Series, soft: Shares | None, classes: Sequence[str]) -> str:
