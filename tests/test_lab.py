@@ -114,6 +114,19 @@ def click_a_point(visit):
     return int(visit.in_kernel("print(training.state.focus)"))
 
 
+def epochs_below(visit, cell="training.show(curves.beta)"):
+    """How many epochs the figure of a cell shows; 0 while it shows none."""
+    return visit.page.evaluate(
+        """async (source) => {
+            const notebook = window.jupyterapp.shell.currentWidget.content;
+            const cell = notebook.widgets.find(cell => cell.model.sharedModel.source === source);
+            await notebook.scrollToCell(cell);
+            return cell.node.querySelector('.js-plotly-plot')?._fullData?.[0]?.x?.length ?? 0;
+        }""",
+        cell,
+    )
+
+
 def nothing_wrong(visit):
     # anywidget says this of a model that took two seconds to make: the figures do not depend on it.
     slow = "[anywidget] Failed to initialize model."
@@ -195,8 +208,21 @@ def test_a_refinement_is_watched_paused_looked_at_resumed_and_stopped(lab):
     assert visit.in_kernel("print(run.finished, run.epochs)") == f"False {epochs}"
     press(visit, "Start")
     until(lambda: state(visit)[1], lambda now: now > epochs)
+
+    # The figures below follow what was started again; a page that is loaded again has them, to the end and after it.
+    until(lambda: epochs_below(visit), lambda shown: shown > epochs)
+    press(visit, "Pause")
+    visit.command("docmanager:save")
+    until(lambda: '"output_type": "display_data"' in visit.file.read_text("utf-8"))
+    visit.page.reload()
+    visit.until_idle()
+    shown = until(lambda: epochs_below(visit))
+    press(visit, "Resume")
+    until(lambda: epochs_below(visit), lambda now: now > shown)
     press(visit, "Stop")
     until(lambda: state(visit)[0], lambda name: name == "stopped")
+    visit.page.wait_for_timeout(500)
+    assert epochs_below(visit) == state(visit)[1]
     assert visit.in_kernel("print(training.state.faults)") == "{}"
     nothing_wrong(visit)
     visit.close()
