@@ -1,5 +1,6 @@
 """The utterance explorer without a browser: what is listed, what is shown of one utterance, and corrections."""
 
+import dataclasses
 import json
 import shutil
 from types import SimpleNamespace
@@ -37,9 +38,9 @@ class Panel:
         self.order, self.part, self.label = of[w.Dropdown]
         self.search, self.who, self.note = of[w.Text]
         (self.rows,), (self.player,), (self.listen,) = of[w.Select], of[w.Audio], of[w.Checkbox]
-        *self.nearest, self.keep, self.withdraw = of[w.Button]
+        self.take, *self.nearest, self.keep, self.withdraw = of[w.Button]
         self.sound, self.shares, self.history = (p for p in parts if isinstance(p, live.LiveFigure))
-        self.count, self.caption, self.near, self.said = of[w.HTML]
+        self.head, self.count, self.caption, self.near, self.said = of[w.HTML]
 
     @property
     def listed(self):
@@ -129,7 +130,29 @@ def test_the_list_is_sorted_by_what_is_asked(panel, state, data, order):
     then = None if before is None else state.arrays(before)["soft_prototypes"]
     values = explorer.measure(order, epoch, then, data.votes, "soft_prototypes")
     assert panel.listed == literal(values, np.ones(len(values), bool), explorer.SHOWN)
-    assert panel.rows.options[0][0].startswith(f"{np.nanmax(values):4.2f}".replace(" ", "\u00a0"))
+    assert panel.rows.options[0][0].split("\u00a0")[1] == f"{np.nanmax(values):.2f}"
+    assert panel.head.value.split() == ["id", "bits", "part", "label"]
+
+
+def test_what_is_listed_can_be_selected_without_a_mouse(panel, state, data):
+    panel.part.value = "D2"
+    panel.take.click()
+    assert list(state.selection) == data.rows("D2").tolist()
+    panel.search.value = "no such id"
+    assert panel.take.disabled
+
+
+def test_long_ids_show_their_ends_under_the_words_for_them(run, data):
+    data = dataclasses.replace(data, table=data.table.assign(id=[f"a long corpus {i // 2:012d}" for i in range(64)]))
+    state = RunState()
+    state.on_event(Began(run, data))
+    panel = Panel(state)
+    row, (name, _) = panel.listed[0], panel.rows.options[0]
+    assert name.startswith(f"…{data.table['id'][row][1 - explorer.LETTERS :]}".replace(" ", "\u00a0"))
+    assert name.index(data.table["part"][row], explorer.LETTERS) == panel.head.value.index("part")
+    for row in (6, 7):  # ids alike
+        state.change(focus=row)
+        assert panel.rows.value == row
 
 
 def test_an_order_that_cannot_be_had_says_why(panel, state):
@@ -172,7 +195,7 @@ def test_the_list_follows_the_epoch_and_shows_a_few_hundred_at_most(panel, state
     monkeypatch.setattr(explorer.largest, "__defaults__", (5,))
     state.change(epoch=1)
     assert len(panel.listed) == 5
-    assert panel.count.value == "5 of 64 that match, epoch 1"
+    assert panel.count.value == "5 of 64 that match"
 
 
 # Focus
@@ -386,13 +409,17 @@ def test_the_history_is_what_was_recorded(panel, state, run):
     state.change(focus=7)
     recorded = np.array([run.arrays(epoch)["soft_prototypes"][7] for epoch in range(3)], float)
     fig = utterance.history(run.row_over_epochs("soft_prototypes", 7), state.events, CLASSES)
+    assert "warm-up" not in notes(fig)  # which would lie on the curves
+    assert "warm-up" in notes(
+        utterance.history(run.row_over_epochs("soft_prototypes", 7), state.events, CLASSES, height=300)
+    )
     assert [line.name for line in fig.data] == list(CLASSES)
     np.testing.assert_allclose(np.array([line.y for line in fig.data]).T, 100 * recorded)
     assert [line.line.color for line in fig.data] == [colours.of(name) for name in CLASSES]
     (shade,) = fig.layout.shapes
     assert (shade.x0, shade.x1) == (-0.5, 0.5)  # one epoch of warm-up
     state.change(epoch=1)
-    fig.update_layout(height=158, uirevision="same", autosize=True)
+    fig.update_layout(height=150, uirevision="same", autosize=True)
     shown = json.loads(panel.history.figure)
     *_, mark = shown["layout"]["shapes"]
     assert (mark["type"], mark["x0"], mark["x1"]) == ("line", 1, 1)

@@ -1,6 +1,7 @@
 """Figures and tables drawn from events and tables alone: what is in them, and that they read on any page."""
 
 import base64
+import colorsys
 import io
 import json
 import re
@@ -107,6 +108,30 @@ def test_emotions_are_told_apart_with_any_sight(sight):
 def test_emotions_stand_out_from_a_light_and_a_dark_page(name):
     assert contrast(colours.of(name), WHITE) > 2.2
     assert contrast(colours.of(name), DARK) > 2.2
+
+
+def test_what_is_no_emotion_has_no_emotions_colour():
+    roles = [colours.MODEL, colours.PROTOTYPES, *colours.PARTS.values()]
+    agreement = colours.SAME, colours.DIFFERENT
+    assert not {*colours.EMOTIONS.values()} & {*roles, *agreement}
+    assert not {*roles} & {*agreement}
+    for sight in SIGHT:
+        assert np.linalg.norm(np.subtract(*[lab(colour, sight) for colour in agreement])) > 40
+    assert all(contrast(colour, page) > 3 for colour in agreement for page in (WHITE, DARK))
+
+
+def test_numbered_colours_are_told_apart():
+    hues = [colorsys.rgb_to_hls(*linear(colours.numbered(i)))[0] for i in range(colours.APART)]
+    assert len({colours.numbered(i) for i in range(100)}) == 100
+    apart = [min(abs(a - b), 1 - abs(a - b)) for a, b in combinations(hues, 2)]
+    assert min(apart) > 0.02
+
+
+def test_speakers_have_a_colour_each():
+    rows = utterances().assign(speaker=["5", "6", "5", "10", "6"])
+    (colour,) = [found for _, _, found in plane.COLOURINGS[plane.SPEAKER].groups(rows, CLASSES)]
+    assert len({*colour}) == 3
+    assert (colour[0], colour[1]) == (colour[2], colour[4])
 
 
 def test_text_has_the_same_contrast_on_both_pages():
@@ -265,7 +290,8 @@ def test_points_have_the_colour_of_their_truth_the_symbol_of_their_part_and_thei
     assert "<b>c</b>, D2" in angry.text[1]
     assert {t.type for t in fig.data} == {"scattergl"}
     stars = [t for t in fig.data if t.name == "prototypes"]
-    assert [list(t.marker.color) for t in stars] == [[colours.of(name) for name in CLASSES]] * 2
+    assert [list(t.marker.color)[3:] for t in stars] == [[colours.of(name) for name in CLASSES]] * 2
+    assert list(stars[0].marker.line.color)[:3] == [colours.INK] * 3  # white alone would not be seen on a light page
     assert [t.showlegend for t in fig.data if t.name == "angry"] == [True, False]
 
 

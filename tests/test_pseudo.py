@@ -37,7 +37,7 @@ def test_before_anything_began_it_says_so():
     state = RunState()
     warning, _, figures = parts(pseudo.panel(state))
     assert warning.value == "No pseudo-labels yet."
-    assert "No such epoch" in figures[0].figure
+    assert "No epoch has been trained yet" in figures[0].figure
     assert state.faults == {}
 
 
@@ -72,7 +72,7 @@ def test_every_tab_draws_and_marks_the_epoch(state):
         layout = json.loads(figure.figure)["layout"]
         at = [s for s in layout["shapes"] if s["type"] == "line" and s["x0"] == s["x1"] == 2]
         assert len(at) == (2 if tabs.get_title(number) == "Counts" else 1), tabs.get_title(number)
-        assert figure.height == 290
+        assert figure.height == 264
         assert layout["legend"]["orientation"] == "h"
     assert state.faults == {}
 

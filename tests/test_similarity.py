@@ -49,8 +49,8 @@ def outlined(matrix):
 def test_before_anything_began_it_says_so():
     state = RunState()
     choice, matrix, trends = parts(similarity.panel(state))
-    assert "No such epoch" in matrix.figure
-    assert "No such epoch" in trends.figure
+    assert "No epoch has been trained yet" in matrix.figure
+    assert "No epoch has been trained yet" in trends.figure
     assert choice.value == ()
     assert state.faults == {}
 
@@ -84,7 +84,7 @@ def test_a_prototype_against_itself_marks_nothing(state):
 
 def test_the_keyboard_marks_a_pair_too(state):
     choice, matrix, trends = parts(similarity.panel(state))
-    assert [name for name, _ in choice.options] == ["all", "angry and happy", "angry and sad", "happy and sad"]
+    assert [name for name, _ in choice.options] == ["all pairs", "angry and happy", "angry and sad", "happy and sad"]
     choice.value = (0, 1)
     assert state.pair == (0, 1)
     assert marked(trends) == [(0, 1)]
@@ -137,7 +137,7 @@ def test_another_corpus_has_other_pairs(state):
     choice, *_ = parts(similarity.panel(state))
     choice.value = (0, 1)
     state.change(data=Dataset(None, None, ("bored", "calm"), False), pair=(), events=(), epoch=-1)
-    assert [name for name, _ in choice.options] == ["all", "bored and calm"]
+    assert [name for name, _ in choice.options] == ["all pairs", "bored and calm"]
     assert choice.value == state.pair == ()
 
 

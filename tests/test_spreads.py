@@ -5,7 +5,7 @@ import pytest
 from fake_runs import fake_run
 
 from ipr_core import ablations, seeds, significance
-from widgets import colours, spreads
+from widgets import colours, look, spreads
 
 CLASSES = ("angry", "happy", "sad", "neutral")
 
@@ -109,7 +109,7 @@ def test_every_system_is_told_apart_and_none_has_an_emotions_colour():
 
 
 def test_nothing_to_draw_is_said():
-    assert "No such epoch" in notes(spreads.curves([]))
+    assert look.NO_EPOCH in notes(spreads.curves([]))
     assert "ipr batch table3" in notes(spreads.recalls(seeds.recalls([]), ()))
     assert "two seeds" in notes(spreads.differences(significance.over_seeds([])))
     assert "ipr batch ablations" in notes(spreads.differences(ablations.effects(ablations.of([]))))

@@ -1,6 +1,8 @@
 """The live plane: it follows the state, tells clicks and selections, and stops nothing when it fails."""
 
+import html
 import json
+import re
 import shutil
 
 import numpy as np
@@ -55,7 +57,7 @@ def touch(kind, *found):
 
 def test_before_anything_began_the_panel_says_so():
     panel = umap._Panel(RunState())
-    assert "No such epoch" in figure(panel)["layout"]["annotations"][0]["text"]
+    assert "No epoch has been trained yet" in figure(panel)["layout"]["annotations"][0]["text"]
     assert umap.panel(RunState()).children
 
 
@@ -98,7 +100,7 @@ def test_every_colouring_draws_every_utterance(shown, by):
     panel, state = shown
     panel.colour.value = by
     assert rows(panel) == state.sample.tolist()
-    assert panel.colour.tooltip == plane.COLOURINGS[by].meaning
+    assert plane.COLOURINGS[by].meaning in html.unescape(panel.words.value)
     assert state.faults == {}
 
 
@@ -150,14 +152,36 @@ def test_the_selection_is_listed_and_saved_whole(shown, monkeypatch):
     ids = state.data.table["id"].to_list()
     assert [name in panel.listed.value for name in (ids[0], ids[4], ids[7])] == [True, True, False]
     assert "and 1 more" in panel.listed.value
+    assert re.findall("<th>(.*?)</th>", panel.listed.value)[0] == "id"
     panel.saving.click()
-    saved = pd.read_csv(state.run.folder / "selection.csv", dtype={"id": str})
+    saved = pd.read_csv(state.run.folder / "selection-1.csv", dtype={"id": str})
     assert saved["id"].to_list() == [ids[0], ids[4], ids[7]]
     assert {"speaker", "votes_other", "single_label", "entropy"} <= set(saved)
     assert (saved["epoch"] == 1).all()
     shares = saved[[f"prototypes_{name}" for name in state.classes]]
     np.testing.assert_allclose(shares, state.arrays(1)["soft_prototypes"][[0, 4, 7]].astype(float), atol=1e-6)
-    assert str(state.run.folder / "selection.csv") in panel.saved.value
+    assert str(state.run.folder / "selection-1.csv") in panel.saved.value
+
+
+def test_what_was_saved_before_is_kept(run, data, tmp_path):
+    state = RunState()
+    copied = shutil.copytree(run.folder, tmp_path / "run", ignore=shutil.ignore_patterns("selection*"))
+    state.on_event(Began(Run(copied), data))
+    for rows in ((0, 4), (7,)):
+        state.change(selection=rows)
+        umap.save(state)
+    saved = [pd.read_csv(copied / f"selection-{i}.csv", dtype={"id": str})["id"].to_list() for i in (1, 2)]
+    assert saved == [data.table["id"].iloc[list(rows)].to_list() for rows in ((0, 4), (7,))]
+
+
+def test_many_speakers_are_said_to_come_close(shown, monkeypatch):
+    panel, state = shown
+    panel.colour.value = "speaker"
+    speakers = state.data.table["speaker"].iloc[state.sample].nunique()
+    for apart, said in ((speakers, False), (speakers - 1, True)):
+        monkeypatch.setattr(umap.colours, "APART", apart)
+        panel._tell()
+        assert ("come close" in panel.words.value) == said
 
 
 def test_nothing_selected_is_said_and_cannot_be_saved(shown):

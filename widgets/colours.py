@@ -31,7 +31,13 @@ SHADE = "rgba(127, 127, 127, 0.15)"
 
 MODEL, PROTOTYPES = "#AA4499", "#44AA99"
 """Who gave a label: the classifier, or the prototypes. Neither is an emotion's colour."""
+SAME, DIFFERENT = "#009FB7", "#7A5C00"
+"""Whether the two agree. Neither is an emotion's colour or a role's."""
 PARTS = {"D1": "#6699CC", "D2": "#AA4499", "D3": "#999933"}
+
+
+APART = 13
+"""So many numbered colours are told apart; of more, some come close."""
 
 
 def of(emotion: str) -> str:
@@ -40,7 +46,10 @@ def of(emotion: str) -> str:
 
 
 def numbered(i: int) -> str:
-    """The colour of the i-th of many things that are no emotions; neighbours are far apart (by the golden ratio)."""
+    """The colour of the i-th of many things that are no emotions; neighbours are far apart (by the golden ratio).
+
+    The first `APART` differ by 20 degrees of hue or more.
+    """
     return _hue(i * 0.618034 % 1)
 
 

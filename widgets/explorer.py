@@ -27,6 +27,8 @@ from widgets.votes import PARTS
 
 SHOWN = 300
 """Rows of the list; who looks for a later one searches by its id."""
+LETTERS = 20
+"""Of an id that the list shows, so that what stands after it is in sight."""
 NEIGHBOURS = 5
 
 ENTROPY, VIEWS, VOTES, WARM_UP, BEFORE = "entropy", "views", "votes", "warm_up", "before"
@@ -49,7 +51,8 @@ _UNKNOWN = {
 _NEAREST_TIP = "Utterances of D1 with the largest cosine to this one in the embedding of the epoch that is looked at"
 _FILTERS = {"all parts": "", **{name: part for part, name in PARTS.items()}, "selection": "*", "corrected": "!"}
 
-_HEIGHT = "410px"
+_HEIGHT = "388px"
+_SOUND, _SMALL = 196, 150
 _THIN = dict(width="auto", min_width="0")
 
 Shares = NDArray[np.floating]
@@ -71,7 +74,8 @@ def panel(state: RunState) -> w.Widget:
     ]
     grid = w.Layout(
         width="100%", min_width="0", height=_HEIGHT, overflow="hidden", grid_gap="2px 10px",
-        grid_template_columns="minmax(0, 7fr) minmax(0, 9fr) minmax(0, 8fr)", grid_template_rows="minmax(0, 1fr) auto",
+        grid_template_columns=" ".join(f"minmax(0, {share}fr)" for share in (32, 33, 31)),
+        grid_template_rows="minmax(0, 1fr) auto",
     )  # fmt: skip
     box = w.GridBox([listed.box, *sides, _Page()], layout=grid)
     return box.add_class("ipr-explorer")
@@ -84,6 +88,10 @@ class _Page(Keys):
     .ipr-explorer .widget-html-content { line-height: 1.35; font-size: 12px; color: var(--jp-ui-font-color1); }
     .ipr-explorer .widget-select select {
         height: 100%; padding: 2px; font-family: var(--jp-code-font-family); font-size: 11px; overflow-x: auto;
+    }
+    .ipr-explorer .ipr-head .widget-html-content {
+        padding-left: 5px; font-family: var(--jp-code-font-family); font-size: 11px; font-weight: bold;
+        white-space: nowrap; line-height: 1;
     }
     .ipr-explorer .ipr-error { color: var(--jp-error-color1); }
     """
@@ -165,17 +173,24 @@ class _List:
 
     def __init__(self, state: RunState):
         self.state, self.filling = state, False
+        self.matching: tuple[int, ...] = ()
         wide = w.Layout(width="auto", min_width="0", flex="0 0 auto")
+        half = w.Layout(width="auto", min_width="0", flex="1 1 0")
         self.order = w.Dropdown(options=tuple(ORDERS.items()), tooltip=_ORDERS_TIP, layout=wide)
-        self.part = w.Dropdown(options=_FILTERS, tooltip="Which utterances are listed", layout=wide)
-        self.search = w.Text(placeholder="search by id", tooltip="Part of the id", layout=wide)
+        self.part = w.Dropdown(options=_FILTERS, tooltip="Which utterances are listed", layout=half)
+        self.search = w.Text(placeholder="search by id", tooltip="Part of the id", layout=half)
+        self.head = w.HTML(layout=wide).add_class("ipr-head")
         self.rows = w.Select(rows=8, layout=w.Layout(width="auto", min_width="0", min_height="0", flex="1 1 auto"))
-        self.rows.tooltip = "Bits, part, released label and id of an utterance. Choose one to hear it."
-        self.said = w.HTML(layout=wide)
-        self.box = _column([self.order, self.part, self.search, self.rows, self.said], grid_area="1 / 1 / 3 / 2")
+        self.rows.tooltip = "Id, bits, part and released label of an utterance. Choose one to hear it."
+        self.said = w.HTML(layout=w.Layout(min_width="0", flex="1 1 auto"))
+        self.take = w.Button(description="Select these", layout=w.Layout(width="auto", flex="0 0 auto"))
+        self.take.tooltip = "Makes all that match the selection, as a box drawn over the plane does"
+        rows = w.HBox([self.part, self.search], layout=wide), w.HBox([self.said, self.take], layout=wide)
+        self.box = _column([self.order, rows[0], self.head, self.rows, rows[1]], grid_area="1 / 1 / 3 / 2")
         for control in (self.order, self.part, self.search):
             control.observe(self.refill, "value")
         self.rows.observe(self.choose, "value")
+        self.take.on_click(self.select)
         _follow(state, "orders of the list", ["run"], self.offer)
         _follow(state, "list of utterances", ["run", "epoch", "selection", "corrected"], self.fill)
         _follow(state, "choice in the list", ["focus"], self.mark)
@@ -203,13 +218,15 @@ class _List:
         table = self.state.data.table.iloc[rows] if len(rows) else DataFrame(columns=["part", "label", "id"])
         texts = zip(values, table["part"], table["label"], table["id"], strict=True)
         # Of non-breaking spaces, since a page makes one of several.
-        wide = max(map(len, self.state.classes), default=0)
-        names = [f"{value:4.2f} {part} {label:{wide}} {id}".replace(" ", "\u00a0") for value, part, label, id in texts]
-        self.show(list(zip(names, rows.tolist(), strict=True)))
+        wide = min(max(map(len, table["id"]), default=2), LETTERS)
+        names = [f"{_cut(id):{wide}} {value:4.2f} {part}   {label}" for value, part, label, id in texts]
+        self.head.value = f"{'id':{wide}} bits part label".replace(" ", "\u00a0")
+        self.show([(name.replace(" ", "\u00a0"), row) for name, row in zip(names, rows.tolist(), strict=True)])
 
     def listed(self) -> tuple[Rows, Shares]:
         """The rows to show and what they are sorted by; says how many there are."""
         state, nothing = self.state, (np.empty(0, np.int64), np.empty(0))
+        self.matching, self.take.disabled = (), True
         if state.run is None or state.epoch < 0:
             self.said.value = "No epoch has been trained yet."
             return nothing
@@ -219,7 +236,8 @@ class _List:
         values = measure(order, state.arrays(state.epoch), soft_then, known.votes, known.by)
         allowed = self.allowed(known)
         rows = largest(values, allowed)
-        self.said.value = f"{len(rows):,} of {allowed.sum():,} that match, epoch {state.epoch}"
+        self.matching, self.take.disabled = tuple(np.flatnonzero(allowed).tolist()), not allowed.any()
+        self.said.value = f"{len(rows):,} of {allowed.sum():,} that match"
         if allowed.any() and not len(rows):
             self.said.value = _UNKNOWN[order]
         return rows, values[rows]
@@ -249,7 +267,8 @@ class _List:
         """Show which one is looked at, where it is listed."""
         before, self.filling = self.filling, True
         try:
-            self.rows.value = self.state.focus if self.state.focus in dict(self.rows.options).values() else None
+            listed = [row for _, row in self.rows.options]  # not as a dict: ids that are cut may be alike
+            self.rows.value = self.state.focus if self.state.focus in listed else None
         finally:
             self.filling = before
 
@@ -258,6 +277,15 @@ class _List:
         with self.state.lock, self.state.guard("choice in the list"):
             if not self.filling and change["new"] is not None:
                 self.state.change(focus=change["new"])
+
+    def select(self, _: object) -> None:
+        with self.state.lock, self.state.guard("choice in the list"):
+            self.state.change(selection=self.matching)
+
+
+def _cut(id: str) -> str:
+    """An id as the list shows it: of a long one the end, where ids differ."""
+    return id if len(id) <= LETTERS else f"…{id[1 - LETTERS :]}"
 
 
 # What is seen and heard of the one that is looked at
@@ -271,8 +299,7 @@ class _Heard:
         self.player = w.Audio(value=players.SILENCE, format="mp3", autoplay=False, loop=False, controls=True)
         self.player.layout = w.Layout(height="32px", min_width="0", flex="1 1 auto", visibility="hidden")
         self.player.add_class("ipr-player")
-        tip = "Whether an utterance sounds as soon as it is chosen, here or by a click on a point"
-        self.listen = w.Checkbox(True, description="play at once", indent=False, tooltip=tip)
+        self.listen = w.Checkbox(True, description="autoplay", indent=False)
         self.listen.layout = w.Layout(width="auto", flex="0 0 auto")
         self.text = w.HTML(layout=w.Layout(**_THIN, height="66px", overflow="hidden auto", flex="0 0 auto"))
         self.text.add_class("ipr-utterance")
@@ -345,25 +372,27 @@ class _Neighbours:
 
 def _sound(state: RunState) -> go.Figure:
     if state.focus < 0:
-        return utterance.sound(None, height=218)
-    return utterance.sound(state.data.waves[state.focus], state.data.table["id"].iloc[state.focus], height=218)
+        return utterance.sound(None, height=_SOUND)
+    return utterance.sound(state.data.waves[state.focus], state.data.table["id"].iloc[state.focus], height=_SOUND)
 
 
 def _shares(state: RunState) -> go.Figure:
     if state.focus < 0:
-        return utterance.shares(None, None, None, state.classes, height=158)
+        return utterance.shares(None, None, None, state.classes, height=_SMALL)
     arrays = state.arrays(state.epoch) if state.epoch >= 0 else {}
     prototypes, model = (arrays[name][state.focus] if arrays else None for name in ("soft_prototypes", "soft_model"))
     prototypes = prototypes if state.system.shows_prototypes else None
-    return utterance.shares(prototypes, model, _known(state, state.run).votes[state.focus], state.classes, height=158)
+    return utterance.shares(
+        prototypes, model, _known(state, state.run).votes[state.focus], state.classes, height=_SMALL
+    )
 
 
 def _history(state: RunState) -> go.Figure:
     if state.focus < 0:
-        return look.note(utterance.history((), (), (), height=158), "")
+        return look.note(utterance.history((), (), (), height=_SMALL), "")
     events = state.events
     soft = state.run.row_over_epochs(_known(state, state.run).by, state.focus)[: len(events)]
-    return utterance.history(soft, events, state.classes, height=158)
+    return utterance.history(soft, events, state.classes, height=_SMALL)
 
 
 def _soft(state: RunState) -> Shares | None:

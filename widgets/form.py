@@ -12,9 +12,11 @@ import ipywidgets as w
 import traitlets as t
 
 from ipr_core.config import FIELDS, PRESETS, Config, SettingsError
+from widgets import look
 
 SECTIONS = tuple(Config.model_fields)
 
+_PRESET = "Settings that go together; your own changes are kept when you choose another one"
 _NAME = dict(description_width="12.5em")  # the longest name of a setting fits
 _MARGIN = "border-left: 3px solid var(--jp-error-color1); padding-left: 6px"
 
@@ -33,8 +35,7 @@ class Form(w.VBox):
         self.notes = {name: w.HTML(layout=wide) for name in FIELDS}
         self.heads = {section: w.HTML() for section in SECTIONS}
         self.preset = w.Dropdown(
-            options=list(PRESETS), value=nearest(config), description="Preset", layout=w.Layout(width="16em"),
-            tooltip="Settings that go together; your own changes are kept when you choose another one",
+            options=list(PRESETS), value=nearest(config), layout=w.Layout(width="10em"), tooltip=f"Preset. {_PRESET}"
         )  # fmt: skip
         self.back = w.Button(
             description="Back to the preset", layout=w.Layout(width="auto"), tooltip="Undoes every change to the preset"
@@ -46,7 +47,10 @@ class Form(w.VBox):
         self.summary = w.HTML()
         self._grids = {section: w.GridBox(layout=_grid()) for section in SECTIONS}
         self.tab = w.Tab([w.VBox([self.heads[s], self._grids[s]], layout=_scrolled()) for s in SECTIONS])
-        super().__init__([w.HBox([self.preset, self.back, self.find]), self.summary, self.tab])
+        # A label of its own: the page gives a list with a description no tooltip.
+        head = w.HBox([w.HTML(look.term("Preset", _PRESET)), self.preset, self.back, self.find])
+        head.layout.align_items = "center"
+        super().__init__([head, self.summary, self.tab])
         self._show_found()
         self.fill(config)
         self.preset.observe(self._take_preset, "value")

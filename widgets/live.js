@@ -41,6 +41,7 @@ async function render({ model, el }) {
   const sheet = await model.widget_manager.get_model(model.get("sheet").slice("IPY_MODEL_".length));
   const place = document.createElement("div");
   place.style.width = "100%";
+  place.classList.add("ipr-figure");
   el.append(place);
   let drawn = false, waiting = false, gone = false, figure = {};
 
@@ -54,7 +55,7 @@ async function render({ model, el }) {
     const { data, layout } = figure;
     place.style.height = `${layout.height}px`;
     await Plotly.react(place, data, layout, shown(layout));
-    place.setAttribute("role", "img");
+    place.setAttribute("role", "group");  // not "img", which would hide its buttons
     place.setAttribute("aria-label", layout.title?.text ?? "figure");
     if (drawn) return;
     drawn = true;

@@ -19,7 +19,7 @@ _NOT_IN_MAPS = [_SHARE, "zoomin", "zoomout", "autoscale"]
 NOT_IN_PANELS = [*_NOT_IN_MAPS, "zoom", "pan", "select", "lasso"]
 """Buttons above a small figure that would cover its title; dragging zooms, a double click takes it back."""
 
-NO_EPOCH = "No such epoch has been trained"
+NO_EPOCH = "No epoch has been trained yet"
 NO_PROTOTYPES = "This system has no prototypes"
 
 _AXIS = dict(
@@ -94,8 +94,8 @@ def percent(shares: Sequence[float | None]) -> list[float | None]:
 
 
 def term(word: str, meaning: str) -> str:
-    """A word of the trade as HTML, explained when it is pointed at."""
-    return f'<abbr title="{html.escape(meaning)}">{html.escape(word)}</abbr>'
+    """A word of the trade as HTML, explained when it is pointed at or, by keyboard, when it has the focus."""
+    return f'<abbr title="{html.escape(meaning)}" tabindex="0">{html.escape(word)}</abbr>'
 
 
 def _has_legend(fig: go.Figure) -> bool:
@@ -104,5 +104,6 @@ def _has_legend(fig: go.Figure) -> bool:
 
 
 def note(fig: go.Figure, text: str) -> go.Figure:
-    """Say in the middle of a figure why there is nothing to draw."""
+    """Say in the middle of a figure why there is nothing to draw, without axes of nothing."""
+    fig.update_xaxes(visible=False).update_yaxes(visible=False)
     return fig.add_annotation(text=text, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_size=14)

@@ -9,11 +9,19 @@ from ipywidgets import Layout
 class Keys(anywidget.AnyWidget):
     """Among a box's children, it keeps arrow keys for the box: JupyterLab would take them to go from cell to cell.
 
-    It also names the buttons of a player of numbers, which are icons alone.
+    It also names what has no name of its own: sliders, sound, and the buttons of a player of numbers, which are icons.
     """
 
     _css = """
     .ipr-page .widget-html-content { line-height: 1.35; }
+    .ipr-page .widget-html-content [title][tabindex] { text-decoration: underline dotted; cursor: help; }
+    .ipr-tip {
+        position: fixed; z-index: 10000; max-width: 300px; padding: 4px 8px; font: 12px/1.35 var(--jp-ui-font-family);
+        color: var(--jp-ui-font-color1); background: var(--jp-layout-color1); border: 1px solid var(--jp-border-color1);
+    }
+    /* Figures are drawn in a grey that reads on a light and on a dark page: here the page's own reads better. What is
+       written on a matrix's cells keeps its colour. */
+    .ipr-figure .infolayer text, .ipr-figure [class*="axislayer"] text { fill: var(--jp-ui-font-color1) !important; }
     .ipr-page .widget-tab > .lm-TabBar .lm-TabBar-tab {
         flex-basis: auto; min-width: 0; padding: 0 6px; font-size: 12px;
     }
@@ -22,16 +30,37 @@ class Keys(anywidget.AnyWidget):
     _esm = """
     // JupyterLab looks for this on the element that has the focus, and upwards until a shortcut matches.
     const keep = (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true");
+    // By keyboard a title is shown by nobody else. In the body: the boxes around it would cut it off.
+    const tip = document.createElement("div");
+    tip.className = "ipr-tip";
+    const explain = ({ target }) => {
+        if (!target.matches("[title][tabindex]:focus-visible")) return;
+        const { left, bottom } = target.getBoundingClientRect();
+        tip.textContent = target.title;
+        tip.style.left = `${Math.min(left, innerWidth - 320)}px`;
+        tip.style.top = `${bottom + 4}px`;
+        document.body.append(tip);
+    };
+    const hide = () => tip.remove();
+    const HEARD = { focusin: [keep, explain], focusout: [hide] };
+    const each = (act) => Object.entries(HEARD).forEach(([kind, hears]) => hears.forEach((hear) => act(kind, hear)));
     const NAMES = ["Play or pause", "Back to the first", "Repeat"];
-    const name = (box) => box.querySelectorAll(".widget-play").forEach((play) =>
-        play.querySelectorAll("button").forEach((button, i) => { button.ariaLabel = button.title = NAMES[i]; }));
+    const name = (box) => {
+        box.querySelectorAll(".widget-play").forEach((play) =>
+            play.querySelectorAll("button").forEach((button, i) => { button.ariaLabel = button.title = NAMES[i]; }));
+        box.querySelectorAll(".widget-slider").forEach((slider) => {
+            const handle = slider.querySelector("[role=slider]");
+            if (handle) handle.ariaLabel = slider.querySelector(".widget-label")?.textContent;
+        });
+        box.querySelectorAll("audio").forEach((audio) => { audio.ariaLabel = "Sound of the utterance"; });
+    };
 
     export default { render({ el }) {
         let frame, box, left = 100;
         const listen = () => {
             box = el.parentElement;
             if (box) {
-                box.addEventListener("focusin", keep);
+                each((kind, hear) => box.addEventListener(kind, hear));
                 name(box);
             }
             else if (left--) frame = requestAnimationFrame(listen);
@@ -39,7 +68,8 @@ class Keys(anywidget.AnyWidget):
         listen();
         return () => {
             cancelAnimationFrame(frame);
-            box?.removeEventListener("focusin", keep);
+            hide();
+            each((kind, hear) => box?.removeEventListener(kind, hear));
         };
     } };
     """

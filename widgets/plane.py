@@ -22,10 +22,10 @@ from widgets.votes import PARTS
 TITLE = "Utterances and prototypes on one UMAP plane"
 TOO_FEW = f"UMAP needs at least {FEWEST} utterances; the setting `map_size` says how many it gets"
 SYMBOLS = {"D1": "circle", "D2": "cross-thin-open", "D3": "diamond-open"}
-_AGREEMENT = {True: ("same class", "#44AA99"), False: ("different classes", "#C84800")}
+_AGREEMENT = {True: ("same class", colours.SAME), False: ("different classes", colours.DIFFERENT)}
 _ENTROPY = [[0, "#4A6FB5"], [0.5, "#21918C"], [1, "#8FBF2F"]]
 """The middle of Viridis: ever lighter, for any sight, and its ends still show on a dark and on a light page."""
-_EDGE = "#FFFFFF"  # of a prototype's star, whose colour is that of the cloud it lies in
+_WHITE = "#FFFFFF"  # round a prototype's star, whose colour is that of the cloud it lies in
 _UNSELECTED = 0.12  # opacity while others are selected
 _STAYS = dict(marker=dict(opacity=1))  # whatever is selected
 
@@ -39,7 +39,7 @@ class Colouring:
     """What the colour of a point says."""
 
     meaning: str
-    """For a tooltip."""
+    """A sentence above the plane, about 50 letters, so that two lines hold it."""
     groups: Callable[[DataFrame, Sequence[str]], Iterator[tuple[str, Rows, object]]]
     """The utterances' table and the classes → an entry of the legend each: name, (M,) its utterances, their colour."""
     of_prototypes: bool = False
@@ -95,24 +95,26 @@ def _by_part(rows: DataFrame, _: Sequence[str]) -> Iterator[tuple[str, Rows, obj
 
 def _by_speaker(rows: DataFrame, _: Sequence[str]) -> Iterator[tuple[str, Rows, object]]:
     """One trace, however many speakers: what is pointed at names its own."""
-    yield "speakers", np.full(len(rows), True), [colours.of(f"speaker {name}") for name in rows["speaker"]]
+    names, which = np.unique(rows["speaker"].to_numpy(str), return_inverse=True)
+    each = np.array([colours.numbered(i) for i in range(len(names))], object)
+    yield "speakers", np.full(len(rows), True), each[which].tolist()
 
 
-TRUTH, PARTITION = "true emotion", "partition"
+TRUTH, PARTITION, SPEAKER = "true emotion", "partition", "speaker"
 COLOURINGS = {
-    TRUTH: Colouring("The released label. Training does not see that of D2 and D3.", _by_class("label")),
+    TRUTH: Colouring("The released label; training sees that of D1 alone.", _by_class("label")),
     "prototypes' pseudo-label": Colouring(
         "The emotion of the nearest prototype (Eq. 3).", _by_class("prototypes"), True
     ),
     "classifier's pseudo-label": Colouring("The emotion that the classifier names.", _by_class("classifier")),
     "soft-label entropy": Colouring(
-        "How undecided the soft label is: 0 bits for one emotion alone, log2 C bits for all C alike.",
+        "Of the soft label: 0 bits certain, log2 C undecided.",
         _by_entropy,
         scale=True,
     ),
-    "agreement of the two": Colouring("Whether classifier and prototypes name the same emotion.", _by_agreement, True),
-    PARTITION: Colouring("D1 precise, D2 ambiguous and trained on without labels, D3 for testing.", _by_part),
-    "speaker": Colouring("Each speaker has one colour; point at an utterance to read whose it is.", _by_speaker),
+    "agreement of the two": Colouring("Whether classifier and prototypes say the same.", _by_agreement, True),
+    PARTITION: Colouring("D1 precise, D2 ambiguous, unlabelled, D3 for testing.", _by_part),
+    SPEAKER: Colouring("A colour each; point at one to read whose.", _by_speaker),
 }
 
 
@@ -244,14 +246,17 @@ def _words(rows: DataFrame) -> NDArray[np.object_]:
 
 
 def _stars(points: NDArray, classes: Sequence[str]) -> Trace:
-    marker = dict(color=[colours.of(name) for name in classes], size=20, symbol="star")
+    """Each twice: white and wide with an edge of ink, which reads on any page, and upon it in its class's colour."""
+    n = len(classes)
+    marker = dict(color=[_WHITE] * n + [colours.of(name) for name in classes], size=[22] * n + [15] * n, symbol="star")
+    edge = dict(width=2, color=[colours.INK] * n + [colours.of(name) for name in classes])
     return _markers(
-        points,
+        np.concatenate([points, points]),
         "prototypes",
         showlegend=False,
-        marker=marker | dict(line=dict(width=2, color=_EDGE)),
+        marker=marker | dict(line=edge, opacity=1),  # else plotly makes markers of several sizes see-through
         unselected=_STAYS,
-        text=list(classes),
+        text=[*classes, *classes],
         hovertemplate="prototype of %{text}<extra></extra>",
     )
 

@@ -14,7 +14,7 @@ from widgets.live import LiveFigure
 from widgets.state import RunState
 
 _NAME = "pseudo-labels"
-_HEIGHT = 290
+_HEIGHT = 264
 _ALL, _HARDLY = 0.8, 0.02
 """A class with a larger or a smaller share of D2 is suspected of a collapse."""
 _FAR = 0.2, 0.04
@@ -57,7 +57,7 @@ _TABS: dict[str, tuple[Callable[[RunState], go.Figure], str]] = {
 
 
 def panel(state: RunState) -> Box:
-    """A figure a tab, about 400 px high, and a line that tells of a collapse. Only the tab in sight is redrawn."""
+    """A figure a tab, about 380 px high, and a line that tells of a collapse. Only the tab in sight is redrawn."""
     figures = {name: LiveFigure() for name in _TABS}
     sheets = {name: VBox([HTML(about), figures[name]]) for name, (_, about) in _TABS.items()}
     tabs = Tab(layout=Layout(width="100%"))

@@ -12,8 +12,9 @@ from widgets.live import LiveFigure, Touch
 from widgets.state import RunState
 
 _NAME = "prototype similarity"
-_HEIGHT = 370
+_HEIGHT = 310
 _MOST_IN_LEGEND = 10
+_EVERY = "all pairs", ()
 _PROTOTYPES = look.term("prototypes", "One embedding an emotion: the mean of its precise utterances, then refined.")
 _COSINE = look.term(
     "cosine", "Of the angle between two prototypes: 1 the same direction, 0 a right angle, −1 opposite."
@@ -22,7 +23,7 @@ _ABOUT = f"How alike the {_PROTOTYPES} are: their {_COSINE} at one epoch, and ov
 
 
 def panel(state: RunState) -> Box:
-    """Matrix and trends side by side, about 430 px high. A pair that is pointed at in one is marked in both."""
+    """Matrix and trends side by side, about 350 px high. A pair that is pointed at in one is marked in both."""
     matrix = live.panel(state, f"{_NAME}, matrix", _matrix, ["run", "epoch", "pair"], turn=_page)
     trends = live.panel(state, f"{_NAME}, trends", _trends, ["run", "events", "pair"], marked=True)
     _hear(state, matrix)
@@ -34,14 +35,14 @@ def panel(state: RunState) -> Box:
 
 def pairs(state: RunState) -> Dropdown:
     """The pair that is marked, chosen by keyboard as well."""
-    choice = Dropdown(description="Pair", options=[("all", ())], tooltip="Two prototypes to be marked in both figures")
-    choice.layout = Layout(width="15rem")
+    choice = Dropdown(options=[_EVERY], tooltip="Two prototypes to be marked in both figures")
+    choice.layout = Layout(width="13rem")
 
     def offer() -> None:
         names = state.classes
         both = [(f"{names[i]} and {names[j]}", (i, j)) for i, j in combinations(range(len(names)), 2)]
-        if tuple(choice.options) != (("all", ()), *both):
-            choice.options = [("all", ()), *both]
+        if tuple(choice.options) != (_EVERY, *both):
+            choice.options = [_EVERY, *both]
         choice.value = state.pair
 
     def follow() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from html import escape
+from itertools import count
 from pathlib import Path
 
 import ipywidgets as w
@@ -14,7 +15,7 @@ from pandas import DataFrame
 from ipr_core import labels
 from ipr_core.atomic import write
 from ipr_core.runs import Run
-from widgets import layout, look, plane
+from widgets import colours, layout, look, plane
 from widgets.layout import Plane, Planes
 from widgets.live import LiveFigure, Touch
 from widgets.state import RunState
@@ -22,16 +23,18 @@ from widgets.state import RunState
 LISTED = 100
 """Rows of the selection that are shown; all of them are saved."""
 _NAME, _LAYING = "UMAP", "UMAP layout"
-_HEIGHT = 390
+_HEIGHT = 330
 _ABOUT = look.term(
     "UMAP",
     "Lays the embeddings out on a plane so that neighbours stay neighbours. Who is next to whom means much, "
-    "distances between clouds little. What keeps its neighbours keeps its place from epoch to epoch.",
+    "distances between clouds little. What keeps its neighbours keeps its place from epoch to epoch. "
+    "Click a point to hear its utterance, drag to select.",
 )
+_SMALL = "line-height: 1.2; font-size: 12px"  # two lines are no higher than the row
 
 
 def panel(state: RunState) -> w.Widget:
-    """The plane of the epoch that is looked at, about 430 px high. A click sets focus, box or lasso the selection."""
+    """The plane of the epoch that is looked at, about 370 px high. A click sets focus, box or lasso the selection."""
     return _Panel(state).box
 
 
@@ -64,9 +67,9 @@ def selected(state: RunState) -> DataFrame:
 
 
 def save(state: RunState) -> Path:
-    """Write the selection into the run folder, all rows and columns.  returns: the file"""
-    path = state.run.folder / "selection.csv"
-    found = selected(state)
+    """Write the selection into the run folder, all rows and columns, beside those saved before.  returns: the file"""
+    folder, found = state.run.folder, selected(state)
+    path = next(path for i in count(1) if not (path := folder / f"selection-{i}.csv").exists())
     write(path, lambda temporary: found.to_csv(temporary, index=False))
     return path
 
@@ -75,14 +78,15 @@ class _Panel:
     def __init__(self, state: RunState):
         self.state, self.planes = state, Planes(lambda: state.guard(_LAYING))
         self.figure, self.words, self.listed = LiveFigure(), w.HTML(), w.HTML()
+        self.words.layout = w.Layout(flex="1 1 0", min_width="0", margin="0 2px 0 8px")
         self.colour = w.Dropdown(
             options=list(plane.COLOURINGS), description="Colour by", style=dict(description_width="auto"),
-            layout=w.Layout(width="270px", min_width="0", flex="0 1 auto"),
+            layout=w.Layout(width="250px", min_width="0", flex="0 1 auto"),
         )  # fmt: skip
         self.fold = w.ToggleButton(description="Selection", layout=w.Layout(width="auto", flex="0 0 auto"))
         self.fold.tooltip = "Show or hide the table of what box or lasso selected"
         self.saving = w.Button(description="Save", layout=w.Layout(width="auto", flex="0 0 auto"))
-        self.saving.tooltip = "Write every selected utterance with all its columns to selection.csv in the run folder"
+        self.saving.tooltip = "Write every selected utterance with all its columns into the run folder"
         self.saved = w.HTML()
         save = w.HBox([self.saving, self.saved], layout=w.Layout(flex="0 0 auto", align_items="center"))
         rows = w.Box([self.listed], layout=w.Layout(flex="1 1 auto", min_height="0", overflow="auto"))
@@ -106,9 +110,9 @@ class _Panel:
         state.follow(self._follow, ["run", "events"])
         state.follow(self._redraw, ["run", "data", "events", "epoch", "selection", "focus"])
         state.follow(self._list, ["run", "epoch", "selection"], patient=True)
-        state.follow(self._tell, ["events", "faults"])
+        state.follow(self._tell, ["run", "events", "faults"])
         self.planes.observe(self._on_plane, ["made", "working"])
-        self.colour.observe(lambda _: self._redraw(), "value")
+        self.colour.observe(self._on_colour, "value")
         self.fold.observe(lambda _: self._list(), "value")
         self.figure.on_touch(self._on_touch)
         self.saving.on_click(self._on_save)
@@ -120,6 +124,10 @@ class _Panel:
     def _follow(self) -> None:
         if self.state.events:
             self.planes.follow(self.state.run, self.state.events)
+
+    def _on_colour(self, _: object) -> None:
+        self._tell()
+        self._redraw()
 
     def _on_plane(self, _: object) -> None:
         with self.state.lock:
@@ -136,7 +144,6 @@ class _Panel:
             if (frame, seen) == self._drawn:
                 return
             same, self._drawn = shown >= 0 and self._drawn[:1] == (frame,), ()
-            self.colour.tooltip = plane.COLOURINGS[by].meaning
             try:
                 if same:
                     here, rows = _of_system(state, made[shown]), _looked_up(state, shown)
@@ -173,14 +180,21 @@ class _Panel:
         elif self.planes.working and done < wanted:
             self.words.value = f"laying out epoch {done} …"
         else:
-            self.words.value = f"{_ABOUT}; click to listen, drag to select"
+            self.words.value = f'<div style="{_SMALL}">{_ABOUT}. {self._meaning()}</div>'
+
+    def _meaning(self) -> str:
+        """Of the colours, to be read: the page gives a list with a description no tooltip."""
+        state, by = self.state, self.colour.value
+        by_speaker = by == plane.SPEAKER and state.run is not None
+        many = by_speaker and state.data.table["speaker"].iloc[_sample(state)].nunique() > colours.APART
+        return escape(plane.COLOURINGS[by].meaning + (" Many speakers: colours come close." if many else ""))
 
     def _list(self) -> None:
-        state, count = self.state, len(self.state.selection)
+        state, marked = self.state, len(self.state.selection)
         with state.lock, state.guard(f"{_NAME}, selection"):
-            self.fold.description = f"Selection ({count})" if count else "Selection"
+            self.fold.description = f"Selection ({marked})" if marked else "Selection"
             self.side.layout.display = "flex" if self.fold.value else "none"
-            self.saving.disabled = count == 0 or state.epoch < 0
+            self.saving.disabled = marked == 0 or state.epoch < 0
             self.saved.value = ""
             if self.fold.value:
                 self.listed.value = _as_html(state)
@@ -198,7 +212,8 @@ class _Panel:
     def _on_save(self, _: object) -> None:
         with self.state.guard(f"{_NAME}, selection"):
             self.saved.value = "not saved"
-            self.saved.value = f'<span title="{escape(str(save(self.state)))}">saved in the run folder</span>'
+            path = save(self.state)
+            self.saved.value = f"saved as {look.term(path.name, str(path))}"
 
 
 def _as_html(state: RunState) -> str:
@@ -206,11 +221,11 @@ def _as_html(state: RunState) -> str:
     if not state.selection or state.epoch < 0:
         return "Nothing is selected: drag a box over the plane, or a lasso with the button above it."
     found = selected(state)
-    shown = found[["entropy", "part", "label", "single_label", "id"]].head(LISTED).round({"entropy": 2})
-    shown.columns = ["bits", "part", "label", "single label", "id"]
+    shown = found[["id", "entropy", "part", "label", "single_label"]].head(LISTED).round({"entropy": 2})
+    shown.columns = ["id", "bits", "part", "label", "single"]
     more = f"and {len(found) - LISTED} more" if len(found) > LISTED else ""
     style = "font-size: 11px; line-height: 1.3; white-space: nowrap"
-    return f'<div style="{style}">{shown.to_html(index=False, border=0)}{more}</div>'
+    return f'<div style="{style}">{shown.to_html(index=False, border=0, justify="left")}{more}</div>'
 
 
 def _title(state: RunState, epoch: int | None = None) -> str:

@@ -31,8 +31,10 @@ _WIDEST = 400  # columns of a spectrogram, and half as many turns of a waveform:
 _WINDOW = 400  # samples (25 ms), longer where the columns are further apart
 _SMALL = dict(
     title_font_size=13, title_y=0.99, title_yanchor="top", title_pad_t=3, font_size=11,
-    margin=dict(l=50, r=16, t=40, b=34), modebar_remove=look.NOT_IN_PANELS,
+    margin=dict(l=50, r=16, t=44, b=34), modebar_remove=look.NOT_IN_PANELS,
 )  # fmt: skip
+_ROOMY = 200  # pixels of height, from which on the shade of the warm-up says its name
+_A_LINE = 4  # names of emotions
 _SIGNS = {"prototypes": "■", "classifier": "▨", "votes": "□"}
 
 
@@ -44,12 +46,12 @@ def sound(wave: NDArray[np.int16] | None, name: str = "", height: int = 230) -> 
     rows = dict(rows=2, cols=1, shared_xaxes=True, shared_yaxes=False, row_heights=[0.32, 0.68], vertical_spacing=0.05)
     fig = look.panels(f"Sound of {name}" if name else "Sound", ["", ""], height, **rows)
     fig.update_layout(showlegend=False, **_SMALL).update_layout(margin_t=24)
-    fig.update_yaxes(title="Amplitude", nticks=3, row=1).update_yaxes(title="kHz (mel scale)", row=2)
+    fig.update_yaxes(title="Ampl.", nticks=3, row=1).update_yaxes(title="kHz (mel)", row=2)
     fig.update_xaxes(title="Time, s", row=2)
     if wave is None:
-        return _empty(fig, NOTHING)
+        return look.note(fig, NOTHING)
     fig.add_trace(_waveform(wave), 1, 1).add_trace(_spectrogram(wave), 2, 1)
-    marks = [hertz for hertz in (250, 500, 1000, 2000, 4000) if hertz < HIGHEST]
+    marks = [hertz for hertz in (500, 1000, 2000, 4000) if hertz < HIGHEST]
     fig.update_yaxes(
         tickvals=[_mel(hertz) for hertz in marks], ticktext=[f"{hertz / 1000:g}" for hertz in marks], row=2
     )
@@ -85,7 +87,7 @@ def shares(
     given = {"prototypes": prototypes, "classifier": model, "votes": votes}
     known = {who: of for who, of in given.items() if of is not None and np.isfinite(of).all()}
     if not known:
-        return _empty(fig, NOTHING)
+        return look.note(fig, NOTHING)
     for who, of in known.items():
         fig.add_trace(_bars(who, 100 * np.asarray(of, float), classes))
     if "votes" not in known:
@@ -97,7 +99,7 @@ def history(soft: Shares, events: Sequence[EpochEnd], classes: Sequence[str], he
     """An utterance's soft label over the epochs; warm-up shaded.  soft: (E, C) a row an event"""
     fig = look.figure("Its soft label over the epochs", height, yaxis_title="Share, %", yaxis_range=[-3, 103], **_SMALL)
     if not len(soft):
-        return _empty(fig, look.NO_EPOCH if classes else NOTHING).update_xaxes(title="Epoch")
+        return look.note(fig, look.NO_EPOCH if classes else NOTHING).update_xaxes(title="Epoch")
     for c, name in enumerate(classes):
         fig.add_trace(
             go.Scatter(
@@ -106,8 +108,12 @@ def history(soft: Shares, events: Sequence[EpochEnd], classes: Sequence[str], he
                 hovertemplate="epoch %{x}: %{y:.0f} %",
             )
         )  # fmt: skip
-    names = " ".join(f'<span style="color: {colours.of(name)}">{name}</span>' for name in classes)
-    return _key(look.over_epochs(fig, events), names)
+    look.over_epochs(fig, events)
+    if height < _ROOMY:
+        fig.layout.annotations = [note for note in fig.layout.annotations if note.text != "warm-up"]
+    lines = [" ".join(map(emotion, classes[i : i + _A_LINE])) for i in range(0, len(classes), _A_LINE)]
+    fig.layout.margin.t += 14 * (len(lines) - 1)
+    return _key(fig, "<br>".join(lines))
 
 
 def caption(utterance: Series, soft: Shares | None, classes: Sequence[str]) -> str:
@@ -137,11 +143,6 @@ def emotion(name: str) -> str:
 
 _SHARE = "the share of this label among the annotators' votes, which decides the part"
 _ENTROPY = "entropy of the soft label: 0 bits is certain, log2 of the number of classes undecided"
-
-
-def _empty(fig: go.Figure, why: str) -> go.Figure:
-    fig.update_xaxes(showticklabels=False, showgrid=False).update_yaxes(showticklabels=False, showgrid=False)
-    return look.note(fig, why)
 
 
 def _waveform(wave: NDArray[np.int16]) -> go.Scatter:
@@ -182,9 +183,9 @@ def _bars(who: str, percent: Shares, classes: Sequence[str]) -> go.Bar:
 def _key(fig: go.Figure, text: str) -> go.Figure:
     """A legend in one line, since plotly's own takes half of a small figure."""
     place = dict(x=0, xref="paper", xanchor="left", y=1, yref="paper", yanchor="bottom")
-    return fig.add_annotation(text=text, showarrow=False, font_size=11, xshift=-40, **place).update_layout(
-        showlegend=False
-    )
+    return fig.add_annotation(
+        text=text, showarrow=False, font_size=11, align="left", xshift=-40, yshift=4, **place
+    ).update_layout(showlegend=False)
 
 
 def _filled(who: str, colour: str | list[str]) -> dict[str, object]:
