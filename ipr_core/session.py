@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 import torch
@@ -170,10 +171,11 @@ class Session:
 
     def state(self) -> dict[str, Tensor]:
         """All of it as named tensors, for a checkpoint."""
+        names = self._optimized()
         moments = {
-            f"optimizer.{i}.{name}": value
+            f"optimizer.{names[i]}.{key}": value
             for i, of in self.optimizer.state_dict()["state"].items()
-            for name, value in of.items()
+            for key, value in of.items()
         }
         model = {f"model.{name}": value for name, value in self.model.trained_state().items()}
         begun = self.epoch > self.config.training.warm_up  # before, it is as it was made, and a warm-up can be shared
@@ -195,16 +197,22 @@ class Session:
         if beside := _of("beside.", state):
             self.beside.load_state_dict(beside)
         moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in state.items():
-            if name.startswith("optimizer."):
-                _, i, key = name.split(".")
-                moments.setdefault(int(i), {})[key] = value
+        places = {name: i for i, name in enumerate(self._optimized())}
+        for name, value in _of("optimizer.", state).items():
+            parameter, _, key = name.rpartition(".")
+            moments.setdefault(places[parameter], {})[key] = value
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
         self.prototypes.vectors = state["prototypes"].to(self.device)
         self.embeddings, self.own, self.soft, self.agreed = (
             state[name].to(self.device) for name in ("embeddings", "own", "soft", "agreed")
         )
         self.epoch = int(state["epoch"])
+
+    def _optimized(self) -> list[str]:
+        """The names of what is optimized, in the optimizer's order, which systems do not share."""
+        named = chain(self.model.named_parameters("model"), self.beside.named_parameters("beside"))
+        names = {id(parameter): name for name, parameter in named}
+        return [names[id(parameter)] for group in self.optimizer.param_groups for parameter in group["params"]]
 
     def _through(self, inputs: dict[str, Padded], batch: Batch) -> dict[str, View]:
         """This rank's inputs through the model, and what became of the whole batch's."""
