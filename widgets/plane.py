@@ -25,7 +25,6 @@ SYMBOLS = {"D1": "circle", "D2": "cross-thin-open", "D3": "diamond-open"}
 _AGREEMENT = {True: ("same class", colours.SAME), False: ("different classes", colours.DIFFERENT)}
 _ENTROPY = [[0, "#4A6FB5"], [0.5, "#21918C"], [1, "#8FBF2F"]]
 """The middle of Viridis: ever lighter, for any sight, and its ends still show on a dark and on a light page."""
-_WHITE = "#FFFFFF"  # round a prototype's star, whose colour is that of the cloud it lies in
 _UNSELECTED = 0.12  # opacity while others are selected
 _STAYS = dict(marker=dict(opacity=1))  # whatever is selected
 
@@ -246,17 +245,15 @@ def _words(rows: DataFrame) -> NDArray[np.object_]:
 
 
 def _stars(points: NDArray, classes: Sequence[str]) -> Trace:
-    """Each twice: white and wide with an edge of ink, which reads on any page, and upon it in its class's colour."""
-    n = len(classes)
-    marker = dict(color=[_WHITE] * n + [colours.of(name) for name in classes], size=[22] * n + [15] * n, symbol="star")
-    edge = dict(width=2, color=[colours.INK] * n + [colours.of(name) for name in classes])
+    """With an edge of ink: a star has the colour of the cloud it lies in, and white is not seen on a light page."""
+    marker = dict(color=[colours.of(name) for name in classes], size=20, symbol="star")
     return _markers(
-        np.concatenate([points, points]),
+        points,
         "prototypes",
         showlegend=False,
-        marker=marker | dict(line=edge, opacity=1),  # else plotly makes markers of several sizes see-through
+        marker=marker | dict(line=dict(width=2, color=colours.INK), opacity=1),
         unselected=_STAYS,
-        text=[*classes, *classes],
+        text=list(classes),
         hovertemplate="prototype of %{text}<extra></extra>",
     )
 
