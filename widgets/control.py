@@ -322,7 +322,7 @@ def _number(name: str, value: str) -> str:
 
 
 def _hint(html: str, sentence: str) -> str:
-    return f'<span title="{escape(sentence)}">{html}</span>'
+    return f'<span title="{escape(sentence)}" tabindex="0">{html}</span>'
 
 
 def _line(words: Sequence[str]) -> str:
