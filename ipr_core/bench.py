@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from ipr_core.encoders import load_encoder
 from ipr_core.model import in_bf16
 from ipr_core.session import Session, device
 from ipr_core.stopwatch import Clock, flops, forget_peak, machine, matrix_rate, peak_mb, seconds
-from ipr_core.train import refine
+from ipr_core.train import refine, seed_step
 from ipr_core.views import Padded
 from ipr_core.waves import SAMPLE_RATE, WaveStore
 
@@ -130,13 +131,20 @@ def _paired(session: Session, passes: Sequence[Callable[[], None]]) -> Iterator[
     """Seconds of the bare passes and of the real step on each of an epoch's first batches."""
     session.epoch = 0
     loop, place = refine(session), session.device
-    for i, bare in enumerate(passes):
+    for i, call in enumerate(passes):
+        bare = partial(_drawing_as_step, session, i, call)
         if i % 2:  # neither is always the first to find the batch in the cache
             limit, step = seconds(bare, place), seconds(lambda: next(loop), place)
         else:
             step, limit = seconds(lambda: next(loop), place), seconds(bare, place)
         yield limit, step
     loop.close()
+
+
+def _drawing_as_step(session: Session, number: int, passes: Callable[[], None]) -> None:
+    """Passes with the random numbers of the first epoch's step: layer drop then spares both the same layers."""
+    seed_step(session, 0, number)
+    passes()
 
 
 def bare_passes(session: Session, batch: Batch) -> Callable[[], None]:

@@ -43,8 +43,7 @@ def _epochs(session: Session, end: int) -> Iterator[Event]:
         plan = session.begin_(epoch)
         losses = []
         for number, batch in enumerate(plan):
-            # dropout, whatever ran before, and each rank's its own
-            torch.manual_seed(_key(session.config.training, epoch, number) + session.ranks.rank)
+            seed_step(session, epoch, number)
             step = session.forward(batch, epoch, number / len(plan))
             loss = session.system.refine(step) if session.refining(epoch) else session.system.warm_up(step)
             session.optimizer.zero_grad()
@@ -64,6 +63,11 @@ def _epochs(session: Session, end: int) -> Iterator[Event]:
         session.settle_(epoch)
         clock = _clock(session, plan, trained - started, perf_counter() - trained)
         yield report(session, epoch, means, len(plan), clock)
+
+
+def seed_step(session: Session, epoch: int, number: int) -> None:
+    """Dropout and what else torch draws in a step: alike whatever ran before, and each rank's its own."""
+    torch.manual_seed(_key(session.config.training, epoch, number) + session.ranks.rank)
 
 
 def report(session: Session, epoch: int, losses: dict[str, float], steps: int, clock: dict[str, float]) -> EpochEnd:
