@@ -27,9 +27,9 @@ def launched(argv: Sequence[str]) -> int:
         traceback.print_exc()
         code = 1
     if code == 0:
-        from ipr_core import ranks  # late, since it imports torch
+        from ipr_core.training import processes  # late, since it imports torch
 
-        ranks.leave()
+        processes.leave()
     return code
 
 

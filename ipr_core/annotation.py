@@ -25,16 +25,17 @@ from pyarrow import Table
 from pyarrow.parquet import ParquetWriter
 from tqdm import tqdm
 
-from ipr_core import corpora, corrections, dataset
 from ipr_core.atomic import write
-from ipr_core.batches import by_length
 from ipr_core.config import Config, Data
-from ipr_core.corpora.table import CorpusError, Fault
-from ipr_core.labels import table
-from ipr_core.model import DESCRIPTION, WEIGHTS, Recogniser, in_bf16
-from ipr_core.runs import Run
-from ipr_core.views import PASS
-from ipr_core.waves import SAMPLE_RATE, WaveStore, default_cache
+from ipr_core.data import corpora, dataset
+from ipr_core.data.corpora.table import CorpusError, Fault
+from ipr_core.data.waves import SAMPLE_RATE, WaveStore, default_cache
+from ipr_core.runs import corrections
+from ipr_core.runs.run import Run
+from ipr_core.training.labels import table
+from ipr_core.training.minibatches import by_length
+from ipr_core.training.model import DESCRIPTION, WEIGHTS, Recogniser, in_bf16
+from ipr_core.training.views import PASS
 
 PIECE = 256
 """Utterances of a piece."""

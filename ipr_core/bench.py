@@ -22,17 +22,17 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
-from ipr_core.augment import second_view, view_key
-from ipr_core.batches import Batch
 from ipr_core.config import Config
-from ipr_core.dataset import Dataset, load
+from ipr_core.data.dataset import Dataset, load
+from ipr_core.data.waves import SAMPLE_RATE, WaveStore
 from ipr_core.encoders import load_encoder
-from ipr_core.model import in_bf16
-from ipr_core.session import Session, device
 from ipr_core.stopwatch import Clock, flops, forget_peak, machine, matrix_rate, peak_mb, seconds
-from ipr_core.train import refine, seed_step
-from ipr_core.views import Padded
-from ipr_core.waves import SAMPLE_RATE, WaveStore
+from ipr_core.training.augment import second_view, view_key
+from ipr_core.training.loop import refine, seed_step
+from ipr_core.training.minibatches import Batch
+from ipr_core.training.model import in_bf16
+from ipr_core.training.session import Session, device
+from ipr_core.training.views import Padded
 
 STEPS = 4
 ROUNDS = 3

@@ -20,8 +20,8 @@ from ipr_core.config import FIELDS, GROUPS, PRESETS, Config, SettingsError, allo
 if TYPE_CHECKING:
     from distributed import Client
 
-    from ipr_core.dataset import Dataset
-    from ipr_core.runs import Run
+    from ipr_core.data.dataset import Dataset
+    from ipr_core.runs.run import Run
 
 Asked = argparse.Namespace
 _WORDS = f"or {', '.join(GROUPS)} for several"
@@ -50,16 +50,16 @@ def _say(what: object, code: int) -> int:
 
 
 def _refusals() -> tuple[type[Exception], ...]:
-    from ipr_core.corpora.table import CorpusError
-    from ipr_core.runs import RunError
+    from ipr_core.data.corpora.table import CorpusError
+    from ipr_core.runs.run import RunError
 
     return CorpusError, RunError
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    from ipr_core.notebooks import NotebookError
-    from ipr_core.ranks import RankError
-    from ipr_core.train import LossError
+    from ipr_core.batch.notebooks import NotebookError
+    from ipr_core.training.loop import LossError
+    from ipr_core.training.processes import RankError
 
     return NotebookError, RankError, LossError
 
@@ -69,7 +69,7 @@ def _failures() -> tuple[type[Exception], ...]:
 
 def _corpora(asked: Asked) -> int:
     """The corpora that can be read, and how each must lie on disk."""
-    from ipr_core.corpora import describe
+    from ipr_core.data.corpora import describe
 
     for name, about, layout in describe():
         print(f"{name:<10} {about}\n{'':<10} needs {layout}\n")
@@ -78,8 +78,8 @@ def _corpora(asked: Asked) -> int:
 
 def _partition(asked: Asked) -> int:
     """Read and check a corpus whole, and count the utterances of D1, D2 and D3 per class and per speaker."""
-    from ipr_core import ambiguity
-    from ipr_core.dataset import load
+    from ipr_core.data import ambiguity
+    from ipr_core.data.dataset import load
 
     config = _config(asked)
     if asked.out and asked.out.suffix not in (".csv", ".parquet"):
@@ -101,8 +101,9 @@ def _run(asked: Asked) -> int:
 
     A run that exists goes on from where it stands. Other systems can be trained beside it, for the comparison.
     """
-    from ipr_core import notebooks, report, results
-    from ipr_core.runner import prepare, train_all
+    from ipr_core.batch import notebooks
+    from ipr_core.results import report, summary
+    from ipr_core.training.advance import prepare, train_all
 
     config = _config(asked)
     beside = [other for other in _each(config, asked.beside or [], [config.training.seed]) if other != config]
@@ -115,21 +116,21 @@ def _run(asked: Asked) -> int:
         if others and "compare" in notebooks.parameters(notebook):
             parameters["compare"] = [str(other.folder) for other in others]
         notebooks.execute(notebook, run.folder / "notebooks" / notebook.name, parameters)
-    table = results.table([run, *others])
+    table = summary.table([run, *others])
     written = report.write(run, table)
-    print(f"{results.show(table)}\n\nreport  {written}\nlabels  {run.folder / 'labels.csv'} (and .parquet)")
+    print(f"{summary.show(table)}\n\nreport  {written}\nlabels  {run.folder / 'labels.csv'} (and .parquet)")
     return 0
 
 
 def _train(asked: Asked) -> int:
     """Train without a notebook: one system, or several, over one seed or several."""
-    from ipr_core import results
-    from ipr_core.runner import train_all
+    from ipr_core.results import summary
+    from ipr_core.training.advance import train_all
 
     config = _config(asked)
     configs = _each(config, asked.systems or [config.training.system], asked.seeds or [config.training.seed])
     _check_encoders(configs, asked.runs)
-    print(results.summary(train_all(configs, asked.runs)))
+    print(summary.summary(train_all(configs, asked.runs)))
     return 0
 
 
@@ -140,24 +141,26 @@ def _batch(asked: Asked) -> int:
     says. What is done already is not done again, so the same command goes on after a failure or a kill.
     """
     said = _grid(asked)
-    from ipr_core import batch, cluster, grid, results
-    from ipr_core.watching import Screen
+    from ipr_core.batch import grid, plan
+    from ipr_core.batch import workers as cluster
+    from ipr_core.batch.watching import Screen
+    from ipr_core.results import summary
 
     if asked.watch:
         there = grid.read(asked.grid, said)
-        return Screen(lambda: batch.status(there, asked.runs)).follow()
-    what = batch.plan(asked.grid, said, asked.runs, asked.any_version)
-    screen = Screen(lambda: batch.status(what.grid, what.runs))
-    print(batch.show(what, asked.jobs, _workers(asked, what.runs)), flush=True)
+        return Screen(lambda: plan.status(there, asked.runs)).follow()
+    what = plan.plan(asked.grid, said, asked.runs, asked.any_version)
+    screen = Screen(lambda: plan.status(what.grid, what.runs))
+    print(plan.show(what, asked.jobs, _workers(asked, what.runs)), flush=True)
     if asked.dry_run:
         return 0
     failures = []
     if what.left:
         gpus = cluster.share(asked.jobs).gpus if _is_here(asked) else ()
         with _client(asked, what.runs) as client:
-            failures = batch.run(what, client, gpus, screen)
+            failures = plan.run(what, client, gpus, screen)
         screen(last=True)
-    print(results.summary([run for run in batch.runs_of(what.grid, what.runs) if run.finished]))
+    print(summary.summary([run for run in plan.runs_of(what.grid, what.runs) if run.finished]))
     return (
         _say("\n".join([f"{len(failures)} failed; the same command tries them again", *failures]), 1) if failures else 0
     )
@@ -165,13 +168,13 @@ def _batch(asked: Asked) -> int:
 
 def _resume(asked: Asked) -> int:
     """Go on with a run that was stopped, or killed; it ends as if it had not been."""
-    from ipr_core import results
-    from ipr_core.runner import ProgressBar, advance
-    from ipr_core.runs import Run
+    from ipr_core.results import summary
+    from ipr_core.runs.run import Run
+    from ipr_core.training.advance import ProgressBar, advance
 
     run = Run.open(asked.run)
     advance(run, run.dataset(), watch=ProgressBar(run.config))
-    print(results.show(results.table([run])))
+    print(summary.show(summary.table([run])))
     return 0
 
 
@@ -193,7 +196,7 @@ def _annotate(asked: Asked) -> int:
 
 def _export(asked: Asked) -> int:
     """A run's model in Hugging Face form, complete without the encoder it was made from."""
-    from ipr_core.model import Recogniser
+    from ipr_core.training.model import Recogniser
 
     Recogniser.load(_finished(asked.run).folder / "model").save(asked.folder)
     print(f'{asked.folder}: reload it by ipr_core.model.Recogniser.from_pretrained("{asked.folder}")')
@@ -202,9 +205,9 @@ def _export(asked: Asked) -> int:
 
 def _table(asked: Asked) -> int:
     """The results of runs: each one named, or all that lie in a folder."""
-    from ipr_core import results
+    from ipr_core.results import summary
 
-    print(results.summary(_found(asked.run)))
+    print(summary.summary(_found(asked.run)))
     return 0
 
 
@@ -272,7 +275,7 @@ def _grid(asked: Asked) -> dict[str, Any]:
     tables = {"settings": _given(asked), "cross": _varied(asked.cross), "one_at_a_time": _varied(asked.vary)}
     said |= {key: value for key, value in tables.items() if value}
     if asked.grid is None and not said.keys() & {"systems", "seeds", "cross", "one_at_a_time"}:
-        from ipr_core.grid import shipped
+        from ipr_core.batch.grid import shipped
 
         known = [f"  {name:<16} {about}" for name, about in shipped().items()]
         raise SettingsError(["name a grid, or give --systems, --seeds, --cross or --vary; these are there:", *known])
@@ -289,7 +292,7 @@ def _is_here(asked: Asked) -> bool:
 
 def _workers(asked: Asked, runs: Path) -> str:
     """Who does a batch's work, in words."""
-    from ipr_core.cluster import share
+    from ipr_core.batch.workers import share
 
     many = "s" * (asked.jobs > 1)
     if asked.dask:
@@ -300,7 +303,7 @@ def _workers(asked: Asked, runs: Path) -> str:
 
 
 def _client(asked: Asked, runs: Path) -> AbstractContextManager[Client]:
-    from ipr_core import cluster
+    from ipr_core.batch import workers as cluster
 
     if asked.dask:
         return cluster.at(asked.dask)
@@ -313,14 +316,14 @@ def _client(asked: Asked, runs: Path) -> AbstractContextManager[Client]:
 
 def _check_encoders(configs: Sequence[Config], runs: Path | None) -> None:
     """raises SettingsError, before a corpus is read, with every reason why an encoder cannot be had"""
-    from ipr_core.runner import encoder_faults
+    from ipr_core.training.advance import encoder_faults
 
     if faults := encoder_faults(configs, runs):
         raise SettingsError(faults)
 
 
 def _finished(folder: Path) -> Run:
-    from ipr_core.runs import Run, RunError
+    from ipr_core.runs.run import Run, RunError
 
     run = Run.open(folder)
     if not run.finished:
@@ -330,7 +333,7 @@ def _finished(folder: Path) -> Run:
 
 def _found(folders: Iterable[Path]) -> list[Run]:
     """The runs that are named, and those in the folders that are named. raises RunError where there is none"""
-    from ipr_core.runs import Run, RunError
+    from ipr_core.runs.run import Run, RunError
 
     runs = []
     for folder in folders:
@@ -395,7 +398,7 @@ def _parser() -> argparse.ArgumentParser:
     train = command("train", _train, f"{settings} [--systems SYSTEM ...] [--seeds SEED ...] [--runs DIR]")
     train.add_argument("--systems", nargs="+", metavar="SYSTEM", help=f"the systems to train; {_WORDS}")
     train.add_argument("--seeds", nargs="+", metavar="SEED", help="the seeds to train them with")
-    batch = command("batch", _batch, f"[GRID] {settings} [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]")
+    plan = command("batch", _batch, f"[GRID] {settings} [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]")
     resume = command("resume", _resume, "RUN")
     annotate = command("annotate", _annotate, "RUN CORPUS [--SETTING VALUE ...] [--out DIR] [--shard K/N]")
     export = command("export", _export, "RUN FOLDER")
@@ -414,14 +417,14 @@ def _parser() -> argparse.ArgumentParser:
     annotate.add_argument("--out", type=Path, metavar="DIR", help="where the labels go; else into the run folder")
     annotate.add_argument("--shard", type=_shard, metavar="K/N", default=(1, 1), help="label as the k-th of n workers")
     export.add_argument("folder", type=Path, metavar="FOLDER", help="where the model goes")
-    _add_batch(batch)
-    for one in (run, train, batch, doctor):
+    _add_batch(plan)
+    for one in (run, train, plan, doctor):
         one.add_argument("--runs", type=Path, metavar="DIR", help="where runs lie; else $IPR_RUNS, or runs")
     for one in (partition, run, train, bench):
         one.add_argument("--preset", default="recommended", help=f"one of {', '.join(PRESETS)}; default recommended")
         _add_settings(one, Config.model_fields)
-    batch.add_argument("--preset", help=f"one of {', '.join(PRESETS)}; default what the grid says, or recommended")
-    _add_settings(batch, Config.model_fields)
+    plan.add_argument("--preset", help=f"one of {', '.join(PRESETS)}; default what the grid says, or recommended")
+    _add_settings(plan, Config.model_fields)
     _add_settings(annotate, ["data"])
     return parser
 

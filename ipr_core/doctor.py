@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ipr_core.runs import default_runs
-from ipr_core.waves import default_cache
+from ipr_core.data.waves import default_cache
+from ipr_core.runs.run import default_runs
 
 _PACKAGES = ("torch", "torchaudio", "transformers", "soundfile")
 _LEAST_MEMORY, _LEAST_DISK = 2.0, 2.0  # GiB that the demo needs, with some to spare
@@ -103,7 +103,7 @@ def encoders() -> Check:
 
 def notebooks() -> Check:
     """Where the notebooks of the main job lie."""
-    from ipr_core.notebooks import NotebookError, main_job
+    from ipr_core.batch.notebooks import NotebookError, main_job
 
     try:
         return Check("notebooks", str(main_job()[0].parent))

@@ -31,7 +31,7 @@ def frozen(tiny) -> Config:
 @pytest.fixture(scope="session")
 def data(tiny, cache):
     """The tiny corpus, partitioned."""
-    from ipr_core.dataset import load
+    from ipr_core.data.dataset import load
 
     return load(tiny, progress=False)
 
@@ -39,7 +39,7 @@ def data(tiny, cache):
 @pytest.fixture(scope="session")
 def views(frozen, data):
     """Both views of the tiny corpus through the frozen encoder, for any session of `frozen` and its seed."""
-    from ipr_core.runner import shared_views
+    from ipr_core.training.advance import shared_views
 
     return shared_views(frozen, data)
 
@@ -47,7 +47,7 @@ def views(frozen, data):
 @pytest.fixture(scope="session")
 def trained(tiny, data, tmp_path_factory):
     """A finished run of IPR whose encoder was trained too."""
-    from ipr_core.runner import advance, prepare
+    from ipr_core.training.advance import advance, prepare
 
     run, _ = prepare(tiny, tmp_path_factory.mktemp("runs"), data=data)
     return advance(run, data)

@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 import soundfile
 
-from ipr_core import annotation, cli, corrections
+from ipr_core import annotation, cli
 from ipr_core.annotation import annotate
 from ipr_core.config import Data
-from ipr_core.corpora.table import CorpusError
-from ipr_core.runs import Run
+from ipr_core.data.corpora.table import CorpusError
+from ipr_core.runs import corrections
+from ipr_core.runs.run import Run
 
 
 @pytest.fixture(autouse=True)

@@ -59,7 +59,7 @@ def test_the_core_loads_nothing_that_draws():
 @pytest.mark.parametrize("file", [file for file in CORE if file.stem != "__main__"], ids=short)  # which starts `ipr`
 def test_the_core_imports_neither_widgets_nor_what_draws_nor_the_command_line(file):
     others = {module.partition(".")[0] for module in imports(file)}
-    assert not others & {"widgets", "notebooks", "tests", *DRAWING}
+    assert not others & {"ipr_widgets", "notebooks", "tests", *DRAWING}
     assert not {"ipr_core.cli"} & set(imports(file))
 
 
@@ -69,7 +69,9 @@ def test_widgets_do_not_import_the_command_line_or_the_tests(file):
 
 
 def test_the_equations_know_nothing_of_the_rest():
-    assert not [module for module in imports(ROOT / "ipr_core" / "equations.py") if module.startswith("ipr_core")]
+    assert not [
+        module for module in imports(ROOT / "ipr_core" / "method" / "equations.py") if module.startswith("ipr_core")
+    ]
 
 
 # Nothing is unpickled.

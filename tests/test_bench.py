@@ -6,8 +6,8 @@ import torch
 
 from ipr_core import bench
 from ipr_core.cli import main
-from ipr_core.session import Session
 from ipr_core.stopwatch import Clock, flops
+from ipr_core.training.session import Session
 
 CPU = torch.device("cpu")
 

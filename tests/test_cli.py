@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 import soundfile
 
-from ipr_core import cli, doctor, notebooks
+from ipr_core import cli, doctor
+from ipr_core.batch import notebooks
 from ipr_core.config import FIELDS, SettingsError, build, demo
-from ipr_core.runner import encoder_faults
+from ipr_core.training.advance import encoder_faults
 
 COMMANDS = ("corpora", "partition", "run", "train", "batch", "resume", "annotate", "export", "table", "bench", "doctor")
 TINY = ["--preset", "demo", "--synthetic-size", "80", "--epochs", "2", "--warm-up", "1", "--test-size", "16"]
@@ -218,7 +219,7 @@ def test_resume_ends_a_run_as_if_it_had_not_been_stopped(trained, tmp_path, caps
 
 
 def test_export_is_reloaded_with_one_call(trained, tmp_path):
-    from ipr_core.model import Recogniser
+    from ipr_core.training.model import Recogniser
 
     assert cli.main(["export", str(trained[0]), str(tmp_path / "model")]) == 0
     ours, theirs = Recogniser.load(tmp_path / "model"), Recogniser.load(trained[0] / "model")

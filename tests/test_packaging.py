@@ -92,7 +92,7 @@ def test_citation_and_project_agree():
 def test_every_package_is_installed():
     named = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]
     there = [file.parent.relative_to(ROOT) for top in ("ipr_core", "widgets") for file in (ROOT / top).rglob("*.py")]
-    assert sorted(named) == sorted({".".join(folder.parts) for folder in there})
+    assert sorted(named) == sorted({".".join(folder.parts).replace("widgets", "ipr_widgets") for folder in there})
 
 
 def test_what_is_imported_is_required():
@@ -100,7 +100,7 @@ def test_what_is_imported_is_required():
     distributions = importlib.metadata.packages_distributions()
     asked = {canonicalize_name(requirement.name) for requirement in requirements()}
     for file in [*ROOT.glob("ipr_core/**/*.py"), *ROOT.glob("widgets/**/*.py")]:
-        for name in imported(file) - {"ipr_core", "widgets"} - sys.stdlib_module_names:
+        for name in imported(file) - {"ipr_core", "ipr_widgets"} - sys.stdlib_module_names:
             given_by = {canonicalize_name(distribution) for distribution in distributions[name]}
             assert given_by & asked, f"{file.relative_to(ROOT)} imports {name}, which pyproject.toml does not require"
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import ipywidgets as w
 
-from ipr_core.dataset import Dataset
-from ipr_core.runner import Began, Runner
-from ipr_core.runs import Run
-from ipr_core.systems import System
-from widgets import control, explorer, pseudo, similarity, umap
-from widgets.page import Keys
-from widgets.state import RunState
+from ipr_core.data.dataset import Dataset
+from ipr_core.method.systems import System
+from ipr_core.runs.run import Run
+from ipr_core.training.runner import Began, Runner
+from ipr_widgets import control, explorer, pseudo, similarity, umap
+from ipr_widgets.page import Keys
+from ipr_widgets.state import RunState
 
 _MILLISECONDS = 700  # an epoch is shown for, when they are played
 _NARROW = 950  # pixels

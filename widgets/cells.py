@@ -12,8 +12,8 @@ import ipywidgets as w
 import pandas as pd
 from pandas import DataFrame
 
-from ipr_core import batch, grid
-from ipr_core.watching import STATES, duration
+from ipr_core.batch import grid, plan
+from ipr_core.batch.watching import STATES, duration
 
 _MARKS = {"waiting": "○", "running": "◐", "done": "●", "failed": "✕"}
 _SECONDS = 2.0
@@ -27,7 +27,7 @@ def watch(where: str | Path, runs: Path | str | None = None, **asked: Any) -> Ce
     raises SettingsError with all of a grid's faults
     """
     stated = grid.read(where, asked)
-    return Cells(lambda: batch.status(stated, runs))
+    return Cells(lambda: plan.status(stated, runs))
 
 
 class Cells(w.HTML):

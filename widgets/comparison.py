@@ -16,13 +16,13 @@ import plotly.graph_objects as go
 from IPython.display import HTML
 from pandas import DataFrame
 
-from ipr_core import results
 from ipr_core.config import FIELDS
-from ipr_core.events import EpochEnd
-from ipr_core.runs import Run, RunError
-from ipr_core.significance import mcnemar, right
-from ipr_core.systems import SYSTEMS
-from widgets import look, matrices
+from ipr_core.method.systems import SYSTEMS
+from ipr_core.results import summary
+from ipr_core.results.significance import mcnemar, right
+from ipr_core.runs.events import EpochEnd
+from ipr_core.runs.run import Run, RunError
+from ipr_widgets import look, matrices
 
 Runs = Mapping[str, Run]
 
@@ -75,9 +75,9 @@ def final_scores(runs: Runs) -> DataFrame:
     """Scores of the final epoch: a row a run. Divergences of soft labels only where they can be judged."""
     rows = []
     for run in runs.values():
-        found = results.scores(run)
-        shares = {title: round(found[score], 2) for score, title in results.SCORES.items()}
-        bits = {title: round(found[score], 4) for score, title in results.DIVERGENCES.items()}
+        found = summary.scores(run)
+        shares = {title: round(found[score], 2) for score, title in summary.SCORES.items()}
+        bits = {title: round(found[score], 4) for score, title in summary.DIVERGENCES.items()}
         rows.append({"epochs": run.epochs} | shares | bits)
     return DataFrame(rows, index=pd.Index(list(runs), name="final epoch of")).dropna(axis=1, how="all")
 

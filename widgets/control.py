@@ -12,16 +12,17 @@ import ipywidgets as w
 import torch
 
 from ipr_core.config import Config, SettingsError
-from ipr_core.corpora.table import CorpusError
-from ipr_core.dataset import Dataset
-from ipr_core.events import EpochEnd, StepEnd
-from ipr_core.runner import IDLE, Runner, prepare
-from ipr_core.runs import Run, RunError
-from ipr_core.systems import SYSTEMS
-from ipr_core.train import LossError
-from widgets import curves
-from widgets.form import Form
-from widgets.state import RunState
+from ipr_core.data.corpora.table import CorpusError
+from ipr_core.data.dataset import Dataset
+from ipr_core.method.systems import SYSTEMS
+from ipr_core.runs.events import EpochEnd, StepEnd
+from ipr_core.runs.run import Run, RunError
+from ipr_core.training.advance import prepare
+from ipr_core.training.loop import LossError
+from ipr_core.training.runner import IDLE, Runner
+from ipr_widgets import curves
+from ipr_widgets.form import Form
+from ipr_widgets.state import RunState
 
 # Without icons: an icon is a letter of a font, which becomes a part of the name that a screen reader says.
 _BUTTONS = {

@@ -11,8 +11,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from ipr_core.events import EpochEnd
-from widgets import colours, look
+from ipr_core.runs.events import EpochEnd
+from ipr_widgets import colours, look
 
 Events = Sequence[EpochEnd]
 

@@ -18,12 +18,13 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from pandas import DataFrame, Series
 
-from ipr_core import corrections, metrics
-from ipr_core.runs import Run
-from widgets import live, look, players, utterance
-from widgets.page import Keys
-from widgets.state import RunState
-from widgets.votes import PARTS
+from ipr_core import metrics
+from ipr_core.runs import corrections
+from ipr_core.runs.run import Run
+from ipr_widgets import live, look, players, utterance
+from ipr_widgets.page import Keys
+from ipr_widgets.state import RunState
+from ipr_widgets.votes import PARTS
 
 SHOWN = 300
 """Rows of the list; who looks for a later one searches by its id."""

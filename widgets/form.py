@@ -12,7 +12,7 @@ import ipywidgets as w
 import traitlets as t
 
 from ipr_core.config import FIELDS, PRESETS, Config, SettingsError
-from widgets import look
+from ipr_widgets import look
 
 SECTIONS = tuple(Config.model_fields)
 

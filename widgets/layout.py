@@ -22,8 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ipr_core.atomic import write
-from ipr_core.events import EpochEnd, to_json
-from ipr_core.runs import Run
+from ipr_core.runs.events import EpochEnd, to_json
+from ipr_core.runs.run import Run
 
 Points = NDArray[np.float32]
 
@@ -189,7 +189,7 @@ def _spectral(vectors: Points, graph, seed: int) -> Points:
 
 
 def _descend(graph, start: Points, before: Points, hold: NDArray[np.floating], seed: int, rate: float) -> Points:
-    from widgets.descent import descend  # compiled on import
+    from ipr_widgets.descent import descend  # compiled on import
 
     _, umap_ = _umap()
     a, b = umap_.find_ab_params(spread=1.0, min_dist=0.1)

@@ -19,8 +19,8 @@ import plotly.io as pio
 import traitlets as t
 from ipywidgets import Layout, Text, widget_serialization
 
-from widgets import curves, look
-from widgets.state import RunState
+from ipr_widgets import curves, look
+from ipr_widgets.state import RunState
 
 _SCRIPT = Path(__file__).with_name("live.js")
 

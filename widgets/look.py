@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from plotly.subplots import make_subplots
 
-from ipr_core.events import EpochEnd
-from widgets import colours
+from ipr_core.runs.events import EpochEnd
+from ipr_widgets import colours
 
 pio.renderers.default = "plotly_mimetype"  # the figure's data alone: JupyterLab draws it, offline
 

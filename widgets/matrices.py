@@ -8,8 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
-from ipr_core.events import EpochEnd
-from widgets import colours, look
+from ipr_core.runs.events import EpochEnd
+from ipr_widgets import colours, look
 
 
 def cosines(events: Sequence[EpochEnd], classes: Sequence[str], pair: Sequence[int] | None = None) -> go.Figure:

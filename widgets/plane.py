@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 
 from ipr_core import metrics
-from widgets import colours, look
-from widgets.layout import FEWEST, Plane
-from widgets.votes import PARTS
+from ipr_widgets import colours, look
+from ipr_widgets.layout import FEWEST, Plane
+from ipr_widgets.votes import PARTS
 
 TITLE = "Utterances and prototypes on one UMAP plane"
 TOO_FEW = f"UMAP needs at least {FEWEST} utterances; the setting `map_size` says how many it gets"

@@ -12,7 +12,7 @@ import soundfile
 from IPython.display import HTML
 from numpy.typing import NDArray
 
-from ipr_core.waves import SAMPLE_RATE, WaveStore
+from ipr_core.data.waves import SAMPLE_RATE, WaveStore
 
 LONGEST = 10.0
 """Seconds that are kept of a longer utterance, from its start: a page with players stays light."""

@@ -8,10 +8,10 @@ import numpy as np
 import plotly.graph_objects as go
 from ipywidgets import HTML, Box, Layout, Tab, VBox
 
-from ipr_core.events import EpochEnd
-from widgets import curves, look
-from widgets.live import LiveFigure
-from widgets.state import RunState
+from ipr_core.runs.events import EpochEnd
+from ipr_widgets import curves, look
+from ipr_widgets.live import LiveFigure
+from ipr_widgets.state import RunState
 
 _NAME = "pseudo-labels"
 _HEIGHT = 264

@@ -7,9 +7,9 @@ from itertools import combinations
 import plotly.graph_objects as go
 from ipywidgets import HTML, Box, Dropdown, GridBox, HBox, Layout, VBox
 
-from widgets import curves, live, look, matrices
-from widgets.live import LiveFigure, Touch
-from widgets.state import RunState
+from ipr_widgets import curves, live, look, matrices
+from ipr_widgets.live import LiveFigure, Touch
+from ipr_widgets.state import RunState
 
 _NAME = "prototype similarity"
 _HEIGHT = 310

@@ -9,11 +9,11 @@ import pandas as pd
 import plotly.graph_objects as go
 from pandas import DataFrame
 
-from ipr_core import seeds
-from ipr_core.exports import DEVIATION, Table
-from ipr_core.runs import Run
-from ipr_core.systems import SYSTEMS
-from widgets import colours, look
+from ipr_core.method.systems import SYSTEMS
+from ipr_core.results import over_seeds
+from ipr_core.results.table import DEVIATION, Table
+from ipr_core.runs.run import Run
+from ipr_widgets import colours, look
 
 LOOKS = {
     "baseline": ("#6699CC", "solid"),
@@ -34,7 +34,7 @@ def looks(system: str) -> tuple[str, str]:
 CURVES = {"accuracy": "accuracy on D3", "agreement_prototypes": "prototypes right on D2"}
 """What is drawn over the epochs: fields of the events."""
 
-_BESIDE = tuple(title for name, title in seeds.SOFT.items() if name != "no_majority")
+_BESIDE = tuple(title for name, title in over_seeds.SOFT.items() if name != "no_majority")
 
 
 def curves(runs: Sequence[Run], scores: dict[str, str] | None = None) -> go.Figure:
@@ -46,7 +46,7 @@ def curves(runs: Sequence[Run], scores: dict[str, str] | None = None) -> go.Figu
     fig = look.panels("Over the epochs: mean and standard deviation over the seeds", list(scores.values()), 420)
     told: set[str] = set()
     for column, score in enumerate(scores, start=1):
-        spread = seeds.over_epochs(runs, score)
+        spread = over_seeds.over_epochs(runs, score)
         for system, of in spread.groupby("system", sort=False):
             for trace in (_band(of, system), _curve(of, system).update(showlegend=system not in told)):
                 fig.add_trace(trace, row=1, col=column)
@@ -106,7 +106,7 @@ def soft(table: Table, part: str = "D2 and D3") -> go.Figure:
     if frame.empty:
         return look.note(fig, table.lacking)
     frame = frame[frame["part"] == part]
-    apart = frame["system"] == seeds.UNIFORM
+    apart = frame["system"] == over_seeds.UNIFORM
     for column, name in enumerate(_BESIDE, start=1):
         if name in frame:
             fig.add_trace(_points(frame[~apart], name), row=1, col=column)

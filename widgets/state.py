@@ -15,12 +15,12 @@ import numpy as np
 import traitlets as t
 from numpy.typing import NDArray
 
-from ipr_core.dataset import Dataset
-from ipr_core.events import EpochEnd, StepEnd, without_prototypes
-from ipr_core.runner import Began, Changed
-from ipr_core.runs import Run
-from ipr_core.session import map_sample
-from ipr_core.systems import System
+from ipr_core.data.dataset import Dataset
+from ipr_core.method.systems import System
+from ipr_core.runs.events import EpochEnd, StepEnd, without_prototypes
+from ipr_core.runs.run import Run
+from ipr_core.training.runner import Began, Changed
+from ipr_core.training.session import map_sample
 
 _STEPS_A_SECOND = 4  # that a progress display shows; more would be work for nothing
 _REST = 0.15  # seconds without a move of the slider, then it rests

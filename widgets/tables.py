@@ -11,7 +11,7 @@ from pandas import DataFrame
 
 from ipr_core import metrics
 from ipr_core.config import FIELDS, Config
-from ipr_core.events import EpochEnd
+from ipr_core.runs.events import EpochEnd
 
 Shares = NDArray[np.floating]
 

@@ -11,13 +11,14 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from IPython.display import display
 
-from ipr_core.dataset import Dataset
-from ipr_core.events import EpochEnd
-from ipr_core.runner import IDLE, Began, Changed, ProgressBar, Runner, Until, advance
-from ipr_core.runs import Run
-from widgets import board
-from widgets.live import LiveFigure
-from widgets.state import RunState
+from ipr_core.data.dataset import Dataset
+from ipr_core.runs.events import EpochEnd
+from ipr_core.runs.run import Run
+from ipr_core.training.advance import ProgressBar, Until, advance
+from ipr_core.training.runner import IDLE, Began, Changed, Runner
+from ipr_widgets import board
+from ipr_widgets.live import LiveFigure
+from ipr_widgets.state import RunState
 
 _latest: list[Live] = []  # the training of this kernel: one at a time, since all share torch's random generator
 

@@ -12,13 +12,13 @@ import ipywidgets as w
 import plotly.graph_objects as go
 from pandas import DataFrame
 
-from ipr_core import labels
 from ipr_core.atomic import write
-from ipr_core.runs import Run
-from widgets import colours, layout, look, plane
-from widgets.layout import Plane, Planes
-from widgets.live import LiveFigure, Touch
-from widgets.state import RunState
+from ipr_core.runs.run import Run
+from ipr_core.training import labels
+from ipr_widgets import colours, layout, look, plane
+from ipr_widgets.layout import Plane, Planes
+from ipr_widgets.live import LiveFigure, Touch
+from ipr_widgets.state import RunState
 
 LISTED = 100
 """Rows of the selection that are shown; all of them are saved."""

@@ -16,10 +16,10 @@ from pandas import Series
 from torchaudio.functional import melscale_fbanks
 
 from ipr_core import metrics
-from ipr_core.events import EpochEnd
-from ipr_core.waves import SAMPLE_RATE
-from widgets import colours, look
-from widgets.votes import PARTS
+from ipr_core.data.waves import SAMPLE_RATE
+from ipr_core.runs.events import EpochEnd
+from ipr_widgets import colours, look
+from ipr_widgets.votes import PARTS
 
 Shares = NDArray[np.floating]
 

@@ -9,8 +9,9 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from pandas import DataFrame
 
-from ipr_core import ambiguity, metrics
-from widgets import colours, look
+from ipr_core import metrics
+from ipr_core.data import ambiguity
+from ipr_widgets import colours, look
 
 Shares = NDArray[np.floating]
 

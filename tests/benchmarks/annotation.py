@@ -23,7 +23,7 @@ def measure(run: str, manifest: str, rows: str, shard: str) -> None:
     """Annotate in this process."""
     from ipr_core.annotation import annotate
     from ipr_core.config import Data
-    from ipr_core.runs import Run
+    from ipr_core.runs.run import Run
 
     k, _, n = shard.partition("/")
     corpus = Data(corpus="manifest", corpus_path=manifest)

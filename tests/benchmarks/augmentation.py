@@ -22,10 +22,10 @@ import numpy as np
 import soundfile
 import torch
 
-from ipr_core.augment import ORDER, impulse_responses, second_view, view_key
 from ipr_core.config import Audio
-from ipr_core.corpora import synthetic
-from ipr_core.waves import SAMPLE_RATE
+from ipr_core.data.corpora import synthetic
+from ipr_core.data.waves import SAMPLE_RATE
+from ipr_core.training.augment import ORDER, impulse_responses, second_view, view_key
 
 CLIPS, SECONDS = 8, 4.0
 AUDIO = Audio(effect_chance=1)

@@ -18,7 +18,7 @@ from pathlib import Path
 import nbformat
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from lab import FLAGS, Visit, chromium, jupyter_lab
+from helpers.lab import FLAGS, Visit, chromium, jupyter_lab
 
 UTTERANCES, EPOCHS = 5000, 50
 

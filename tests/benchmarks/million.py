@@ -51,8 +51,8 @@ def make(folder: Path, rows: int, seed: int = 0) -> Path:
 
 def measure(manifest: str) -> None:
     """The stages, one after another, in this process."""
-    from ipr_core import ambiguity, corpora, dataset
     from ipr_core.config import build
+    from ipr_core.data import ambiguity, corpora, dataset
 
     folder = Path(manifest).parent
     config = build(settings={"corpus": "manifest", "corpus_path": manifest, "test_size": 400})

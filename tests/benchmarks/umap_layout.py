@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.manifold import trustworthiness
 
-from ipr_core.runs import Run
-from widgets.layout import Layout
+from ipr_core.runs.run import Run
+from ipr_widgets.layout import Layout
 
 Points = NDArray[np.floating]
 _UMAP = dict(n_neighbors=15, metric="cosine", random_state=0)

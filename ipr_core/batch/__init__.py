@@ -1,0 +1,1 @@
+"""Batches: the notebooks executed over systems, seeds and settings, on this machine or a cluster."""

@@ -1,0 +1,1 @@
+"""Corpora, votes, partitions and waveforms."""

@@ -1,0 +1,93 @@
+"""A partitioned corpus ready for training: the utterance table, its waves, and what follows from both."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pandas import DataFrame, Index
+
+from ipr_core.config import Config
+from ipr_core.data import ambiguity, corpora
+from ipr_core.data.corpora.table import CorpusError, Fault, vote_columns
+from ipr_core.data.waves import WaveStore, default_cache
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The utterances of D1, D2 and D3 (N rows)."""
+
+    table: DataFrame
+    """The utterance table with `share` and `part`, index 0..N-1."""
+    waves: WaveStore
+    classes: tuple[str, ...]
+    simulated: bool
+    """Whether the votes are simulated annotators'; said wherever a result rests on them."""
+
+    def rows(self, part: str) -> NDArray[np.int64]:
+        """Rows of "D1", "D2" or "D3"."""
+        return np.flatnonzero(self.table["part"] == part)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) the released label as a class number. D2's are for scoring, and for `supervised`."""
+        return self.table["label"].map({name: i for i, name in enumerate(self.classes)}).to_numpy(np.int64)
+
+    @property
+    def votes(self) -> NDArray[np.float64]:
+        """(N, C) the annotators' distribution over the classes; NaN rows where it is not known."""
+        return ambiguity.soft_votes(self.table, self.classes)
+
+    @property
+    def mixtures(self) -> NDArray[np.float64] | None:
+        """(N, C) the true mixtures of a synthetic corpus, None for any other."""
+        columns = [f"mixture_{name}" for name in self.classes]
+        return self.table[columns].to_numpy() if set(columns) <= set(self.table.columns) else None
+
+
+def load(config: Config, cache: Path | None = None, progress: bool = True) -> Dataset:
+    """Read a corpus, check it whole, decode it, simulate annotators if it has none, and partition it.
+
+    raises CorpusError with every fault of the table and of the audio files at once
+    """
+    cache = cache or default_cache()
+    table, waves = readable(config, cache, progress)
+    rows = np.flatnonzero(table["label"].isin(config.data.classes))
+    table, waves = table.iloc[rows].reset_index(drop=True), waves.take(rows)
+    table = table.assign(duration=waves.seconds)
+    simulated = simulates(config, table)
+    if simulated:
+        table = ambiguity.simulate_annotators(table, ambiguity.wave_features(waves, cache), config.data)
+    parts = ambiguity.partition(table, config)
+    parts = parts[parts["part"] != ""].reset_index(drop=True)
+    return Dataset(parts, waves.take(Index(table["id"]).get_indexer(parts["id"])), config.data.classes, simulated)
+
+
+def readable(config: Config, cache: Path, progress: bool = True) -> tuple[DataFrame, WaveStore]:
+    """The corpus's table and its waves, once neither the table nor an audio file has a fault.
+
+    raises CorpusError with all of them
+    """
+    table, found = corpora.survey(config.data, progress=progress)
+    waves, unusable = heard(table, cache, progress)
+    if found or unusable:
+        raise CorpusError(sorted([*found, *unusable], key=lambda fault: (fault.where, fault.row or 0)))
+    return table, waves
+
+
+def heard(table: DataFrame, cache: Path, progress: bool = True) -> tuple[WaveStore, list[Fault]]:
+    """The waves of the utterances whose file is there, and their faults; a missing file is a fault of the table."""
+    there = {path: os.path.exists(path) for path in table["path"].unique()}
+    return WaveStore.survey(table[table["path"].map(there).astype(bool)], cache, progress=progress)
+
+
+def simulates(config: Config, table: DataFrame) -> bool:
+    """Whether simulated annotators vote. raises CorpusError where released votes are asked for and there are none."""
+    has_votes = bool((table[vote_columns(table)].sum().sum()) > 0)
+    if config.data.annotators == "released" and not has_votes:
+        cure = "set annotators to 'simulated' or 'auto'"
+        raise CorpusError([Fault(config.data.corpus, None, "the corpus has no annotators' votes", cure)])
+    return config.data.annotators == "simulated" or not has_votes

@@ -1,0 +1,14 @@
+"""Control: the baseline with a second, augmented view of every utterance of D1.
+
+IPR sees augmented speech and the baseline does not; this control says how much that alone is worth.
+"""
+
+from ipr_core.method.systems.step import System, terms
+
+SYSTEM = System(
+    title="baseline, augmented",
+    about="trained on D1 and on augmented D1",
+    refine=terms,
+    precise_views=2,
+    shows_prototypes=True,
+)

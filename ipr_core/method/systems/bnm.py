@@ -1,0 +1,32 @@
+"""BNM (Cui et al., CVPR 2020): CE on D1, and as large a nuclear norm of D2's outputs as can be.
+
+The norm of a batch of predictions grows with their certainty and with how many classes they name.
+"""
+
+import torch
+from torch import Tensor
+
+from ipr_core.method.systems.step import Step, System, Terms, terms, weight
+
+LAMBDA = 1.0
+"""Weight of the norm (section 4.1)."""
+
+
+def nuclear_norm(shares: Tensor) -> Tensor:
+    """‖A‖_*, the sum of A's singular values.  shares: (B, C)   returns: scalar, at most √(B · min(B, C))"""
+    return torch.linalg.matrix_norm(shares, ord="nuc")
+
+
+def refine(step: Step) -> Terms:
+    """CE(D1) − λ ‖softmax(D2)‖_* / B (Eq. 11)."""
+    shares = step.ambiguous.logits.softmax(dim=-1)
+    return terms(step, own={"− nuclear norm / B": (-nuclear_norm(shares) / len(shares), weight(step, LAMBDA))})
+
+
+SYSTEM = System(
+    title="BNM",
+    about="trained on D1, its outputs on D2 made certain and various (nuclear norm)",
+    refine=refine,
+    ambiguous_views=1,
+    paper=68.75,
+)

@@ -1,0 +1,124 @@
+"""Capsule network with dynamic routing over local and global features (Liu et al., ICASSP 2020).
+
+Local capsules are those of every position of a CNN's map, global ones are made of the map's mean and deviation.
+Routing (Sabour et al., NeurIPS 2017) sends each to the emotion's capsule that agrees with it; a capsule's length is how
+much the emotion is there. On D2, as IPR's paper has it retrained, by its own soft label.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from ipr_core.config import Encoder
+from ipr_core.encoders.encoder import valid
+from ipr_core.encoders.spectrogram import SpectrogramCNN
+from ipr_core.method.systems.step import Classifier, Network, Step, System, Terms, Unprojected, terms
+
+LOCAL, GLOBAL, OUT = 8, 8, 16
+"""Sizes of a local, a global and an emotion's capsule."""
+ROUNDS = 3
+"""Of routing."""
+PRESENT, ABSENT, DOWN = 0.9, 0.1, 0.5
+"""m+, m− and λ of the margin loss (Sabour et al., Eq. 4)."""
+
+
+def squash(s: Tensor) -> Tensor:
+    """s scaled to a length below 1: |s|² / (1 + |s|²) in its direction (Sabour et al., Eq. 1).  s: (…, K)"""
+    square = s.square().sum(dim=-1, keepdim=True)
+    return square / (1 + square) * s / (square + 1e-9).sqrt()
+
+
+def routed(votes: Tensor, weights: Tensor) -> Tensor:
+    """The emotions' capsules after dynamic routing (Sabour et al., procedure 1).
+
+    votes: (B, I, C, K) what each of I capsules says of each emotion's   weights: (B, I), each group's sum to 1, 0 where
+    there is nothing: the sum over capsules is a mean, so that a longer utterance is not a louder one
+    returns: (B, C, K), lengths below 1
+    """
+    constant = votes.detach()  # couplings are no path for gradients
+    agreement = torch.zeros_like(constant[..., 0])  # (B, I, C)
+    for _ in range(ROUNDS - 1):
+        capsules = squash(_sum(constant, agreement, weights))
+        agreement = agreement + (constant * capsules[:, None]).sum(dim=-1)
+    return squash(_sum(votes, agreement, weights))
+
+
+def _sum(votes: Tensor, agreement: Tensor, weights: Tensor) -> Tensor:
+    """(B, C, K) each capsule's votes, times C and its coupling: with even couplings, the weighted mean of the votes."""
+    coupling = agreement.softmax(dim=-1) * votes.shape[2] * weights[..., None]
+    return torch.einsum("bic,bick->bck", coupling, votes)
+
+
+def margin_loss(lengths: Tensor, shares: Tensor) -> Tensor:
+    """Σ_c s_c max(0, m+ − v_c)² + λ (1 − s_c) max(0, v_c − m−)², the mean over the batch (Sabour et al., Eq. 4).
+
+    lengths: (B, C) v   shares: (B, C) s, one-hot on D1
+    """
+    present = shares * (PRESENT - lengths).clamp(min=0).square()
+    absent = DOWN * (1 - shares) * (lengths - ABSENT).clamp(min=0).square()
+    return (present + absent).sum(dim=-1).mean()
+
+
+class Capsules(nn.Module):
+    """Frames (B, F, H), valid (B,) → the emotions' capsules side by side (B, C · OUT)."""
+
+    def __init__(self, width: int, n_classes: int):
+        super().__init__()
+        self.types, self.width = width // LOCAL, n_classes * OUT
+        self.globals = nn.Linear(2 * width, width // GLOBAL * GLOBAL)
+        shape = n_classes, OUT
+        self.of_local = nn.Parameter(torch.randn(self.types, LOCAL, *shape) / LOCAL**0.5)
+        self.of_global = nn.Parameter(torch.randn(width // GLOBAL, GLOBAL, *shape) / GLOBAL**0.5)
+
+    def forward(self, frames: Tensor, n: Tensor) -> Tensor:
+        frames, inside = frames.float(), valid(n, frames.shape[1])
+        local = squash(frames.unflatten(2, (self.types, LOCAL)))  # (B, F, types, LOCAL)
+        whole = squash(self.globals(_summary(frames, n, inside)).unflatten(1, (-1, GLOBAL)))
+        votes = torch.einsum("bftl,tlck->bftck", local, self.of_local).flatten(1, 2)
+        votes = torch.cat([votes, torch.einsum("btl,tlck->btck", whole, self.of_global)], dim=1)
+        each = (inside / n[:, None]).repeat_interleave(self.types, dim=1) / self.types
+        weights = torch.cat([each, torch.full_like(whole[..., 0], 1 / whole.shape[1])], dim=1)
+        return routed(votes, weights).flatten(1)
+
+
+def _summary(frames: Tensor, n: Tensor, inside: Tensor) -> Tensor:
+    """(B, 2 H) mean and deviation over the valid frames."""
+    mean = frames.sum(dim=1) / n[:, None]
+    away = (frames - mean[:, None]) * inside[..., None]
+    return torch.cat([mean, (away.square().sum(dim=1) / n[:, None] + 1e-6).sqrt()], dim=1)
+
+
+class Lengths(Classifier):
+    """`scores` (B, C) are the capsules' lengths; soft labels are their shares of the sum."""
+
+    def __init__(self, dim: int, n_classes: int, choice: Encoder):
+        super().__init__()
+        self.n_classes = n_classes
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        return (embedding.unflatten(1, (self.n_classes, -1)).square().sum(dim=-1) + 1e-9).sqrt()
+
+    def logits(self, scores: Tensor) -> Tensor:
+        return scores.log()
+
+
+def warm_up(step: Step) -> Terms:
+    """The margin loss of D1."""
+    return terms(step, precise=margin_loss(step.precise.scores, step.certain))
+
+
+def refine(step: Step) -> Terms:
+    """The margin loss of D1, and of D2 with its own soft label."""
+    precise = margin_loss(step.precise.scores, step.certain)
+    return terms(step, precise=precise, ambiguous=margin_loss(step.ambiguous.scores, step.own))
+
+
+SYSTEM = System(
+    title="capsules",
+    about="a capsule network on spectrograms, trained on D1 and on D2 with its own labels",
+    refine=refine,
+    warm_up=warm_up,
+    ambiguous_views=1,
+    shows_beta=True,
+    network=Network(encoder=SpectrogramCNN, pool=Capsules, projection=Unprojected, classifier=Lengths),
+    paper=58.55,
+)

@@ -1,0 +1,81 @@
+"""DANN (Ganin and Lempitsky, ICML 2015): CE on D1, and embeddings that do not tell D1 from D2.
+
+A discriminator learns which part an embedding is of; the gradient that reaches the embedding is reversed.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ipr_core.method.systems.step import Beside, Step, System, Terms, terms, weight
+
+GROWTH = 10.0
+"""γ of λ's schedule (section 4)."""
+
+
+class _Reverse(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        return -ctx.scale * gradient, None
+
+
+def reverse(x: Tensor, scale: float) -> Tensor:
+    """x itself, whose gradient is −scale times what comes back to it."""
+    return _Reverse.apply(x, scale)
+
+
+def schedule(progress: float) -> float:
+    """λ = 2 / (1 + exp(−γ p)) − 1: from 0 at p = 0 to nearly 1 at p = 1 (Eq. 14 of Ganin et al., JMLR 2016)."""
+    return 2 / (1 + math.exp(-GROWTH * progress)) - 1
+
+
+def domain_loss(logits: Tensor, domains: Tensor) -> Tensor:
+    """Binary cross-entropy of a discriminator.  logits: (N,)   domains: (N,) 0 for D1, 1 for D2"""
+    return F.binary_cross_entropy_with_logits(logits, domains)
+
+
+def both(step: Step) -> tuple[Tensor, Tensor]:
+    """Embeddings of D1 and D2 (N, D), and which is of which (N,): 0 for D1, 1 for D2."""
+    parts = step.precise.embedding, step.ambiguous.embedding
+    domains = [part.new_full((len(part),), float(domain)) for domain, part in enumerate(parts)]
+    return torch.cat(parts), torch.cat(domains)
+
+
+class Discriminator(nn.Sequential):
+    """Embedding (N, D) to a logit (N, 1) of its being of D2."""
+
+    def __init__(self, dim: int):
+        super().__init__(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, 1))
+
+
+class Adversary(Beside):
+    """One discriminator of D1 and D2."""
+
+    def __init__(self, dim: int, n_classes: int, n: int):
+        super().__init__()
+        self.discriminator = Discriminator(dim)
+
+
+def refine(step: Step) -> Terms:
+    """CE(D1) and the discriminator's loss behind the reversal."""
+    embeddings, domains = both(step)
+    scale = weight(step, 1.0) * schedule(step.progress)
+    logits = step.beside.discriminator(reverse(embeddings, scale))[:, 0]
+    return terms(step, own={"domain": (domain_loss(logits, domains), 1.0)})
+
+
+SYSTEM = System(
+    title="DANN",
+    about="trained on D1, its embeddings kept from telling D1 and D2 apart (adversary)",
+    refine=refine,
+    ambiguous_views=1,
+    beside=Adversary,
+    paper=68.50,
+)

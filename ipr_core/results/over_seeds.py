@@ -1,0 +1,242 @@
+"""Tables over the seeds of comparable runs: the paper's Table 3 and what stands beside it. Usual random stream alone.
+
+Every score is of the final epoch. R runs, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas import DataFrame
+
+from ipr_core import metrics
+from ipr_core.config import TABLE2
+from ipr_core.data.ambiguity import soft_votes
+from ipr_core.method.systems import SYSTEMS
+from ipr_core.results import summary
+from ipr_core.results.table import DEVIATION, Table
+from ipr_core.runs.run import Run
+
+TABLES = {"table3": ("baseline", "baseline_plus", "ipr", "supervised"), "table2": (*TABLE2, "ipr")}
+"""The rows of the paper's tables."""
+SOFT = {
+    "js": "JS, bits",
+    "nll": "NLL, nats",
+    "brier": "Brier",
+    "ece": "ECE",
+    "auprc": "AUPRC",
+    "no_majority": "without majority",
+}
+"""`metrics.soft_scores` and their titles."""
+PARTS = {"D2": ["D2"], "D3": ["D3"], "D2 and D3": ["D2", "D3"]}
+"""Where soft labels are judged: the utterances whose votes no system is told."""
+UNIFORM = "uniform soft labels"
+NO_RUN = "No finished run is here. `ipr batch table3` makes a batch, `ipr train --systems all --seeds 0 1 2 3 4` too."
+_NO_VOTES = "The annotators' votes for each class are not known: there is nothing to compare soft labels with."
+
+
+def comparison(runs: Sequence[Run]) -> list[Run]:
+    """Those of the runs that differ by system, seed and stream alone: the group with most systems, then most runs."""
+    groups = [alike for _, alike in summary.comparable(runs)]
+    return max(groups, key=lambda alike: (len({run.config.training.system for run in alike}), len(alike)), default=[])
+
+
+def circumstances(runs: Sequence[Run], among: Sequence[Run] = ()) -> str:
+    """What these runs rest on, in Markdown: corpus, parts, votes, encoder, seeds, and how that differs from the paper.
+
+    among: all runs that were found; how many of them are not these is said
+    """
+    if not runs:
+        return NO_RUN
+    config, meta = runs[0].config, runs[0].meta
+    sizes = runs[0].table["part"].value_counts()
+    parts = ", ".join(f"{part} {sizes.get(part, 0):,}" for part in ("D1", "D2", "D3"))
+    several = sorted({run.config.training.seed for run in runs})
+    votes = "**simulated annotators'**: classifiers, no people" if meta["simulated_annotators"] else "the corpus's own"
+    lines = [
+        f"**{len(runs)} runs**, {len({run.config.training.system for run in runs})} systems, seeds "
+        f"{', '.join(map(str, several))}: corpus `{config.data.corpus}` ({parts}; votes are {votes}), encoder "
+        f"`{_encoder(runs[0])}`, {config.training.epochs} epochs, {config.training.warm_up} of them warm-up.",
+        unlike_paper(runs[0]),
+        *summary.cautions(runs),
+    ]
+    if others := len(among) - len(runs):
+        lines.append(f"{others} more finished runs have other settings or utterances and are left out.")
+    return "\n\n".join(lines)
+
+
+def unlike_paper(run: Run) -> str:
+    """Whether the paper's figures can be set beside a run's: only where corpus and encoder are the paper's."""
+    corpus, encoder = run.config.data.corpus, _encoder(run)
+    differ = [f"corpus (`{corpus}`, not IEMOCAP-4)"] if corpus != "iemocap" else []
+    differ += [f"encoder (`{encoder}`, not wav2vec 2.0)"] if "wav2vec2" not in encoder else []
+    if not differ:
+        return "Corpus and family of the encoder are the paper's."
+    return (
+        f"The paper's figures are of another {' and another '.join(differ)}: "
+        "the order of the systems may be compared with them, the values may not."
+    )
+
+
+def systems(runs: Sequence[Run]) -> Table:
+    """Mean and standard deviation over the seeds, of every score of the final epoch: a row a system."""
+    caption = "Scores of the final epoch in per cent, mean ± standard deviation over the seeds."
+    return Table("systems", caption, _over_seeds(_usual(runs), summary.SCORES), lacking=NO_RUN)
+
+
+def paper(runs: Sequence[Run], table: str = "table3", over: str = "baseline") -> Table:
+    """One of the paper's tables beside the runs: accuracy on D3, and what it gains over one of the systems.
+
+    table: one of TABLES   over: a system of it
+    """
+    ours = _over_seeds(_usual(runs), {"accuracy": "here"})
+    asked = [SYSTEMS[name] for name in TABLES[table]]
+    frame = DataFrame({"system": [of.title for of in asked], "paper": [of.paper for of in asked]})
+    frame = frame.merge(ours, on="system", how="left") if len(ours) else frame.iloc[:0]
+    gains = [f"over {SYSTEMS[over].title}, {name}" for name in ("here", "paper")]
+    if len(frame):
+        frame["seeds"] = frame["seeds"].fillna(0).astype(int)
+        reference = frame["system"] == SYSTEMS[over].title
+        for name, gain in zip(("here", "paper"), gains, strict=True):
+            frame[gain] = (frame[name] - frame.loc[reference, name].iloc[0]).where(~reference)
+        frame = frame[[c for c in ("system", "seeds", *_pair("here"), "paper", *gains) if c in frame]]
+    caption = "Accuracy on D3 of the final epoch in per cent. " + (unlike_paper(runs[0]) if runs else "")
+    return Table("paper", caption.replace("`", ""), frame, decimals={"paper": 2, gains[1]: 2}, lacking=NO_RUN)
+
+
+def recalls(runs: Sequence[Run]) -> Table:
+    """Recall of every class on D3, mean and deviation over the seeds: a row a system, a column a class."""
+
+    def by_class(run: Run) -> dict[str, float]:
+        return dict(zip(run.meta["classes"], 100 * metrics.recalls(run.history()[-1].confusion), strict=True))
+
+    each = _usual(runs, by_class)
+    names = {name: name for name in each.columns if name not in ("system", "seed")}
+    caption = "Recall of each class on D3 in per cent, final epoch, mean ± standard deviation over the seeds."
+    return Table("recalls", caption, _over_seeds(each, names), lacking=NO_RUN)
+
+
+def soft(runs: Sequence[Run]) -> Table:
+    """Soft labels against the annotators' votes on D2 and D3: a row a system and part, and uniform labels beside them.
+
+    Where the annotators are simulated, the table's name and caption say so: it is about classifiers, not people.
+    """
+    finished = _of_usual_stream(runs)
+    rows = [{"system": run.config.training.system, **row} for run in finished for row in _soft_rows(run)]
+    rows += [{"system": UNIFORM, **row} for run in finished[:1] for row in _soft_rows(run, uniform=True)]
+    parts = [_over_seeds(DataFrame([r for r in rows if r["part"] == part]), SOFT).assign(part=part) for part in PARTS]
+    frame = pd.concat(parts, ignore_index=True)
+    if len(frame):
+        frame.insert(1, "part", frame.pop("part"))
+        frame = frame.drop(columns=[SOFT["no_majority"] + DEVIATION], errors="ignore")  # the votes are always the same
+    simulated = bool(finished) and finished[0].meta["simulated_annotators"]
+    whose = "the votes of SIMULATED annotators (classifiers, no people)" if simulated else "the annotators' votes"
+    caption = (
+        f"Soft labels against {whose}, mean ± standard deviation over the seeds. AUPRC: how well entropy finds the "
+        "utterances where no emotion has more than half of the votes; their share is what labels that know nothing get."
+    )
+    name = "soft_labels_simulated_votes" if simulated else "soft_labels"
+    return Table(name, caption, frame, digits=3, lacking=_NO_VOTES if finished else NO_RUN)
+
+
+def cost(runs: Sequence[Run]) -> Table:
+    """What a run costs by its record's clock, mean and deviation over the seeds: a row a system, and all runs together.
+
+    Training and evaluation count, reading the corpus does not. A warm-up that was reused counts as if trained again.
+    """
+    each = _usual(runs, _cost)
+    names = {name: name for name in each.columns if name not in ("system", "seed")}
+    frame = _over_seeds(each, names)
+    if len(frame):
+        sums = {name: each[name].sum(min_count=1) for name in names if name != _PEAK}
+        whole = {"system": "all together", "seeds": len(each), **sums, _PEAK: each[_PEAK].max()}
+        frame = pd.concat([frame, DataFrame([whole])], ignore_index=True).dropna(axis=1, how="all")
+    caption = "Cost of a run, mean ± standard deviation over the seeds; below, all runs together (their highest peak)."
+    return Table("cost", caption, frame, decimals={_WALL: 4, "audio trained on, s": 0, _PEAK: 0}, lacking=NO_RUN)
+
+
+def over_epochs(runs: Sequence[Run], score: str) -> DataFrame:
+    """Mean and deviation over the seeds of a score in every epoch, in per cent: columns system, epoch, mean, deviation.
+
+    score: a field of the events that is a share, such as "accuracy"; epochs where it is not known are left out
+    """
+    rows = [
+        (run.config.training.system, event.epoch, 100 * value)
+        for run in _of_usual_stream(runs)
+        for event in run.history()
+        if (value := getattr(event, score)) is not None
+    ]
+    frame = DataFrame(rows, columns=["system", "epoch", "value"])
+    spread = frame.groupby(["system", "epoch"])["value"].agg(mean="mean", deviation="std").reset_index()
+    return spread.sort_values("system", key=_place, kind="stable").reset_index(drop=True)
+
+
+_WALL, _PEAK = "wall time, h", "peak memory, MB"
+
+
+def _cost(run: Run) -> dict[str, float]:
+    clocks = [event.clock for event in run.history()]
+    trained = [clock["seconds"] - clock.get("evaluation_seconds", 0.0) for clock in clocks]
+    audio = [s * clock.get("audio_seconds_per_second", np.nan) for s, clock in zip(trained, clocks, strict=True)]
+    on_gpu = [clock.get("gpu_seconds", np.nan) for clock in clocks]
+    seconds = sum(clock["seconds"] for clock in clocks)
+    return {
+        _WALL: seconds / 3600,
+        "audio trained on, s": float(np.sum(audio)),
+        "GPU, s": float(np.sum(on_gpu)),
+        "CPU, s": seconds - float(np.sum(on_gpu)),
+        _PEAK: max(clock.get("peak_memory_mb", np.nan) for clock in clocks),
+    }
+
+
+def _soft_rows(run: Run, uniform: bool = False) -> list[dict[str, Any]]:
+    """`metrics.soft_scores` of a run, or of uniform labels, on each of PARTS whose votes are known."""
+    table, classes = run.table, run.meta["classes"]
+    votes = soft_votes(table, classes)
+    soft = run.labels[[f"soft_{name}" for name in classes]].to_numpy(float)
+    soft = np.full_like(votes, 1 / len(classes)) if uniform else soft
+    known = np.isfinite(votes).all(axis=1)
+    asked = {part: known & table["part"].isin(of).to_numpy() for part, of in PARTS.items()}
+    return [{"part": p, **metrics.soft_scores(soft[rows], votes[rows])} for p, rows in asked.items() if rows.any()]
+
+
+def _of_usual_stream(runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if run.finished and run.config.training.stream == 0]
+
+
+def _usual(runs: Sequence[Run], measured: Callable[[Run], dict[str, float]] = summary.scores) -> DataFrame:
+    """A row a run: its system, and what is measured of it."""
+    return DataFrame([{"system": run.config.training.system, **measured(run)} for run in _of_usual_stream(runs)])
+
+
+def _over_seeds(each: DataFrame, names: dict[str, str]) -> DataFrame:
+    """A row a system, in their usual order: how many seeds, and mean and deviation of every named column."""
+    if each.empty:
+        return each
+    rows = []
+    for system, of in sorted(each.groupby("system", sort=False), key=lambda pair: _rank(pair[0])):
+        row: dict[str, Any] = {"system": SYSTEMS[system].title if system in SYSTEMS else system, "seeds": len(of)}
+        for name, title in names.items():
+            row |= dict(zip(_pair(title), (of[name].mean(), of[name].std(ddof=1)), strict=True))
+        rows.append(row)
+    return DataFrame(rows).dropna(axis=1, how="all")
+
+
+def _pair(title: str) -> tuple[str, str]:
+    return title, title + DEVIATION
+
+
+def _rank(system: str) -> int:
+    return list(SYSTEMS).index(system) if system in SYSTEMS else len(SYSTEMS)
+
+
+def _place(systems: pd.Series) -> pd.Series:
+    return systems.map(_rank)
+
+
+def _encoder(run: Run) -> str:
+    return Path(run.config.encoder.encoder).name

@@ -1,0 +1,224 @@
+"""The run folder: what a run was asked, what happened, and what came out. Every write to it is atomic.
+
+config.json          settings, versions, and the corpus's digest
+corpus.parquet       the utterance table with shares and parts
+events.jsonl         one line an epoch; replayed, it draws what live training drew
+epochs/0007.safetensors   an epoch's arrays
+checkpoint.safetensors    the newest state; warm_up.safetensors the state at the end of the warm-up
+model/               the trained model, self-contained
+labels.parquet, labels.csv   soft and single labels of every utterance
+notebooks/, report.html      executed notebooks and the report
+corrections/history.csv      labels that a person gave after listening, with who and when
+widgets/planes.safetensors   the UMAP planes that the widgets drew
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas import DataFrame
+from safetensors import safe_open
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import load_file as load_tensors
+from safetensors.torch import save_file as save_tensors
+
+from ipr_core.atomic import WRITING, write, write_text
+from ipr_core.config import Config
+from ipr_core.data.dataset import Dataset
+from ipr_core.data.waves import WaveStore, default_cache
+from ipr_core.method.systems import SYSTEMS, System
+from ipr_core.runs import provenance
+from ipr_core.runs.events import EpochEnd, from_json, to_json, without_prototypes
+
+
+class RunError(ValueError):
+    """A run folder that cannot be used as asked; the message says why and what to do."""
+
+
+class Run:
+    """One run folder. Made by `create`, found again by `open`."""
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+
+    @classmethod
+    def create(cls, config: Config, data: Dataset, runs: Path | str | None = None) -> Run:
+        """A folder below `runs` for this configuration, named by it; training has not begun."""
+        run = cls(Path(runs or default_runs()) / name(config))
+        run.folder.mkdir(parents=True, exist_ok=True)
+        write(run.folder / "corpus.parquet", data.table.to_parquet)
+        meta = {
+            "settings": config.settings(),
+            "classes": list(data.classes),
+            "corpus": digest(data),
+            "simulated_annotators": data.simulated,
+            "versions": provenance.versions(),
+            "code": provenance.version(),
+        }
+        write_text(run.folder / "config.json", json.dumps(meta, indent=1, ensure_ascii=False))
+        return run
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Run:
+        """An existing run. raises RunError where the folder holds none"""
+        run = cls(Path(folder))
+        if not run.exists:
+            raise RunError(f"{folder} is not a run folder: it has no config.json; `ipr run` and `ipr train` make one")
+        return run
+
+    @property
+    def exists(self) -> bool:
+        return (self.folder / "config.json").exists()
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        return json.loads((self.folder / "config.json").read_text("utf-8"))
+
+    @property
+    def config(self) -> Config:
+        return Config().replace(**self.meta["settings"])
+
+    @property
+    def system(self) -> System:
+        """What was trained on what."""
+        return SYSTEMS[self.config.training.system]
+
+    @property
+    def table(self) -> DataFrame:
+        """The utterance table with shares and parts."""
+        return pd.read_parquet(self.folder / "corpus.parquet")
+
+    def dataset(self, cache: Path | None = None, progress: bool = True) -> Dataset:
+        """The run's data as they were when it was made. raises RunError where an audio file has changed since"""
+        table, meta = self.table, self.meta
+        waves = WaveStore.build(table, cache or default_cache(), progress=progress)
+        data = Dataset(table, waves, tuple(meta["classes"]), meta["simulated_annotators"])
+        if digest(data) != meta["corpus"]:
+            raise RunError(
+                f"{self.folder}: audio files have changed since this run was made; rename or remove the folder"
+            )
+        return data
+
+    @property
+    def labels(self) -> DataFrame:
+        """Soft and single labels of every utterance; see `labels.table`."""
+        return pd.read_parquet(self.folder / "labels.parquet")
+
+    @property
+    def warmed_up(self) -> bool:
+        """Whether the warm-up is trained."""
+        return (self.folder / "warm_up.safetensors").exists() or self.config.training.warm_up == 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last epoch is trained and model and labels are written."""
+        return (self.folder / "labels.csv").exists()
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that the record holds."""
+        return len(self._lines())
+
+    def events(self) -> list[EpochEnd]:
+        """The record, with arrays: what live training yielded; of prototypes only where the system has them."""
+        return list(self.replay())
+
+    def replay(self) -> Iterator[EpochEnd]:
+        """The record, an event after another."""
+        for event in self.history():
+            yield replace(event, arrays=self.arrays(event.epoch))
+
+    def history(self) -> list[EpochEnd]:
+        """The record without its arrays, for tables."""
+        events = [from_json(json.loads(line)) for line in self._lines()]
+        return events if self.system.shows_prototypes else [without_prototypes(event) for event in events]
+
+    def arrays(self, epoch: int) -> dict[str, np.ndarray]:
+        """The arrays of a recorded epoch; `EpochEnd.arrays` says which."""
+        return load_arrays(self._arrays(epoch))
+
+    def row_over_epochs(self, name: str, row: int) -> np.ndarray:
+        """(E, …) one row of an array in every recorded epoch; nothing else is read from disk."""
+        rows = []
+        for epoch in range(self.epochs):
+            with safe_open(self._arrays(epoch), "numpy") as arrays:
+                rows.append(arrays.get_slice(name)[row : row + 1])
+        return np.concatenate(rows) if rows else np.empty(0)
+
+    def record(self, event: EpochEnd) -> None:
+        """Keep an event: its arrays first, then its line, so that no line lacks its arrays."""
+        (self.folder / "epochs").mkdir(exist_ok=True)
+        arrays = {key: np.ascontiguousarray(value) for key, value in event.arrays.items()}
+        write(self._arrays(event.epoch), lambda path: save_arrays(arrays, path))
+        lines = [*self._lines()[: event.epoch], json.dumps(to_json(event), ensure_ascii=False)]
+        write_text(self.folder / "events.jsonl", "".join(line + "\n" for line in lines))
+
+    def save_state(self, state: dict[str, Any], at: str = "checkpoint") -> None:
+        tensors = {key: value.detach().to("cpu", copy=True).contiguous() for key, value in state.items()}
+        write(self.folder / f"{at}.safetensors", lambda path: save_tensors(tensors, path))
+
+    def load_state(self, at: str = "checkpoint") -> dict[str, Any] | None:
+        """The state saved last, None where there is none yet."""
+        path = self.folder / f"{at}.safetensors"
+        return load_tensors(path) if path.exists() else None
+
+    def save_labels(self, table: DataFrame) -> None:
+        write(self.folder / "labels.parquet", table.to_parquet)
+        write(self.folder / "labels.csv", lambda path: table.to_csv(path, index=False))
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Only one process trains a run. raises RunError where another does; a killed one holds nothing."""
+        with open(self.folder / ".lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(f"{self.folder} is being trained by another process; wait for it, or stop it") from None
+            for place in (self.folder, self.folder / "epochs", self.folder / "model"):  # only training writes there
+                for left in place.glob(f"{WRITING}*"):  # of a process that was killed
+                    shutil.rmtree(left)
+            yield
+
+    def _lines(self) -> list[str]:
+        path = self.folder / "events.jsonl"
+        return path.read_text("utf-8").splitlines() if path.exists() else []
+
+    def _arrays(self, epoch: int) -> Path:
+        return self.folder / "epochs" / f"{epoch:04d}.safetensors"
+
+
+def default_runs() -> Path:
+    """Where runs lie unless another folder is named: $IPR_RUNS, or `runs` in the checkout, or `runs` right here."""
+    checkout = Path(__file__).parents[2]
+    here = checkout if (checkout / "pyproject.toml").exists() else Path()
+    return Path(os.environ.get("IPR_RUNS") or here / "runs")
+
+
+def name(config: Config) -> str:
+    """A run's folder name: what one looks for first, and the digest of every setting."""
+    encoder = Path(config.encoder.encoder).name
+    return f"{config.data.corpus}-{encoder}-{config.training.system}-s{config.training.seed}-{config.digest()}"
+
+
+def digest(data: Dataset) -> str:
+    """Hex digits that change with any waveform, label, vote or part."""
+    columns = [c for c in data.table.columns if c not in ("path", "source", "row", "duration")]
+    text = data.table[columns].to_csv(index=False) + "".join(data.waves.keys)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def comparable_lines(run: Run) -> list[dict[str, Any]]:
+    """The record without its wall-clock figures: the same for a resumed run as for one that was never stopped."""
+    return [{key: value for key, value in json.loads(line).items() if key != "clock"} for line in run._lines()]

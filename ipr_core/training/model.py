@@ -1,0 +1,275 @@
+"""The recogniser: encoder, pooling over valid frames, standardiser, projection to the embedding, classifier (MLP)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ipr_core.atomic import write, write_text
+from ipr_core.config import Config, Encoder, Method, Training
+from ipr_core.encoders import SpeechEncoder, build_encoder, load_encoder, valid
+from ipr_core.method.prototypes import Prototypes
+from ipr_core.method.systems import SYSTEMS
+from ipr_core.method.systems.step import Classifier
+from ipr_core.training.processes import current
+
+WEIGHTS = "model.safetensors"
+DESCRIPTION = "config.json"
+MODEL_TYPE = "ipr-recogniser"
+
+
+class Recogniser(nn.Module):
+    """Waves to embeddings q or k (Eq. 1) and to the classifier's logits.
+
+    B utterances, T samples, F frames of width K or H, P pooled width, D embedding, C classes. `stem` is what is never
+    trained, so its output can be kept per utterance; `forward` starts from there.
+
+    system: whose own parts take the place of the configured ones; `systems.step.Network`
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    prototypes: Tensor
+
+    def __init__(self, encoder: SpeechEncoder, classes: Sequence[str], choice: Encoder, system: str = "ipr"):
+        super().__init__()
+        self.choice, self.classes, self.system = choice, tuple(classes), system
+        network = SYSTEMS[system].network
+        self.method, self.by_prototypes = Method(), False  # how a trained one labels; see `label`
+        self.bf16 = False  # whether the encoder's passes are in bfloat16; all that follows them is in float32
+        self.encoder = encoder
+        self.pool = network.pool(encoder.width, len(classes)) if network.pool else Pooling(encoder.width, choice)
+        width = self.pool.width
+        self.projection = (network.projection or Projection)(width, choice)
+        self.dim = self.projection.dim
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("deviation", torch.ones(width))
+        self.register_buffer("prototypes", torch.zeros(len(self.classes), self.dim))
+        self.classifier = (network.classifier or MLP)(self.dim, len(self.classes), choice)
+
+    def stem(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The part that is never trained, without gradient and in evaluation mode; see `SpeechEncoder.stem`.
+
+        waves: (B, T) float32 at 16 kHz   lengths: (B,) samples, better on the CPU, where a GPU need not be waited for
+        returns: (B, F, K) and how many frames are valid (B,); of a wholly frozen encoder the pooled vectors (B, 1, P)
+        """
+        with self.precision():
+            x, n = self.encoder.stem(waves, lengths)
+            if self._trained_below:
+                return x, n
+            with torch.no_grad():
+                return self.pool(*self.encoder.trunk(x, n))[:, None], torch.ones_like(n)
+
+    def pooled(self, x: Tensor, n: Tensor) -> Tensor:
+        """What `stem` returned to one float32 vector an utterance (B, P), before it is standardised."""
+        if not self._trained_below:
+            return x[:, 0]
+        with self.precision():
+            return self.pool(*self.encoder.trunk(x, n)).float()
+
+    def precision(self) -> AbstractContextManager:
+        """That of the encoder's passes: bfloat16 where `bf16` says so."""
+        return torch.autocast(self.mean.device.type, torch.bfloat16, enabled=self.bf16)
+
+    def scores(self, x: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
+        """What `stem` returned to embeddings (B, D) and the classifier's scores (B, …)."""
+        embedding = self.projection((self.pooled(x, n) - self.mean) / self.deviation)
+        return embedding, self.classifier(embedding)
+
+    def logits(self, scores: Tensor) -> Tensor:
+        """(B, …) the classifier's scores → (B, C) logits."""
+        return self.classifier.logits(scores)
+
+    def forward(self, x: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
+        """What `stem` returned to embeddings (B, D) and logits (B, C)."""
+        embedding, scores = self.scores(x, n)
+        return embedding, self.logits(scores)
+
+    def fit_standardiser_(self, pooled: Tensor) -> None:
+        """Sets mean and deviation per dimension from D1's pooled vectors (N, P), where that is asked for.
+
+        A system's own pooling is trained, so that statistics taken before training say nothing of its output.
+        """
+        if not self.choice.standardise or SYSTEMS[self.system].network.pool:
+            return
+        deviation, mean = torch.std_mean(pooled.float(), dim=0, correction=0)
+        self.mean.copy_(mean)
+        # a dimension that hardly varies in D1 must not become the largest one elsewhere
+        self.deviation.copy_(deviation.clamp_min(0.01 * float(deviation.mean())).clamp_min(1e-6))
+
+    def label(self, embedding: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Soft labels (B, C) by the classifier and by the prototypes.  embedding: (B, D)   logits: (B, C)"""
+        bank = Prototypes(len(self.classes), self.dim, self.method, embedding.device)
+        bank.vectors = self.prototypes
+        return logits.softmax(dim=1), bank.soft(embedding)
+
+    @torch.no_grad()
+    def predict(self, waves: Sequence[np.ndarray]) -> Tensor:
+        """Soft labels as the trained system gives them: by its prototypes, or by its classifier where it has none.
+
+        waves: 1-D float arrays at 16 kHz in [-1, 1]   returns: (N, C), rows sum to 1
+        """
+        training = self.training
+        self.eval()
+        tensors = [torch.as_tensor(wave, dtype=torch.float32) for wave in waves]
+        lengths = torch.tensor([len(wave) for wave in tensors])
+        padded = nn.utils.rnn.pad_sequence(tensors, batch_first=True)
+        own, soft = self.label(*self(*self.stem(padded.to(self.mean.device), lengths)))
+        self.train(training)
+        return soft if self.by_prototypes else own
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """What training changes, by name: trained parameters and buffers. A checkpoint holds it, not frozen weights."""
+        frozen = {name for name, parameter in self.named_parameters() if not parameter.requires_grad}
+        return {name: value for name, value in self.state_dict().items() if name not in frozen}
+
+    def load_trained_state(self, state: dict[str, Tensor]) -> None:
+        """Puts a `trained_state` back; raises ValueError where it is of another model."""
+        wrong = sorted(state.keys() ^ self.trained_state().keys())
+        if wrong:
+            raise ValueError(f"the checkpoint is of another model: {len(wrong)} weights differ, for example {wrong[0]}")
+        self.load_state_dict(state, strict=False)
+
+    def parameter_groups(self, training: Training, beside: nn.Module | None = None) -> list[dict[str, Any]]:
+        """AdamW's groups: a configured encoder at encoder_lr, all else at lr; biases and norms without weight decay.
+
+        beside: what a system trains beside the recogniser
+        """
+        slow = () if SYSTEMS[self.system].network.encoder else ("encoder.",)
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        others = beside.named_parameters("beside") if beside else ()
+        for name, parameter in chain(self.named_parameters(), others):
+            if parameter.requires_grad:
+                rate = training.encoder_lr if name.startswith(slow) else training.lr
+                decay = training.weight_decay if parameter.ndim > 1 else 0.0
+                groups.setdefault((rate, decay), []).append(parameter)
+        return [{"params": params, "lr": lr, "weight_decay": decay} for (lr, decay), params in groups.items()]
+
+    def save(self, folder: str | Path) -> None:
+        """Writes model.safetensors and config.json, all that `load` needs; the original encoder is not among it."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        description = {
+            "model_type": MODEL_TYPE,
+            "system": self.system,
+            "classes": self.classes,
+            "encoder": self.choice.model_dump(mode="json"),
+            "method": self.method.model_dump(mode="json"),
+            "by_prototypes": self.by_prototypes,
+            "architecture": self.encoder.architecture(),
+        }
+        write_text(folder / DESCRIPTION, json.dumps(description, indent=2) + "\n")
+        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
+        write(folder / WEIGHTS, lambda path: save_file(weights, path, metadata={"format": "pt"}))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Recogniser:
+        """What `save` wrote, from a local folder or a hub id; in evaluation mode, on the CPU."""
+        folder = Path(folder) if Path(folder).is_dir() else _download(str(folder))
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        if description.get("model_type") != MODEL_TYPE:
+            raise ValueError(f"{folder} holds a {description.get('model_type')!r}, not an exported recogniser")
+        choice = Encoder.model_validate(description["encoder"])
+        system = description.get("system", "ipr")
+        own = SYSTEMS[system].network.encoder
+        encoder = own(choice) if own else build_encoder(description["architecture"], choice)
+        model = cls(encoder, description["classes"], choice, system)
+        model.method, model.by_prototypes = Method.model_validate(description["method"]), description["by_prototypes"]
+        model.load_state_dict(load_file(folder / WEIGHTS))
+        return model.eval()
+
+    save_pretrained = save
+    from_pretrained = load
+
+    @property
+    def _trained_below(self) -> bool:
+        """Whether anything below the pooled vectors is trained, so that they cannot be kept."""
+        return self.encoder.trained or bool(SYSTEMS[self.system].network.pool)
+
+
+class Pooling(nn.Module):
+    """Frames to one vector: their mean (Eq. 1), or mean and deviation side by side.
+
+    (B, F, H), zero beyond the valid frames (B,) → (B, width)
+    """
+
+    def __init__(self, width: int, choice: Encoder):
+        super().__init__()
+        self.deviation = choice.pooling == "mean+deviation"
+        self.width = width * (2 if self.deviation else 1)
+
+    def forward(self, frames: Tensor, n: Tensor) -> Tensor:
+        frames, count = frames.float(), n[:, None]
+        mean = frames.sum(dim=1) / count
+        if not self.deviation:
+            return mean
+        away = (frames - mean[:, None]) * valid(n, frames.shape[1])[..., None]
+        # the root of a variance of 0, as silence has, would have an infinite gradient
+        return torch.cat([mean, (away.square().sum(dim=1) / count + 1e-6).sqrt()], dim=1)
+
+
+class Projection(nn.Sequential):
+    """(B, P) to the embedding (B, D), through a hidden layer twice as wide; nothing where `embedding` is 0."""
+
+    def __init__(self, width: int, choice: Encoder):
+        super().__init__()
+        self.dim = choice.embedding or width
+        if choice.embedding == 0:
+            return
+        hidden = 2 * self.dim
+        self.extend([nn.Linear(width, hidden), nn.GELU(), nn.Dropout(choice.dropout), nn.Linear(hidden, self.dim)])
+        if choice.embedding_activation == "relu":
+            self.append(nn.ReLU())
+
+
+class MLP(nn.Sequential):
+    """The classifier: embedding (B, D) → logits (B, C), which are its scores."""
+
+    def __init__(self, dim: int, n_classes: int, choice: Encoder):
+        super().__init__(nn.Linear(dim, dim), nn.GELU(), nn.Dropout(choice.dropout), nn.Linear(dim, n_classes))
+
+    logits = Classifier.logits
+
+
+def encoder_of(config: Config) -> SpeechEncoder:
+    """The encoder that a configuration's system hears: its own, or the configured one; in evaluation mode.
+
+    raises ValueError where it cannot be had
+    """
+    own = SYSTEMS[config.training.system].network.encoder
+    encoder = own(config.encoder).eval() if own else load_encoder(config.encoder)
+    encoder.load_weights_()
+    return encoder
+
+
+def build_model(config: Config) -> Recogniser:
+    """The recogniser that a configuration asks for, in its precision; new weights come from torch's generator."""
+    model = Recogniser(encoder_of(config), config.data.classes, config.encoder, config.training.system)
+    model.bf16 = in_bf16(config.training)
+    return model
+
+
+def in_bf16(training: Training) -> bool:
+    """Whether the encoder's passes are in bfloat16."""
+    automatic = training.precision == "auto" and current().device(training.device).type == "cuda"
+    return automatic or training.precision == "bf16"
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download  # only for hub ids
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=[DESCRIPTION, WEIGHTS]))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{name} is no local folder and cannot be had from the hub; give the folder of an exported recogniser"
+        ) from error

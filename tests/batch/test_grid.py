@@ -1,0 +1,199 @@
+"""Grids: what cells a file or options make, and that every fault of theirs is named at once."""
+
+import re
+from typing import Literal, get_args, get_origin
+
+import pytest
+
+from ipr_core.batch import grid
+from ipr_core.config import FIELDS, TABLE2, TABLE3, SettingsError, build
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Text → the grid that it states."""
+
+    def made(text, asked=None):
+        (tmp_path / "mine.toml").write_text(text, "utf-8")
+        return grid.read(tmp_path / "mine.toml", asked)
+
+    return made
+
+
+def changed(cell, *names):
+    settings = cell.config.settings()
+    return tuple(settings[name] for name in names)
+
+
+# What cells there are.
+
+
+def test_systems_and_seeds_are_crossed_seed_by_seed(made):
+    cells = made('preset = "demo"\nsystems = ["ipr", "baseline"]\nseeds = [3, 1]').cells
+    assert [changed(cell, "seed", "system") for cell in cells] == [
+        (3, "ipr"),
+        (3, "baseline"),
+        (1, "ipr"),
+        (1, "baseline"),
+    ]
+    assert cells[0].config == build("demo", {"system": "ipr", "seed": 3})
+
+
+def test_crossed_settings_meet_in_every_combination_and_varied_ones_stand_alone(made):
+    cells = made("[cross]\ngamma = [0.9, 0.99]\nmu = [0, 0.2]\n[one_at_a_time]\ntau = [0.5]\nmoves = ['all']").cells
+    assert [changed(cell, "gamma", "mu", "tau", "moves") for cell in cells] == [
+        (gamma, mu, tau, moves)
+        for gamma in (0.9, 0.99)
+        for mu in (0, 0.2)
+        for tau, moves in ((0.1, "agreed"), (0.5, "agreed"), (0.1, "all"))
+    ]
+    assert cells[1].varied == "gamma 0.9, mu 0, tau 0.5"
+
+
+def test_the_same_cell_is_there_once(made):
+    """0.999 is gamma's default: varied to that, the cell is the base."""
+    cells = made("seeds = [0, 0]\n[one_at_a_time]\ngamma = [0.999, 0.9]\nmu = [0.2]").cells
+    assert [(cell.varied, *changed(cell, "gamma")) for cell in cells] == [("", 0.999), ("gamma 0.9", 0.9)]
+
+
+def test_systems_beside_have_nothing_varied(made):
+    cells = made('systems = ["ipr"]\nbeside = ["baseline"]\nseeds = [0, 1]\n[one_at_a_time]\ntau = [0.5]').cells
+    assert [changed(cell, "system", "seed", "tau") for cell in cells] == [
+        ("baseline", 0, 0.1), ("ipr", 0, 0.1), ("ipr", 0, 0.5), ("baseline", 1, 0.1), ("ipr", 1, 0.1), ("ipr", 1, 0.5),
+    ]  # fmt: skip
+
+
+def test_a_preset_and_several_settings_together_can_be_varied_too(made):
+    varied = '[one_at_a_time]\npreset = ["paper"]\nraw = [{soft_label = "raw", tau = 1}]'
+    cells = made(f"[settings]\nepochs = 7\nwarm_up = 1\n{varied}").cells
+    assert cells[1].config == build("paper", {"epochs": 7, "warm_up": 1, "system": "ipr", "seed": 0})
+    assert cells[2].varied == "soft_label raw, tau 1"
+    assert changed(cells[2], "soft_label", "tau") == ("raw", 1)
+
+
+def test_options_add_to_a_file_or_replace_what_it_says(made):
+    asked = {"settings": {"mu": "0.3"}, "seeds": ["5"], "cross": {"tau": ["0.5"]}, "preset": "paper"}
+    (cell,) = made("seeds = [0, 1]\n[settings]\ngamma = 0.9\nmu = 0", asked).cells
+    assert changed(cell, "seed", "gamma", "mu", "tau") == (5, 0.9, 0.3, 0.5)
+    assert cell.preset == "paper"
+
+
+def test_notebooks_are_told_what_was_given(made, tmp_path):
+    (cell,) = made('preset = "demo"\n[settings]\ntest_size = "none"\nvolume_db = [-6, 6]').cells
+    assert cell.parameters(tmp_path) == {
+        "preset": "demo", "runs": str(tmp_path), "system": "ipr", "seed": 0, "test_size": "none", "volume_db": [-6, 6],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("names", "stems"), [(["03", "01_warm_up"], ["01_warm_up", "03_analysis"]), (["02"] * 2, ["02_refinement"])]
+)
+def test_notebooks_are_found_by_name_and_executed_in_order(made, names, stems):
+    assert [path.stem for path in made(f"notebooks = {names}").notebooks] == stems
+
+
+# The grids that come with the workbench.
+
+
+@pytest.mark.parametrize("name", ["ablations", "readings", "semi_supervised", "speaker_disjoint", "table2", "table3"])
+def test_a_shipped_grid_has_five_seeds_and_its_sentence(name):
+    found = grid.read(name)
+    assert found.about == grid.shipped()[name]
+    assert {cell.config.training.seed for cell in found.cells} == set(range(5))
+    assert [path.stem for path in found.notebooks] == ["01_warm_up", "02_refinement", "03_analysis"]
+
+
+def test_table3_has_the_four_systems_of_the_paper():
+    cells = grid.read("table3").cells
+    assert len(cells) == 20
+    assert {cell.config.training.system for cell in cells} == {"baseline", "baseline_plus", "ipr", "supervised"}
+
+
+def test_table2_has_the_ten_methods_ipr_and_the_baseline():
+    cells = grid.read("table2").cells
+    assert len(cells) == 60
+    assert {cell.config.training.system for cell in cells} == {*TABLE2, "baseline", "ipr"}
+
+
+def test_speaker_disjoint_has_the_papers_systems_and_the_controls():
+    cells = grid.read("speaker_disjoint").cells
+    assert {cell.config.training.system for cell in cells} == set(TABLE3)
+    assert all(cell.config.partition.speaker_disjoint for cell in cells)
+
+
+READINGS = [name for name, (_, field) in FIELDS.items() if field.description.startswith("Reading:")]
+
+
+@pytest.mark.parametrize("name", READINGS)
+def test_every_reading_is_varied_and_every_choice_of_it(name):
+    tried = {cell.config.settings()[name] for cell in grid.read("readings").cells if cell.preset == "recommended"}
+    assert len(tried) > 1
+    annotation = FIELDS[name][1].annotation
+    if get_origin(annotation) is Literal:
+        assert tried == set(get_args(annotation))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"mu": 0}, {"warm_up": 0}, {"after_warm_up": "anchor"}, {"gamma": 0.9}, {"tau": 0.5}, {"beta_growth": 2},
+     {"target": "soft"}],
+    ids=str,
+)  # fmt: skip
+def test_every_part_of_ipr_is_left_out_or_changed_once(settings):
+    wanted = build("recommended", {"system": "ipr", "seed": 0} | settings)
+    assert wanted in [cell.config for cell in grid.read("ablations").cells]
+
+
+# What is refused.
+
+
+def test_every_fault_is_named_at_once(made):
+    text = (
+        'sytems = ["ipr"]\nseeds = ["few"]\nsystems = ["iprr"]\nnotebooks = ["07"]\n'
+        "[settings]\ngama = 1\nepochs = 5\nwarm_up = 5\n[cross]\ngamma = [1.5, 0.9]\n"
+        "[one_at_a_time]\ntau = 0.5\nwarm_up = [9]"
+    )
+    with pytest.raises(SettingsError) as raised:
+        made(text)
+    for sentence in (
+        "sytems is not a key of a grid; did you mean systems?",
+        "seed is 'few'; it is a whole number",
+        "system is 'iprr'; it is one of 'baseline'",
+        "07 is not a notebook; it is one of 01_warm_up, 02_refinement",
+        "gama is not a setting; did you mean gamma?",
+        "gamma is 1.5; it is a number between 0 and 1",
+        "one_at_a_time.tau is 0.5; it is a list",
+    ):
+        assert sentence in str(raised.value)
+    assert len(raised.value.faults) == len(set(raised.value.faults))
+
+
+def test_an_impossible_combination_is_refused(made):
+    with pytest.raises(SettingsError, match=r"^warm_up is 9; it is at most epochs, which is 5$"):
+        made("[settings]\nepochs = 5\nwarm_up = 1\n[one_at_a_time]\nwarm_up = [9]")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[settings]\ntau = 1\n[cross]\ntau = [2]", "tau has one value in settings and several in cross; give it once"),
+        ("[cross]\ntau = [2]\n[one_at_a_time]\ntau = [2]", "tau is both in cross and in one_at_a_time; give it once"),
+        ("[settings]\nseed = 1", "seed is in settings; a grid has seeds for it"),
+        ('[cross]\nsystem = ["ipr"]', "system is in cross; a grid has systems for it"),
+        ('systems = "ipr"', "systems is 'ipr'; it is a list"),
+        ("settings = 3", "settings is 3; it is a table of settings"),
+        ("seeds = []", "the grid has no cell: a list in it is empty"),
+        ("notebooks = []", "notebooks is empty; name one at least"),
+        ("seeds = [[1]]", "seed is '[1]'; it is a whole number"),
+        ('preset = "big"', "preset is 'big'; it is one of recommended, paper, demo"),
+        ("seeds = ", "is not TOML"),
+    ],
+)
+def test_what_a_grid_cannot_be(made, text, sentence):
+    with pytest.raises(SettingsError, match=re.escape(sentence)):
+        made(text)
+
+
+def test_a_grid_that_is_nowhere_names_those_that_are_there():
+    with pytest.raises(SettingsError, match=r"table4 is no grid; it is a TOML file, or one of ablations, readings"):
+        grid.read("table4")

@@ -1,0 +1,5 @@
+"""The text written on a figure."""
+
+
+def notes(fig):
+    return [annotation.text for annotation in fig.layout.annotations]

@@ -1,0 +1,222 @@
+"""The result notebooks: thin, clean and parameterised; they show a small batch, and a sentence where there is none."""
+
+import re
+
+import nbformat
+import papermill
+import pytest
+
+from helpers.fake_runs import fake_run
+from helpers.written import FOLDER, assert_thin, code, read
+from ipr_core.config import SettingsError
+from ipr_core.results import ablations, examples, over_seeds
+from ipr_core.training.advance import train_all
+
+NOTEBOOKS = ("10_table3", "11_ablations", "12_table2")
+PLOTLY = "application/vnd.plotly.v1+json"
+FILES = {
+    "10_table3": ["cost", "over_seeds", "over_utterances", "paper", "recalls", "soft_labels", "systems"],
+    "11_ablations": ["ablations", "readings", "systems"],
+    "12_table2": ["cost", "over_seeds", "over_utterances", "paper", "systems"],
+}
+
+
+def run_cells(name, **settings):
+    """What the cells leave behind, run in this process with these parameters after the parameters cell."""
+    namespace = {}
+    for cell in code(read(name)):
+        exec(cell.source, namespace)
+        if "parameters" in cell.metadata.get("tags", []):
+            namespace.update(settings)
+    return namespace
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory, cache):
+    """A folder with a small batch: four systems, and one with several settings, two seeds each."""
+    folder = tmp_path_factory.mktemp("prepared")
+    train_all([*examples.configs("systems"), *examples.configs("ablations")], folder, progress=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def executed(prepared, tmp_path_factory):
+    """Both notebooks, executed by papermill on that folder, and where their tables went."""
+    done, place = {}, tmp_path_factory.mktemp("executed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IPR_RUNS", str(place / "none"))
+        for name in NOTEBOOKS:
+            asked = {"runs": str(prepared), "tables": str(place / name)}
+            out = place / f"{name}.ipynb"
+            papermill.execute_notebook(FOLDER / f"{name}.ipynb", out, asked, kernel_name="python3", progress_bar=False)
+            done[name] = nbformat.read(out, as_version=4), place / name
+    return done
+
+
+# How they are written
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_is_thin_and_teaches(name):
+    assert_thin(read(name))
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_imports_come_first_then_parameters_then_the_check(name):
+    imports, parameters, check = code(read(name))[:3]
+    assert all(re.match("import |from |$", line) for line in imports.source.splitlines())
+    assert parameters.metadata["tags"] == ["parameters"]
+    assert all(re.fullmatch(r"\w+ = \S+  # .+", line) for line in parameters.source.splitlines())
+    assert "examples.found(runs, grid" in check.source
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_no_output_is_committed(name):
+    notebook = read(name)
+    nbformat.validate(notebook)
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    for cell in code(notebook):
+        assert (cell.outputs, cell.execution_count) == ([], None)
+        assert set(cell.metadata) <= {"tags"}
+
+
+# What they show
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_tables_are_written_in_three_forms(executed, name):
+    _, tables = executed[name]
+    expected = [f"{table}{suffix}" for table in FILES[name] for suffix in (".csv", ".md", ".tex")]
+    assert sorted(path.name for path in tables.iterdir()) == sorted(expected)
+
+
+def test_table3_shows_curves_differences_recalls_and_soft_labels(executed):
+    assert titles(executed["10_table3"][0]) == [
+        "Over the epochs: mean and standard deviation over the seeds",
+        "Differences over seeds and their 95 % intervals",
+        "Recall of each class on D3",
+        "Soft labels against the annotators' votes, D2 and D3: lower is better, of AUPRC higher",
+    ]
+
+
+def test_ablations_show_differences_to_the_base(executed):
+    assert titles(executed["11_ablations"][0]) == ["Differences to the base and their 95 % intervals"]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_an_executed_notebook_is_light_and_warns_of_nothing(executed, name):
+    notebook, _ = executed[name]
+    assert len(nbformat.writes(notebook)) < 2**20
+    outputs = [output for cell in code(notebook) for output in cell.outputs]
+    assert "warn" not in "".join(o.text for o in outputs if o.get("name") == "stderr").lower()
+    assert "EXAMPLE" not in "".join(str(o.get("data", "")) for o in outputs)
+
+
+def test_a_mixed_folder_is_sorted_out(prepared, tmp_path):
+    found = run_cells("10_table3", runs=str(prepared), tables=str(tmp_path))
+    assert [run.config.training.system for run in found["batch"]].count("supervised") == 2
+    audio = found["cost"].values.set_index("system")["audio trained on, s"]
+    assert audio["baseline"] < audio["IPR"] == audio["supervised"]  # the baseline does not hear D2
+    assert "8 more finished runs" in over_seeds.circumstances(found["batch"], found["found"])
+    found = run_cells("11_ablations", runs=str(prepared), tables=str(tmp_path))
+    assert found["ablation"].varied == ["mu", "beta_growth", "gamma", "target"]
+    assert len(found["ablation"].base) == 4  # two seeds, two random streams
+    assert {run.config.training.system for run in found["ablation"].beside} == {
+        "baseline", "baseline_plus", "supervised"
+    }  # fmt: skip
+
+
+def titles(notebook):
+    """Of the figures that an executed notebook holds."""
+    outputs = [output.data for cell in code(notebook) for output in cell.outputs if "data" in output]
+    return [data[PLOTLY]["layout"]["title"]["text"] for data in outputs if PLOTLY in data]
+
+
+# Where there is little or nothing
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_an_empty_folder_gives_sentences(tmp_path, name):
+    found = run_cells(name, runs=str(tmp_path))
+    made = [found["effects"], found["readings"]] if name == "11_ablations" else found["made"]
+    for table in made:
+        assert table.values.empty
+        assert "ipr " in table._repr_html_() or "needed" in table._repr_html_()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_seed_gives_figures_and_says_what_tests_need(tmp_path, frozen, data):
+    counts = [[2, 1, 0, 0]] * 4
+    runs = [
+        fake_run(tmp_path, frozen.replace(system=system), data, (0.2, 0.5), confusion=counts)
+        for system in ("baseline", "ipr")
+    ]
+    found = run_cells("10_table3", runs=str(tmp_path))
+    assert len(found["batch"]) == len(runs)
+    assert found["systems"].shown["Acc D3 %"].tolist() == ["50.0", "50.0"]
+    assert "needs two seeds" in found["over_seeds"]._repr_html_()
+    assert found["over_utterances"].values["seeds"].tolist() == [1]
+    assert "needs runs of one system" in run_cells("11_ablations", runs=str(tmp_path))["effects"]._repr_html_()
+
+
+def test_where_nothing_is_asked_for_and_nothing_is_there_an_example_is_shown(prepared, tmp_path, monkeypatch):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / examples.FOLDER).symlink_to(prepared)  # so that nothing is trained again
+    monkeypatch.setenv("IPR_RUNS", str(tmp_path / "runs"))
+    found = examples.found()
+    assert {run.config.training.system for run in found} == {"baseline", "baseline_plus", "ipr", "supervised"}
+    assert "EXAMPLE" in examples.said(found)
+    assert ablations.of(examples.found(what="ablations")).varied == ["mu", "beta_growth", "gamma", "target"]
+    assert examples.found(runs=str(tmp_path / "runs")) == []  # a folder that is named is taken as it stands
+
+
+def test_what_can_be_compared_already_is_no_example(prepared, monkeypatch):
+    monkeypatch.setenv("IPR_RUNS", str(prepared))
+    for what in ("systems", "ablations"):
+        found = examples.found(what=what)
+        assert len(found) == len({run.folder for run in found}) == 20
+        assert examples.said(found) == ""
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_grid_that_is_not_there_stops_the_notebook_with_a_sentence(tmp_path, name):
+    with pytest.raises(SettingsError, match="tabel3"):
+        run_cells(name, runs=str(tmp_path), grid="tabel3")
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_score_that_there_is_not_stops_the_third_cell(tmp_path, name):
+    with pytest.raises(SettingsError, match="score is 'acc'; it is one of accuracy, uar, macro_f1, agreement_model"):
+        run_cells(name, runs=str(tmp_path), score="acc")
+
+
+def test_a_system_that_there_is_not_stops_the_ablations(tmp_path):
+    with pytest.raises(SettingsError, match="system is 'ipr2'; it is one of baseline, "):
+        run_cells("11_ablations", runs=str(tmp_path), system="ipr2")
+
+
+def test_other_systems_are_no_ablation(tmp_path, frozen, data, monkeypatch):
+    runs = [
+        fake_run(tmp_path, frozen.replace(system=s, seed=n), data, (0.2,)) for s in ("baseline", "ipr") for n in (0, 1)
+    ]
+    assert examples._enough(runs, "systems")
+    assert not examples._enough(runs, "ablations")
+    other = [fake_run(tmp_path, frozen.replace(seed=n, gamma=0.5), data, (0.2,)) for n in (0, 1)]
+    assert not examples._enough([*runs, other[0]], "ablations")  # one seed is shared
+    assert examples._enough([*runs, *other], "ablations")
+
+
+def test_a_grid_names_its_runs(prepared, tmp_path):
+    settings = examples.configs("systems")[0].settings()
+    preset = {"system", "seed", "stream"}
+    text = [f"{key} = {toml(value)}" for key, value in settings.items() if key not in preset and value is not None]
+    lines = ['preset = "demo"', 'systems = ["baseline", "ipr"]', "seeds = [0, 1]", "[settings]", *text]
+    (tmp_path / "mine.toml").write_text("\n".join(lines), "utf-8")
+    found = run_cells("10_table3", runs=str(prepared), grid=str(tmp_path / "mine.toml"), tables=str(tmp_path))
+    assert found["systems"].values["system"].tolist() == ["baseline", "IPR"]
+
+
+def toml(value):
+    import json
+
+    return json.dumps(value)

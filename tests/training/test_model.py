@@ -1,0 +1,191 @@
+"""The recogniser: pooling, standardiser, what is trained, and the way to disk and back."""
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from ipr_core.config import Training, recommended
+from ipr_core.training.model import Recogniser, build_model
+
+SMALL = {
+    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "conv_dim": (16,) * 7,
+    "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> str:
+    folder = str(tmp_path_factory.mktemp("wav2vec2"))
+    torch.manual_seed(0)
+    transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**SMALL)).save_pretrained(folder)
+    return folder
+
+
+def model_of(encoder="compact", **settings) -> Recogniser:
+    torch.manual_seed(0)
+    return build_model(recommended(encoder=encoder, embedding=settings.pop("embedding", 8), **settings)).eval()
+
+
+def waves_of(*lengths: int) -> list[np.ndarray]:
+    noise = np.random.default_rng(0)
+    return [0.1 * noise.standard_normal(length, dtype=np.float32) for length in lengths]
+
+
+def batch(*lengths: int) -> tuple[torch.Tensor, torch.Tensor]:
+    waves = [torch.as_tensor(wave) for wave in waves_of(*lengths)]
+    return torch.nn.utils.rnn.pad_sequence(waves, batch_first=True), torch.tensor(lengths)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "mean+deviation"])
+@pytest.mark.parametrize("frozen", [0, 1, -1])
+def test_an_embedding_does_not_depend_on_neighbours(checkpoint, pooling, frozen):
+    model = model_of(checkpoint, pooling=pooling, frozen_layers=frozen)
+    waves, lengths = batch(24_000, 9_000, 1_600)
+    with torch.no_grad():
+        together, logits = model(*model.stem(waves, lengths))
+        for i, length in enumerate(lengths):
+            alone, its_logits = model(*model.stem(waves[i : i + 1, :length], lengths[i : i + 1]))
+            torch.testing.assert_close(together[i : i + 1], alone, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(logits[i : i + 1], its_logits, atol=1e-5, rtol=1e-5)
+
+
+def test_pooling_is_mean_and_deviation_of_the_valid_frames():
+    model = model_of(pooling="mean+deviation")
+    waves, lengths = batch(16_000, 5_000)
+    with torch.no_grad():
+        frames, n = model.encoder(waves, lengths)
+        pooled = model.pooled(*model.stem(waves, lengths))
+    for i in range(2):
+        own = frames[i, : n[i]]
+        expected = torch.cat([own.mean(0), (own.var(0, correction=0) + 1e-6).sqrt()])
+        torch.testing.assert_close(pooled[i], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_frozen_encoders_stem_is_the_pooled_vector(checkpoint):
+    model = model_of(checkpoint, frozen_layers=-1).train()
+    x, n = model.stem(*batch(16_000, 5_000))
+    assert x.shape == (2, 1, 32)
+    assert n.tolist() == [1, 1]
+    assert torch.equal(model.pooled(x, n), x[:, 0])
+
+
+def test_the_standardiser_takes_mean_and_deviation_of_what_it_was_fitted_on():
+    model = model_of(embedding=0, pooling="mean")
+    pooled = torch.randn(50, 96) * torch.linspace(0.5, 2, 96) + 3
+    pooled[:, 5] = 7.0  # never varies
+    model.fit_standardiser_(pooled)
+    standardised = (pooled - model.mean) / model.deviation
+    torch.testing.assert_close(standardised.mean(0), torch.zeros(96), atol=1e-4, rtol=0)
+    expected = torch.ones(96)
+    expected[5] = 0
+    torch.testing.assert_close(standardised.std(0, correction=0), expected, atol=1e-4, rtol=0)
+    assert model.deviation[5] > 0.005  # a tenth away in another part stays within tens of deviations
+
+
+def test_without_standardise_nothing_is_fitted():
+    model = model_of(standardise=False)
+    model.fit_standardiser_(torch.randn(50, 96))
+    assert torch.equal(model.mean, torch.zeros(96))
+    assert torch.equal(model.deviation, torch.ones(96))
+
+
+def test_without_a_projection_the_standardised_vector_is_the_embedding():
+    model = model_of(embedding=0)
+    assert model.dim == 96
+    x, n = model.stem(*batch(16_000))
+    with torch.no_grad():
+        assert torch.equal(model(x, n)[0], model.pooled(x, n))
+
+
+def test_the_last_layer_of_the_projection_is_linear_or_relu():
+    lowest = {}
+    for activation in ("linear", "relu"):
+        model = model_of(embedding_activation=activation, embedding=64)
+        with torch.no_grad():
+            lowest[activation] = model(*model.stem(*batch(16_000)))[0].min()
+    assert lowest["linear"] < 0
+    assert lowest["relu"] == 0
+
+
+def test_groups_hold_every_trained_parameter_once(checkpoint):
+    model = model_of(checkpoint, frozen_layers=1)
+    groups = model.parameter_groups(Training(lr=1e-3, encoder_lr=1e-5, weight_decay=0.1))
+    rates = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    assert sum(len(group["params"]) for group in groups) == len(trained) == len(rates)
+    for name, parameter in trained.items():
+        decay = 0.0 if name.endswith("bias") or "norm" in name else 0.1
+        assert rates[id(parameter)] == (1e-5 if name.startswith("encoder.") else 1e-3, decay), name
+
+
+def test_a_checkpoint_is_what_training_changes(checkpoint):
+    model = model_of(checkpoint, frozen_layers=1)
+    state = {name: value.clone() for name, value in model.trained_state().items()}
+    assert {"mean", "deviation", "prototypes", "classifier.0.weight"} <= state.keys()
+    assert "encoder.model.encoder.layers.1.final_layer_norm.weight" in state
+    assert not any("feature_extractor" in name or "layers.0." in name for name in state)
+    with torch.no_grad():
+        before = model(*model.stem(*batch(16_000)))[1]
+        for value in model.trained_state().values():
+            value += 1
+        model.load_trained_state(state)
+        assert torch.equal(model(*model.stem(*batch(16_000)))[1], before)
+    with pytest.raises(ValueError, match="of another model"):
+        model_of(checkpoint, frozen_layers=0).load_trained_state(state)
+
+
+@pytest.mark.parametrize("frozen", [0, 1, -1])
+def test_saved_and_loaded_it_is_the_same_without_the_original(tmp_path, frozen):
+    original = tmp_path / "original"
+    transformers.HubertModel(transformers.HubertConfig(**SMALL)).save_pretrained(original)
+    model = model_of(str(original), frozen_layers=frozen, classes=("angry", "sad"))
+    model.fit_standardiser_(torch.randn(20, 32))
+    model.prototypes.normal_()
+    model.save(tmp_path / "export")
+    for file in original.iterdir():
+        file.unlink()
+    again = Recogniser.from_pretrained(tmp_path / "export")
+    assert {file.name for file in (tmp_path / "export").iterdir()} == {"model.safetensors", "config.json"}
+    assert again.classes == ("angry", "sad")
+    assert torch.equal(again.prototypes, model.prototypes)
+    assert torch.equal(again.predict(waves_of(16_000, 4_000)), model.predict(waves_of(16_000, 4_000)))
+    assert again.trained_state().keys() == model.trained_state().keys()
+
+
+def test_the_compact_recogniser_comes_back_too(tmp_path):
+    model = model_of(train_features=True, pooling="mean+deviation")
+    model.save(tmp_path)
+    again = Recogniser.load(tmp_path)
+    assert torch.equal(again.predict(waves_of(8_000)), model.predict(waves_of(8_000)))
+
+
+def test_predictions_are_shares_and_leave_the_mode():
+    model = model_of().train()
+    soft = model.predict(waves_of(16_000, 1_600))
+    torch.testing.assert_close(soft.sum(dim=1), torch.ones(2))
+    assert model.training
+    assert torch.equal(soft, model.predict(waves_of(16_000, 1_600)))  # no dropout
+
+
+def test_what_is_no_export_is_refused(tmp_path, checkpoint):
+    with pytest.raises(ValueError, match="holds a 'wav2vec2', not an exported recogniser"):
+        Recogniser.load(checkpoint)
+    with pytest.raises(ValueError, match="is no local folder"):
+        Recogniser.load(tmp_path / "absent" / "model")
+
+
+@pytest.mark.parametrize("frozen", [0, 1, -1])
+def test_in_bf16_the_encoders_passes_are_and_what_follows_is_not(checkpoint, frozen):
+    model = model_of(checkpoint, frozen_layers=frozen, precision="bf16")
+    usual = model_of(checkpoint, frozen_layers=frozen, precision="fp32")
+    assert (model.bf16, usual.bf16) == (True, False)
+    seen = []
+    model.encoder.model.encoder.layers[0].feed_forward.intermediate_dense.register_forward_hook(
+        lambda layer, into, out: seen.append(out.dtype)
+    )
+    model.projection[0].register_forward_hook(lambda layer, into, out: seen.append(out.dtype))
+    embedding, logits = model(*model.stem(*batch(16_000, 5_000)))
+    assert seen == [torch.bfloat16, torch.float32]
+    assert embedding.dtype == logits.dtype == torch.float32
+    torch.testing.assert_close(embedding, usual(*usual.stem(*batch(16_000, 5_000)))[0], atol=0.02, rtol=0.1)

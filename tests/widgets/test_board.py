@@ -1,0 +1,149 @@
+"""The board: every panel on one screen, linked; live and replayed alike; a panel that fails stops nothing."""
+
+import asyncio
+import json
+import time
+
+import ipywidgets as w
+import pytest
+
+from helpers.widget_tree import inside
+from ipr_core.training.advance import advance, prepare
+from ipr_core.training.runner import Began, Runner
+from ipr_widgets import board, matrices, pseudo
+from ipr_widgets.live import LiveFigure
+from ipr_widgets.state import RunState
+
+SECONDS = 120
+
+
+def figures(made):
+    """What every figure of a board shows, as JSON in one order."""
+    shown = [part.figure for part in inside(made) if isinstance(part, LiveFigure)]
+    return [json.dumps(json.loads(figure or "{}"), sort_keys=True) for figure in shown]
+
+
+@pytest.fixture(scope="module")
+def begin(frozen, data, tmp_path_factory):
+    return lambda **settings: prepare(frozen.replace(**settings), tmp_path_factory.mktemp("runs"), data=data)
+
+
+@pytest.fixture(scope="module")
+def finished(begin, data):
+    run, _ = begin(epochs=5, warm_up=2)
+    return advance(run, data)
+
+
+def live_board(run, data):
+    """A board whose runner has trained its run to the end."""
+    state, runner = RunState(), Runner()
+    runner.watch(state.on_event)
+    made = board.board(state, runner, run, data)
+    runner.start(lambda: (run, data))
+    runner.wait(SECONDS)
+    return state, made
+
+
+def wait_for_alike(one, other):
+    """The plane comes from a thread of its own, some seconds later."""
+    end = time.monotonic() + SECONDS
+    while figures(one) != figures(other) and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+def test_a_replay_shows_the_same_figures_as_live_training(begin, data):
+    run, _ = begin(epochs=4, warm_up=1)
+    state, live = live_board(run, data)
+    assert run.finished
+    assert state.faults == {}
+    again = board.replay(run, data)
+    wait_for_alike(live, again)
+    assert figures(live) == figures(again)
+    assert len(figures(live)) >= 4
+    assert any("epoch 3" in figure for figure in figures(live))
+
+
+def test_events_are_kept_without_their_arrays(finished, data):
+    state = RunState()
+    state.on_event(Began(finished, data))
+    for event in finished.events():
+        state.on_event(event)
+    assert len(state.events) == 5
+    assert not any(event.arrays for event in state.events)
+
+
+def test_the_slider_follows_the_newest_epoch_until_it_is_moved_back(finished, data):
+    state = RunState()
+    bar = board.epochs(state)
+    slider = next(part for part in inside(bar) if isinstance(part, w.IntSlider))
+    assert slider.disabled
+    state.on_event(Began(finished, data))
+    assert (slider.value, slider.max, slider.disabled) == (4, 4, False)
+    slider.value = 1
+    assert state.epoch == 1
+    assert [event.epoch for event in state.seen] == [0, 1]
+    state.on_event(finished.events()[-1])
+    assert (state.epoch, slider.value) == (1, 1)
+    slider.value = 4
+    assert state.epoch == 4
+
+
+def test_an_empty_board_can_be_made(begin):
+    run, data = begin(seed=9)
+    state = RunState()
+    board.board(state, Runner(), run, data)
+    assert state.faults == {}
+
+
+def test_a_figure_that_fails_never_stops_training(begin, data, monkeypatch):
+    def fail(*_, **__):
+        raise ZeroDivisionError("no such matrix")
+
+    monkeypatch.setattr(matrices, "cosines", fail)
+    run, _ = begin(seed=3)
+    state, made = live_board(run, data)
+    assert run.finished
+    assert any("no such matrix" in text for text in state.faults.values())
+    assert any("This figure failed: no such matrix" in figure for figure in figures(made))
+
+
+def test_a_panel_that_cannot_be_made_leaves_the_others(finished, data, monkeypatch):
+    monkeypatch.setattr(pseudo, "panel", lambda state: 1 / 0)
+    made = board.replay(finished, data)
+    assert any("pseudo-labels" in part.value for part in inside(made) if isinstance(part, w.HTML))
+    assert len(figures(made)) >= 3
+
+
+def test_what_can_wait_is_drawn_once_when_the_slider_rests_and_at_once_where_nothing_can_wait(finished, data):
+    state, calls = RunState(), []
+    state.on_event(Began(finished, data))
+    state.follow(lambda: calls.append(("at once", state.epoch)), ["epoch"])
+    state.follow(lambda: calls.append(("patient", state.epoch)), ["focus", "epoch"], patient=True)
+
+    async def move():
+        for epoch in (3, 2, 1):
+            state.change(epoch=epoch)
+        state.change(focus=0)  # a click is no move of the slider
+        told = len(calls)
+        await asyncio.sleep(0.5)
+        return told
+
+    assert asyncio.run(move()) == 4
+    assert calls == [("at once", 3), ("at once", 2), ("at once", 1), ("patient", 1), ("patient", 1)]
+    state.change(epoch=0)
+    assert calls[-2:] == [("at once", 0), ("patient", 0)]
+
+
+def test_a_turned_page_is_the_one_that_would_be_drawn(finished, data):
+    state, made = RunState(), Runner()
+    whole = board.board(state, made, finished, data)
+    state.on_event(Began(finished, data))
+    for event in finished.events():
+        state.on_event(event)
+    wait_for_alike(whole, board.replay(finished, data))
+    for epoch in (3, 1):
+        state.change(epoch=epoch)
+    turned = figures(whole)
+    state.change(pair=(0, 1), selection=(0,))
+    state.change(pair=(), selection=())  # whose frames are drawn anew
+    assert turned == figures(whole)

@@ -1,0 +1,116 @@
+"""Figures over several runs: what is in them, and what they say where there is nothing to draw."""
+
+import numpy as np
+import pytest
+
+from helpers.fake_runs import fake_run
+from ipr_core.results import ablations, over_seeds, significance
+from ipr_widgets import colours, look, spreads
+
+CLASSES = ("angry", "happy", "sad", "neutral")
+
+
+@pytest.fixture(scope="module")
+def batch(frozen, data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    counts = [[3, 1, 0, 0], [0, 2, 2, 0], [1, 0, 1, 0], [1, 1, 1, 1]]
+    values = {("ipr", 0): (0.6, 0.8), ("baseline", 0): (0.5, 0.6), ("baseline", 1): (0.51, 0.6)}
+    return [
+        fake_run(folder, frozen.replace(system=system, seed=seed, stream=stream), data, (0.2, value), confusion=counts)
+        for (system, stream), of in values.items()
+        for seed, value in enumerate(of)
+    ]
+
+
+def trace(fig, name):
+    return next(t for t in fig.data if t.name == name)
+
+
+def notes(fig):
+    return " ".join(annotation.text for annotation in fig.layout.annotations)
+
+
+def test_every_axis_has_a_title_and_no_figure_a_background(batch):
+    figures = [
+        spreads.curves(batch),
+        spreads.recalls(over_seeds.recalls(batch), CLASSES),
+        spreads.differences(significance.over_seeds(batch)),
+        spreads.differences(significance.over_utterances(batch)),
+        spreads.soft(over_seeds.soft(batch)),
+    ]
+    for fig in figures:
+        axes = [*fig.select_xaxes(), next(fig.select_yaxes())]
+        assert all(axis.title.text for axis in axes), fig.layout.title.text
+        assert fig.layout.template.layout.paper_bgcolor == "rgba(0, 0, 0, 0)"
+        assert len(fig.data) > 0
+
+
+def test_curves_have_the_mean_and_a_band_of_one_deviation(batch):
+    fig = spreads.curves(batch, {"accuracy": "accuracy on D3"})
+    line, band = trace(fig, "IPR"), trace(fig, "IPR, deviation")
+    assert list(line.x) == [0, 1]
+    assert list(line.y) == pytest.approx([20, 70])
+    deviation = np.std([60, 80], ddof=1)
+    assert list(band.x) == [0, 1, 1, 0]
+    assert list(band.y) == pytest.approx([20, 70 + deviation, 70 - deviation, 20])
+    assert (line.legendgroup, line.line.color) == (band.legendgroup, band.fillcolor)
+    shades = [shape for shape in fig.layout.shapes if shape.type == "rect"]
+    assert [(shape.x0, shape.x1) for shape in shades] == [(-0.5, 0.5)]
+
+
+def test_the_band_of_one_seed_has_no_width(batch):
+    band = trace(spreads.curves(batch[:1], {"accuracy": ""}), "IPR, deviation")
+    assert list(band.y) == pytest.approx([20, 60, 60, 20])
+
+
+def test_recalls_have_the_colours_of_their_emotions_and_bars_of_a_deviation(batch):
+    fig = spreads.recalls(over_seeds.recalls(batch), CLASSES)
+    angry = trace(fig, "angry")
+    assert list(angry.x) == ["baseline", "IPR"]
+    assert list(angry.y) == [75, 75]
+    assert angry.marker.color == colours.of("angry")
+    assert list(angry.error_y.array) == [0, 0]
+
+
+def test_differences_have_intervals_and_the_noise_is_shaded(batch):
+    table = significance.over_seeds(batch)
+    fig = spreads.differences(table)
+    (dots,) = fig.data
+    (row,) = table.values.to_dict("records")
+    assert list(dots.x) == [pytest.approx(15)]
+    assert list(dots.y) == ["IPR − baseline"]
+    assert dots.x[0] + dots.error_x.array[0] == pytest.approx(row["to"])
+    assert dots.x[0] - dots.error_x.arrayminus[0] == pytest.approx(row["95 % from"])
+    (shade,) = fig.layout.shapes
+    assert (shade.x0, shade.x1) == pytest.approx((-row["noise"], row["noise"]))
+    assert list(dots.marker.color) == [colours.PROTOTYPES]  # outside the noise
+
+
+def test_soft_labels_stand_beside_uniform_ones(batch):
+    table = over_seeds.soft(batch)
+    fig = spreads.soft(table, "D3")
+    assert [t.name for t in fig.data] == list(spreads._BESIDE)
+    levels = [shape.y0 for shape in fig.layout.shapes if shape.type == "line"]
+    (uniform,) = table.values.query("system == @seeds.UNIFORM and part == 'D3'").to_dict("records")
+    assert levels == pytest.approx([uniform[name] for name in spreads._BESIDE])
+
+
+def test_simulated_votes_are_said_in_the_title(frozen, data, tmp_path):
+    run = fake_run(tmp_path, frozen, data, (0.2, 0.5), simulated=True)
+    assert "SIMULATED" in spreads.soft(over_seeds.soft([run])).layout.title.text
+
+
+def test_every_system_is_told_apart_and_none_has_an_emotions_colour():
+    from ipr_core.method.systems import SYSTEMS
+
+    looks = [spreads.looks(name) for name in SYSTEMS]
+    assert len(set(looks)) == len(SYSTEMS)
+    assert not {colour for colour, _ in looks} & set(colours.EMOTIONS.values())
+
+
+def test_nothing_to_draw_is_said():
+    assert look.NO_EPOCH in notes(spreads.curves([]))
+    assert "ipr batch table3" in notes(spreads.recalls(over_seeds.recalls([]), ()))
+    assert "two seeds" in notes(spreads.differences(significance.over_seeds([])))
+    assert "ipr batch ablations" in notes(spreads.differences(ablations.effects(ablations.of([]))))
+    assert "ipr batch table3" in notes(spreads.soft(over_seeds.soft([])))

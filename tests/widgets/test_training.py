@@ -1,0 +1,172 @@
+"""Training from a notebook: live where someone watches, waited for where nobody does, the same figures either way."""
+
+import json
+import time
+
+import pytest
+
+from ipr_core.training.advance import prepare
+from ipr_widgets import curves, training
+from ipr_widgets.training import attended, explore, train
+
+PLOTLY = "application/vnd.plotly.v1+json"
+VIEW = "application/vnd.jupyter.widget-view+json"
+SECONDS = 60
+
+
+class Place:
+    """Where a notebook would show something, and what it shows there last."""
+
+    def __init__(self, bundle):
+        self.bundle = bundle
+
+    def update(self, bundle, raw):
+        assert raw
+        self.bundle = bundle
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What is displayed, in order."""
+    places = []
+
+    def display(bundle, raw=False, display_id=None):
+        places.append(Place(bundle))
+        return places[-1] if display_id else None
+
+    monkeypatch.setattr(training, "display", display)
+    return places
+
+
+@pytest.fixture
+def begin(frozen, data, tmp_path):
+    """Settings → a new run, and the data."""
+    return lambda **settings: prepare(frozen.replace(**settings), tmp_path, data=data)
+
+
+def until(live, *states):
+    end = time.monotonic() + SECONDS
+    while live.runner.state not in states:
+        assert time.monotonic() < end, live.runner.state
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def paused(begin):
+    """A live training of many epochs that waits in its pause."""
+    live = train(*begin(epochs=300, warm_up=100), live=True)
+    until(live, "running", "failed")
+    live.runner.pause()
+    until(live, "paused", "failed")
+    yield live
+    live.runner.stop()
+    live.runner.wait(SECONDS)
+
+
+def test_a_jupyter_server_names_the_notebook_that_someone_watches(monkeypatch):
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    assert not attended()
+    assert attended(True)
+    monkeypatch.setenv("JPY_SESSION_NAME", "02_refinement.ipynb")
+    assert attended()
+    assert not attended(False)
+
+
+def test_headless_it_waits_and_shows_plain_figures(begin, shown):
+    run, data = begin()
+    waited = train(run, data, live=False)
+    assert run.finished
+    assert waited.wait() is waited.run
+    assert waited.show(curves.losses) == curves.losses(run.history())
+    waited._ipython_display_()
+    assert explore(run, data, live=False) is None
+    assert not shown
+
+
+def test_the_warm_up_alone_shows_the_warm_up_alone(begin):
+    run, data = begin()
+    train(run, data, live=False)
+    assert [event.epoch for event in train(run, data, until="warm_up", live=False).events] == [0]
+    live = train(run, data, until="warm_up", live=True)
+    live.wait()
+    assert [event.epoch for event in live.events] == [0]
+
+
+def test_live_it_returns_at_once_and_a_plain_figure_is_left_in_the_end(begin, shown):
+    run, data = begin(epochs=12)
+    live = train(run, data, live=True)
+    live.runner.pause()
+    until(live, "paused", "finished")
+    assert live.show(curves.losses) is None
+    assert VIEW in shown[0].bundle
+    live.runner.resume()
+    assert live.wait().finished
+    assert shown[0].bundle[PLOTLY]["data"] == curves.losses(run.history()).to_dict()["data"]
+    assert live.show(curves.losses) == curves.losses(run.history())
+    assert live.state.faults == {}
+
+
+def test_a_figure_follows_every_epoch(paused, shown):
+    paused.show(curves.losses)
+    figure = paused._shown[0][0]
+    before = figure.figure
+    paused.runner.resume()
+    end = time.monotonic() + SECONDS
+    while figure.figure == before:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert '"Loss terms, mean over the steps of an epoch"' in figure.figure
+
+
+def test_a_figure_follows_the_training_that_is_started_again(paused, shown, begin):
+    paused.show(curves.losses)
+    live = paused._shown[0][0]
+    paused.runner.stop()
+    until(paused, "stopped")
+    paused.runner.wait(SECONDS)
+    assert list(shown[0].bundle) == [PLOTLY]
+    run, data = begin(gamma=0.5)  # another run, which is watched to its end
+    drawn = []
+    paused.runner.watch(lambda event: drawn.append(dict(shown[0].bundle)))
+    paused.runner.start(lambda: (run, data))
+    assert paused.wait().folder == run.folder
+    assert all(VIEW in bundle for bundle in drawn[:-1])
+    assert shown[0].bundle[PLOTLY]["data"] == curves.losses(run.history()).to_dict()["data"]
+    # What a page shows that was loaded again meanwhile: updates do not reach it.
+    assert json.loads(live.figure)["data"] == json.loads(curves.losses(run.history()).to_json())["data"]
+    assert paused.state.faults == {}
+
+
+def test_a_cell_that_runs_again_finds_its_own_training(paused):
+    assert train(paused.run, paused.state.data, live=True) is paused
+
+
+def test_another_run_s_training_is_stopped_first(paused, begin):
+    other = train(*begin(seed=5), live=True)
+    assert paused.runner.state == "stopped"
+    assert other.wait().finished
+    assert not paused.run.finished
+
+
+def test_what_training_failed_with_is_raised_by_wait(begin, monkeypatch):
+    run, data = begin()
+
+    def fail(*_):
+        raise FloatingPointError("the loss is not finite")
+
+    monkeypatch.setattr("ipr_core.training.advance.Session", fail)
+    live = train(run, data, live=True)
+    with pytest.raises(FloatingPointError, match="the loss is not finite"):
+        live.wait()
+    assert live.state.status == "failed"
+
+
+def test_a_figure_that_fails_stops_nothing(paused, shown):
+    calls = iter([curves.losses(paused.events)])
+    paused.show(lambda events: next(calls))  # drawn once, and then it raises
+    paused.runner.resume()
+    end = time.monotonic() + SECONDS
+    while "figures" not in paused.state.faults:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert paused.runner.state == "running"
