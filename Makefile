@@ -12,6 +12,8 @@ export HF_HUB_OFFLINE ?= 1
 unexport PYTHONDONTWRITEBYTECODE
 # What tests write lies in a folder of their own, which goes with them: no run or cache of the user's is touched.
 APART = scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && export IPR_RUNS="$$scratch/runs" IPR_CACHE="$$scratch/cache"
+# The folder `widgets` is the package ipr_widgets: mypy finds it under that name by a link.
+TYPES = mkdir -p build/types && ln -sfn ../../widgets build/types/ipr_widgets && MYPYPATH=build/types $(BIN)/mypy
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -28,9 +30,10 @@ demo: $(READY)  ## set up, run the three notebooks on the embedded corpus, print
 	$(BIN)/ipr run --preset demo --beside baseline
 
 # One thread for each of two workers: threads of torch that wait for a core wait for each other.
-test: $(READY)  ## set up, lint, run every test but the slow ones on real speech, check the notebooks
+test: $(READY)  ## set up, lint, check types, run every test but the slow ones on real speech, check the notebooks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(TYPES)
 	@$(APART) && export OMP_NUM_THREADS=1 && set -x && $(BIN)/python -m pytest -n 2 --dist loadfile -m "not speech"
 	@$(APART) && set -x && $(BIN)/python -m pytest -W default --nbval-lax --nbval-current-env notebooks
 
@@ -40,9 +43,10 @@ speech: $(READY)  ## the slow checks on real speech (needs ../shared)
 lab: $(READY)  ## open JupyterLab on the notebooks, on loopback
 	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 notebooks
 
-check: $(READY)  ## format and lint
+check: $(READY)  ## format, lint and check types
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(TYPES)
 
 lock: $(READY)  ## make requirements.lock from the ranges of pyproject.toml
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock

@@ -1,6 +1,8 @@
 """The code as a whole: imports point one way, nothing is unpickled, everything public says what it is."""
 
 import ast
+import graphlib
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +28,8 @@ for name in sys.argv[1:]:
 
 def name(file):
     """A file's module."""
-    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    module = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    return module.replace("widgets", "ipr_widgets", 1) if module.startswith("widgets") else module
 
 
 def short(file):
@@ -49,29 +52,75 @@ def imports(file):
 
 # Imports point one way: notebooks → widgets → ipr_core ← cli.
 
+ARROWS = {
+    "encoders": "config",
+    "data": "atomic config",
+    "method": "config encoders",
+    "runs": "atomic config data method",
+    "training": "atomic config data encoders method metrics runs",
+    "annotation": "atomic config data runs training",
+    "bench": "config data encoders training",
+    "batch": "atomic config data method runs training",
+    "results": "atomic batch config data method metrics runs training",
+    "doctor": "batch data runs",
+    "cli": "annotation atomic batch bench config data doctor results runs training",
+    "__main__": "cli training",
+    "widgets": "atomic batch config data method metrics results runs training",
+}
+"""The picture in CONTRIBUTING.md: each part of the code, and the parts that it imports."""
+
+
+def part(module):
+    """The part of the code that a module belongs to: a folder or a file of `ipr_core`, or the widgets."""
+    package, _, rest = module.partition(".")
+    return "widgets" if package == "ipr_widgets" else rest.partition(".")[0] or package
+
+
+def test_every_arrow_of_the_picture_is_an_import_and_every_import_an_arrow():
+    modules = {name(file) for file in CORE + WIDGETS}
+    arrows = {
+        (part(name(file)), part(module))
+        for file in CORE + WIDGETS
+        for module in imports(file)
+        if module in modules and module != "ipr_core"
+    }
+    drawn_arrows = {(source, target) for source, targets in ARROWS.items() for target in targets.split()}
+    assert {(a, b) for a, b in arrows if a != b and a != "ipr_core"} == drawn_arrows
+
+
+def test_no_arrow_of_the_picture_runs_back_up():
+    floors = list(graphlib.TopologicalSorter({a: b.split() for a, b in ARROWS.items()}).static_order())
+    assert floors.index("method") < floors.index("training") < floors.index("results") < floors.index("cli")
+
+
+def test_no_modules_import_each_other():
+    modules = {name(file): file for file in CORE + WIDGETS}
+    graph = {module: {other for other in imports(file) if other in modules} for module, file in modules.items()}
+    lazy = {"ipr_core"}  # whose names are imported when they are asked for
+    graphlib.TopologicalSorter({m: others - lazy - {m} for m, others in graph.items() if m not in lazy}).prepare()
+
 
 def test_the_core_loads_nothing_that_draws():
     command = [sys.executable, "-c", IMPORT_ALL, *map(name, CORE)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert process.returncode == 0, process.stderr
 
 
 @pytest.mark.parametrize("file", [file for file in CORE if file.stem != "__main__"], ids=short)  # which starts `ipr`
 def test_the_core_imports_neither_widgets_nor_what_draws_nor_the_command_line(file):
-    others = {module.partition(".")[0] for module in imports(file)}
-    assert not others & {"ipr_widgets", "notebooks", "tests", *DRAWING}
-    assert not {"ipr_core.cli"} & set(imports(file))
+    packages = {module.partition(".")[0] for module in imports(file)}
+    assert not packages & {"ipr_widgets", "widgets", "notebooks", "tests", *DRAWING}
+    assert not {"ipr_core.cli"} & set(imports(file)) or file.parent.name == "cli"
 
 
 @pytest.mark.parametrize("file", WIDGETS, ids=short)
 def test_widgets_do_not_import_the_command_line_or_the_tests(file):
-    assert not {"ipr_core.cli", "tests"} & set(imports(file))
+    assert not {"ipr_core.cli", "tests", "widgets"} & set(imports(file))
 
 
 def test_the_equations_know_nothing_of_the_rest():
-    assert not [
-        module for module in imports(ROOT / "ipr_core" / "method" / "equations.py") if module.startswith("ipr_core")
-    ]
+    equations = ROOT / "ipr_core" / "method" / "equations.py"
+    assert not [module for module in imports(equations) if module.startswith("ipr_core")]
 
 
 # Nothing is unpickled.
@@ -113,6 +162,228 @@ def test_setting_names_are_unique_across_sections():
     """Since a setting is named alone: gamma, not method.gamma."""
     named = [name for section in Config.model_fields.values() for name in section.annotation.model_fields]
     assert sorted(named) == sorted(FIELDS)
+
+
+# Names are of things, and code is short.
+
+VAGUE = set(
+    [
+        "above",
+        "after",
+        "against",
+        "ahead",
+        "all",
+        "alone",
+        "among",
+        "an_",
+        "another",
+        "any",
+        "anything",
+        "apart",
+        "around",
+        "as_",
+        "asked",
+        "at",
+        "away",
+        "before",
+        "begun",
+        "behind",
+        "below",
+        "beneath",
+        "beside",
+        "besides",
+        "between",
+        "beyond",
+        "both",
+        "bought",
+        "broken",
+        "brought",
+        "built",
+        "by",
+        "called",
+        "came",
+        "chosen",
+        "clicked",
+        "counted",
+        "done",
+        "down",
+        "drawn",
+        "during",
+        "each",
+        "early",
+        "either",
+        "everyone",
+        "everything",
+        "ever",
+        "few",
+        "fewer",
+        "felt",
+        "for_",
+        "forgotten",
+        "found",
+        "from_",
+        "further",
+        "given",
+        "gone",
+        "got",
+        "grown",
+        "he",
+        "heard",
+        "heeded",
+        "held",
+        "her",
+        "here",
+        "hers",
+        "hidden",
+        "him",
+        "his",
+        "how",
+        "i_",
+        "in_",
+        "inside",
+        "into",
+        "is_",
+        "it",
+        "its",
+        "kept",
+        "known",
+        "late",
+        "learnt",
+        "less",
+        "listed",
+        "looked",
+        "lost",
+        "made",
+        "many",
+        "meant",
+        "more",
+        "most",
+        "moved",
+        "much",
+        "named",
+        "near",
+        "needed",
+        "neither",
+        "none",
+        "nothing",
+        "of",
+        "off",
+        "offered",
+        "on",
+        "one",
+        "ones",
+        "onto",
+        "onwards",
+        "other",
+        "others",
+        "our",
+        "ours",
+        "out",
+        "outside",
+        "over",
+        "own",
+        "passed",
+        "picked",
+        "placed",
+        "place",
+        "pressed",
+        "promised",
+        "put",
+        "said",
+        "same",
+        "seen",
+        "sent",
+        "several",
+        "she",
+        "shown",
+        "some",
+        "someone",
+        "something",
+        "spent",
+        "spoken",
+        "stolen",
+        "such",
+        "taken",
+        "that",
+        "their",
+        "theirs",
+        "them",
+        "there",
+        "these",
+        "they",
+        "this",
+        "those",
+        "thought",
+        "thrown",
+        "to",
+        "together",
+        "told",
+        "towards",
+        "under",
+        "until",
+        "up",
+        "us",
+        "used",
+        "wanted",
+        "was",
+        "we",
+        "were",
+        "what",
+        "whatever",
+        "when",
+        "where",
+        "which",
+        "while",
+        "who",
+        "whoever",
+        "whom",
+        "whose",
+        "why",
+        "wished",
+        "with_",
+        "within",
+        "without",
+        "woken",
+        "won",
+        "worn",
+        "written",
+    ]
+)
+"""Pronouns, participles and prepositions, which name no thing."""
+
+
+def local_names(file):
+    """Arguments, targets of assignments, and functions, each with its line."""
+    for node in ast.walk(tree(file)):
+        if isinstance(node, ast.arg):
+            yield node.arg, node.lineno
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id, node.lineno
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr, node.lineno
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or (
+            isinstance(node, ast.ExceptHandler) and node.name
+        ):
+            yield node.name, node.lineno
+
+
+def test_a_name_names_a_thing():
+    names = [(short(file), line, text) for file in CORE + WIDGETS + TESTS for text, line in local_names(file)]
+    vague = [(file, line, text) for file, line, text in names if text.strip("_") in VAGUE]
+    assert len(vague) < 0.005 * len(names), f"{len(vague)} of {len(names)}: {vague[:40]}"
+
+
+def test_a_function_fits_a_screen_and_a_file_a_few():
+    functions = [
+        (node.end_lineno - node.lineno + 1, short(file), node.name)
+        for file in CORE + WIDGETS
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    assert max(functions)[0] <= 40, max(functions)
+    assert statistics.median(length for length, *_ in functions) <= 8
+    lengths = {short(file): len(file.read_text("utf-8").splitlines()) for file in CORE + WIDGETS + TESTS}
+    assert not {file: length for file, length in lengths.items() if length > 400}
 
 
 def test_a_file_is_named_by_its_subject():
