@@ -1,15 +1,16 @@
-"""A plotly figure that lives in a notebook's page: it is redrawn in place, and tells what a reader does to it.
+"""Live plotly figures in a notebook's page: redrawn in place, and reporting a reader's touches.
 
-plotly's own FigureWidget sends its five megabytes of script with every figure and checks every change of a trace;
-here the script reaches a page once, and a figure is sent whole, as the drawing functions made it.
+plotly's own FigureWidget sends its five megabytes of script with every figure and checks every change of a trace.
+Here the script reaches a page once, and a figure is sent whole, as the drawing functions made it.
 """
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import traitlets as t
 from ipywidgets import Layout, Text, widget_serialization
 
 from ipr_widgets import curves, look
+from ipr_widgets.parts import failed_figure
 from ipr_widgets.state import RunState
 
 _SCRIPT = Path(__file__).with_name("live.js")
@@ -27,12 +29,12 @@ _SCRIPT = Path(__file__).with_name("live.js")
 
 @dataclass(frozen=True)
 class Touch:
-    """What a reader did to a figure."""
+    """An action of a reader on a figure."""
 
     kind: str
     """click, hover, leave (the pointer left a point), select (box or lasso), deselect"""
     points: list[dict[str, Any]]
-    """Each with `trace` and `point` (their numbers), `x`, `y`, and the trace's `meta` and the point's `customdata`."""
+    """Points, each with `trace` and `point` (their numbers), `x`, `y`, its `customdata` and the trace's `meta`."""
 
 
 class Library(anywidget.AnyWidget):
@@ -46,50 +48,60 @@ class LiveFigure(anywidget.AnyWidget):
     """A figure in the page."""
 
     _esm = _SCRIPT
-    sheet = t.Instance(Text, help="what is drawn on, for the page").tag(sync=True, **widget_serialization)
+    sheet = t.Instance(Text, help="holds the figure for the page").tag(sync=True, **widget_serialization)
     figure = t.Unicode(help="data, layout as plotly's JSON")
     height = t.Int(380, help="pixels")
 
     def __init__(self, figure: go.Figure | None = None):
         _library()
-        # A widget of its own: anywidget's hear nothing any more in a page that was too busy for two seconds when
-        # they were made.
+        # A separate widget: anywidgets receive nothing more in a page that was too busy for two seconds when they
+        # were made.
         self.sheet = Text()
-        # A plot is as wide as its place; without min_width a row of them would not shrink.
+        # A plot is as wide as its container; without min_width a row of them would not shrink.
         super().__init__(layout=Layout(width="100%", min_width="0", overflow="hidden"))
-        self._hears: list[Callable[[Touch], None]] = []
-        self._drawn, self._marked = dict(data=[], layout={}), -1
+        self._watchers: list[Callable[[Touch], None]] = []
+        self._content: dict[str, Any] = dict(data=[], layout={})
+        self._epoch = -1
         self.on_msg(self._on_touch)
         if figure is not None:
             self.draw(figure)
 
-    def draw(self, figure: go.Figure, at: int = -1) -> None:
+    def draw(self, figure: go.Figure, epoch: int = -1) -> None:
         """Show this figure instead; zoom, and traces hidden by the legend, stay as they are.
 
-        at: an epoch to `mark`, none if below 0
+        epoch: to `mark`, none if below 0
         """
         self.height = int(figure.layout.height or self.height)
         figure.update_layout(uirevision="same", autosize=True, width=None, height=self.height)
-        self._drawn, self._marked = figure.to_dict(), at
+        self._content, self._epoch = figure.to_dict(), epoch
         self._show()
 
     def turn(self, traces: Sequence[Any], title: str) -> None:
-        """Show these under this title, as on another page: the frame stays, which takes plotly longest to make.
+        """Show these traces under this title; the frame stays, which takes plotly longest to make.
 
         traces: plotly's, or their JSON
         """
-        self._drawn["data"] = go.Figure(traces, _validate=False).to_dict()["data"]
-        self._drawn["layout"]["title"]["text"] = title
+        self._content["data"] = go.Figure(traces, _validate=False).to_dict()["data"]
+        self._content["layout"]["title"]["text"] = title
         self._show()
 
-    def mark(self, at: int) -> None:
-        """Move the line at the epoch that is looked at, and draw nothing else anew.  at: none if below 0"""
-        if at != self._marked:
-            self._marked = at
+    def mark(self, epoch: int) -> None:
+        """Move the line at the epoch in view, and draw nothing else anew.  epoch: no line if below 0"""
+        if epoch != self._epoch:
+            self._epoch = epoch
             self._show()
 
+    @contextmanager
+    def drawing(self, name: str, height: int = 380) -> Iterator[None]:
+        """Draw in this figure; an error is drawn in its place, then raised.  name: of the widget"""
+        try:
+            yield
+        except Exception as error:
+            self.draw(look.note(look.figure(name, height), f"This figure failed: {error}"))
+            raise
+
     def _show(self) -> None:
-        layout, lines = self._drawn["layout"], curves.marks(self._drawn["data"], self._marked)
+        layout, lines = self._drawn["layout"], curves.marks(self._content["data"], self._marked)
         shown = self._drawn | dict(layout=layout | dict(shapes=[*layout.get("shapes", ()), *lines]))
         self.figure = self.sheet.value = pio.to_json(shown, validate=False)
 
@@ -103,15 +115,15 @@ class LiveFigure(anywidget.AnyWidget):
 
     def _on_touch(self, _: object, content: dict[str, Any], buffers: object) -> None:
         touch = Touch(content["kind"], content["points"])
-        for hear in self._hears:
-            hear(touch)
+        for watcher in self._watchers:
+            watcher(touch)
 
 
 def panel(
     state: RunState,
     name: str,
     draw: Callable[[RunState], go.Figure],
-    on: Sequence[str],
+    traits: Sequence[str],
     marked: bool = False,
     patient: bool = False,
     turn: Callable[[RunState], tuple[Sequence[Any], str] | None] | None = None,
@@ -139,7 +151,7 @@ def panel(
                     figure.draw(draw(state), state.epoch if marked else -1)
                 framed = frame
             except Exception as error:
-                figure.draw(look.note(look.figure(name), f"This figure failed: {error}"))
+                figure.draw(failed_figure(name, error))
                 raise
 
     state.follow(redraw, on, patient)
@@ -151,7 +163,5 @@ def panel(
 
 @cache
 def _library() -> Library:
-    """One a kernel; a page has it before any figure that is made later."""
-    package = importlib.util.find_spec("plotly")
-    source = Path(package.origin).with_name("package_data") / "plotly.min.js"  # type: ignore[union-attr,arg-type]
-    return Library(source=source.read_bytes())
+    """Make the library, one a kernel: a page has it before any figure that is made later."""
+    return Library(source=resources.files("plotly").joinpath("package_data", "plotly.min.js").read_bytes())

@@ -11,6 +11,7 @@ from ipywidgets import HTML, Box, Layout, Tab, VBox
 from ipr_core.runs.events import EpochEnd
 from ipr_widgets import curves, look
 from ipr_widgets.live import LiveFigure
+from ipr_widgets.parts import failed_figure
 from ipr_widgets.state import RunState
 
 _NAME = "pseudo-labels"
@@ -158,5 +159,5 @@ def _draw(figure: LiveFigure, state: RunState, draw: Callable[[RunState], go.Fig
     try:
         figure.draw(look.compact(draw(state), _HEIGHT), state.epoch)
     except Exception as error:
-        figure.draw(look.note(look.figure(_NAME, _HEIGHT), f"This figure failed: {error}"))
+        figure.draw(failed_figure(_NAME, error, _HEIGHT))
         raise

@@ -1,15 +1,17 @@
-"""What the live widgets show. Training tells it what happened, a reader chooses what to look at; panels follow."""
+"""The state that live widgets show.
+
+Training reports its events to it, a reader chooses the epoch and the utterances to look at, and panels follow.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import traitlets as t
@@ -22,16 +24,24 @@ from ipr_core.runs.run import Run
 from ipr_core.training.runner import Began, Changed
 from ipr_core.training.session import map_sample
 
-_STEPS_A_SECOND = 4  # that a progress display shows; more would be work for nothing
-_REST = 0.15  # seconds without a move of the slider, then it rests
+_STEPS_A_SECOND = 4  # shown by a progress display; more would be work for nothing
+_REST = 0.15  # seconds without a move of the slider, after which it rests
+
+
+class Opened(NamedTuple):
+    """A run with its data and its system."""
+
+    run: Run
+    data: Dataset
+    system: System
 
 
 class RunState(t.HasTraits):
     """One run as the widgets see it.
 
-    `on_event` is the way in for training (a watcher of `runner.Runner`), `change` that of a reader's clicks. Both
-    may come from any thread, and observers never see half a change. Events are kept without their arrays, which are
-    read from the run folder when they are asked for: memory hardly grows with the epochs.
+    Training calls `on_event` (a watcher of `runner.Runner`), a reader's clicks call `change`. Both may come from any
+    thread, and observers never see half a change. Events are kept without their arrays, which are read from the run
+    folder when a panel needs them: memory hardly grows with the epochs.
     """
 
     run = t.Instance(Run, allow_none=True)
@@ -40,86 +50,99 @@ class RunState(t.HasTraits):
     error = t.Instance(BaseException, allow_none=True, help="why training failed")
     events = t.Tuple(help="EpochEnd without arrays, one an epoch")
     step = t.Instance(StepEnd, allow_none=True, help="the newest one, at most four a second")
-    epoch = t.Int(-1, help="the epoch that is looked at, -1 before there is one; it follows the newest")
-    pair = t.Tuple(help="two classes whose prototypes are compared, or none: () or (i, j) with i < j")
-    focus = t.Int(-1, help="the utterance that is looked at, a row of the utterance table, or -1")
-    selection = t.Tuple(help="the utterances that are selected, rows of the utterance table")
-    corrected = t.Int(0, help="grows with every correction that is written")
-    faults = t.Dict(help="widget → what it failed with last")
+    epoch = t.Int(-1, help="the epoch in view, -1 before there is one; it follows the newest")
+    pair = t.Tuple(help="two classes whose prototypes are compared: (i, j) with i < j, or () for none")
+    focus = t.Int(-1, help="the utterance in view, a row of the utterance table, or -1")
+    selection = t.Tuple(help="the selected utterances, rows of the utterance table")
+    corrected = t.Int(0, help="grows with every correction")
+    faults = t.Dict(help="widget → its latest error")
 
     def __init__(self) -> None:
         super().__init__()
         self.lock = threading.RLock()
-        self._shown = 0.0
+        self._step_time = 0.0  # of the newest step, by the monotonic clock
         self._waiting: dict[Callable[[], None], asyncio.TimerHandle] = {}
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """The names of the classes; none before there is a run."""
         return self.data.classes if self.data is not None else ()
 
     @property
     def system(self) -> System | None:
-        """What the run trains on what; None before there is a run."""
-        return None if self.run is None else _system(self.run)
+        """The method that the run trains; None before there is a run."""
+        return None if self.run is None else self.run.system
 
     @property
-    def seen(self) -> tuple[EpochEnd, ...]:
-        """The events up to the epoch that is looked at."""
+    def opened(self) -> Opened:
+        """Return the run with its data and its system.  raises RuntimeError before there is a run"""
+        if self.run is None or self.data is None:
+            raise RuntimeError("there is no run to show yet; training begins one, `replay` opens one")
+        return Opened(self.run, self.data, _system(self.run))
+
+    @property
+    def shows_prototypes(self) -> bool:
+        """Whether the run's system has prototypes to show; true before there is a run."""
+        return self.system is None or self.system.shows_prototypes
+
+    @property
+    def past(self) -> tuple[EpochEnd, ...]:
+        """The events up to the epoch in view."""
         return self.events[: self.epoch + 1]
 
     @property
     def sample(self) -> NDArray[np.int64]:
         """(M,) the rows whose embeddings the arrays hold as `map`."""
-        return map_sample(self.data, self.run.config.training.map_size)
+        run, data, _ = self.opened
+        return map_sample(data, run.config.training.map_size)
 
     def arrays(self, epoch: int) -> dict[str, np.ndarray]:
         """The arrays of an epoch; `EpochEnd.arrays` says which. The latest few stay in memory."""
-        return _arrays(self.run, epoch)
+        return _arrays(self.opened.run, epoch)
 
     def change(self, **traits: Any) -> None:
-        """Change traits together; observers hear of it once, afterwards."""
+        """Change traits together; observers are called once, afterwards."""
         with self.lock, self.hold_trait_notifications():
             for name, value in traits.items():
                 setattr(self, name, value)
 
-    def follow(self, hear: Callable[[], None], on: Sequence[str], patient: bool = False) -> None:
-        """Call `hear` after a change of these traits: once, however many of them changed together.
+    def follow(self, watcher: Callable[[], None], traits: Sequence[str], patient: bool = False) -> None:
+        """Call `watcher` after a change of these traits, once for all that change together.
 
-        patient: whether it can wait until the slider over the epochs rests, for the sake of what must move with it
+        patient: whether it can wait until the slider over the epochs rests, so that urgent panels move with the slider
         """
-        heard = [getattr(self, name) for name in on]
+        values = [getattr(self, name) for name in traits]
 
-        def changed(_: object) -> None:
-            nonlocal heard
-            now = [getattr(self, name) for name in on]
-            # By identity: the events of a long run are many to compare.
-            other = [a is not b and not (isinstance(a, int) and a == b) for a, b in zip(now, heard, strict=True)]
-            names, heard = [name for name, differs in zip(on, other, strict=True) if differs], now
+        def on_change(_: object) -> None:
+            nonlocal values
+            latest = [getattr(self, name) for name in traits]
+            names = [name for name, a, b in zip(traits, latest, values, strict=True) if _differ(a, b)]
+            values = latest
             if names == ["epoch"] and patient:
-                self._at_rest(hear)
+                self._call_at_rest(watcher)
             elif names:
-                hear()
+                watcher()
 
-        self.observe(changed, list(on))
+        self.observe(on_change, list(traits))
 
-    def _at_rest(self, hear: Callable[[], None]) -> None:
-        """Call it when the slider rests; at once where no loop runs that could wait, as in a training thread."""
+    def _call_at_rest(self, watcher: Callable[[], None]) -> None:
+        """Call `watcher` when the slider rests; at once where no event loop runs, as in a training thread."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            hear()
+            watcher()
             return
-        if hear in self._waiting:
-            self._waiting[hear].cancel()
-        self._waiting[hear] = loop.call_later(_REST, hear)
+        if watcher in self._waiting:
+            self._waiting[watcher].cancel()
+        self._waiting[watcher] = loop.call_later(_REST, watcher)
 
     def on_event(self, event: Began | Changed | StepEnd | EpochEnd) -> None:
-        """Take in what training tells; a finished run is `Began` alone, since its record holds every epoch."""
+        """Take in an event of training; a finished run needs `Began` alone, since its record holds every epoch."""
         if isinstance(event, Changed):
             self.change(status=event.state, error=event.error)
         elif isinstance(event, StepEnd):
-            if event.step == event.steps or monotonic() - self._shown > 1 / _STEPS_A_SECOND:
-                self._shown = monotonic()
+            if event.step == event.steps or monotonic() - self._step_time > 1 / _STEPS_A_SECOND:
+                self._step_time = monotonic()
                 self.change(step=event)
         elif isinstance(event, EpochEnd):
             with self.lock:
@@ -138,7 +161,7 @@ class RunState(t.HasTraits):
 
     @contextmanager
     def guard(self, widget: str) -> Iterator[None]:
-        """What a widget does: should it fail, this says so in `faults`, and neither training nor other widgets stop."""
+        """Note an error of a widget in `faults` instead of raising it, so that training and other widgets go on."""
         try:
             yield
         except Exception as error:
@@ -148,11 +171,6 @@ class RunState(t.HasTraits):
                 self.change(faults={name: text for name, text in self.faults.items() if name != widget})
 
 
-@functools.lru_cache(maxsize=8)
-def _system(run: Run) -> System:
-    return run.system
-
-
-@functools.lru_cache(maxsize=4)
-def _arrays(run: Run, epoch: int) -> dict[str, np.ndarray]:
-    return run.arrays(epoch)
+def _differ(a: object, b: object) -> bool:
+    """Compare two values of a trait by identity, since a long run has many events; numbers by value."""
+    return a is not b and not (isinstance(a, int) and a == b)
