@@ -1,8 +1,12 @@
-"""One colour per emotion, in every figure.
+"""The colours of every figure; change one here, as "#RRGGBB", and all figures follow.
 
-Told apart with normal, red-blind, green-blind and blue-blind sight, and against white and JupyterLab's dark page.
-Vermilion, orange, blue, green, pink and sky blue follow Okabe and Ito (2008), angry a shade darker so that a
-green-blind reader does not take it for happy.
+An emotion's colour is in EMOTIONS, those of D1, D2 and D3 in PARTS; text and axes have INK, classifier and prototypes
+MODEL and PROTOTYPES. Colours of systems are `spreads.LOOKS`, of loss terms `curves.TERMS`, of compared runs
+`comparison.COLOURS`. `tests/widgets/test_colours.py` checks that a new colour is told apart from the others.
+
+Emotions are told apart with normal, red-blind, green-blind and blue-blind sight, and stand out from white and from
+JupyterLab's dark page. Vermilion, orange, blue, green, pink and sky blue follow Okabe and Ito (2008), angry a shade
+darker so that a green-blind reader does not take it for happy.
 """
 
 from __future__ import annotations
@@ -25,40 +29,35 @@ EMOTIONS = {
 }
 
 INK = "#7A7A7A"
-"""Text, axes and reference lines: the same contrast, 4.3, on white and on JupyterLab's dark page."""
+"""Text, axes and reference lines; its contrast is 4.3 both on white and on JupyterLab's dark page."""
 GRID = "rgba(127, 127, 127, 0.25)"
 SHADE = "rgba(127, 127, 127, 0.15)"
 
 MODEL, PROTOTYPES = "#AA4499", "#44AA99"
-"""Who gave a label: the classifier, or the prototypes. Neither is an emotion's colour."""
+"""The two labellers, classifier and prototypes. Neither has an emotion's colour."""
 SAME, DIFFERENT = "#009FB7", "#7A5C00"
-"""Whether the two agree. Neither is an emotion's colour or a role's."""
+"""Agreement of the two labellers. Neither is the colour of an emotion or a labeller."""
 PARTS = {"D1": "#6699CC", "D2": "#AA4499", "D3": "#999933"}
+"""The parts of the data."""
+
+DISTINCT = 13
+"""The number of numbered colours that can be told apart; of more, some come close."""
 
 
-APART = 13
-"""So many numbered colours are told apart; of more, some come close."""
-
-
-def of(emotion: str) -> str:
-    """An emotion's colour as "#RRGGBB"; a class that is not in the list always has the same one of its own."""
-    return EMOTIONS.get(emotion) or _of_unknown(emotion)
+def colour(emotion: str) -> str:
+    """Return an emotion's colour as "#RRGGBB"; a class that is not listed gets one from its name."""
+    return EMOTIONS.get(emotion) or _from_hue(hashlib.blake2b(emotion.encode(), digest_size=1).digest()[0] / 256)
 
 
 def numbered(i: int) -> str:
-    """The colour of the i-th of many things that are no emotions; neighbours are far apart (by the golden ratio).
+    """Return the colour of the i-th of many speakers or systems; neighbours differ by the golden ratio.
 
-    The first `APART` differ by 20 degrees of hue or more.
+    The first `DISTINCT` differ by 20 degrees of hue or more.
     """
-    return _hue(i * 0.618034 % 1)
+    return _from_hue(i * 0.618034 % 1)
 
 
-def _of_unknown(name: str) -> str:
-    """Its hue from the name alone."""
-    return _hue(hashlib.blake2b(name.encode(), digest_size=1).digest()[0] / 256)
-
-
-def _hue(hue: float) -> str:
-    """Lightness and saturation keep it legible on light and dark."""
+def _from_hue(hue: float) -> str:
+    """Return a colour whose lightness and saturation read on light and dark pages."""
     red, green, blue = (round(255 * part) for part in colorsys.hls_to_rgb(hue, 0.42, 0.45))
     return f"#{red:02X}{green:02X}{blue:02X}"

@@ -104,7 +104,7 @@ class Control(w.VBox):
         for name, act in zip(_BUTTONS, (self._start, runner.pause, runner.resume, runner.stop), strict=True):
             self.buttons[name].on_click(self._guarded(act, name))
         self.settings.observe(self._guarded(self._fold), "value")
-        state.follow(self._guarded(self._show), on=("run", "data", "status", "step", "events", "error", "faults"))
+        state.follow(self._guarded(self._show), traits=("run", "data", "status", "step", "events", "error", "faults"))
         self._guarded(self._show)()
 
     @property

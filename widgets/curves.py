@@ -46,7 +46,7 @@ def ordered(values: Mapping[str, float]) -> list[str]:
 
 def term(name: str) -> tuple[str, str, str]:
     """Title, colour and dash of a loss term; one that a system has of its own is titled by its name."""
-    return TERMS.get(name) or (name, colours.of(f"loss {name}"), "longdash")
+    return TERMS.get(name) or (name, colours.colour(f"loss {name}"), "longdash")
 
 
 def beta(events: Events) -> go.Figure:
@@ -83,8 +83,8 @@ def cosine_trends(events: Events, classes: Sequence[str], pair: Sequence[int] | 
         return look.note(fig, look.NO_PROTOTYPES)
     for i, j in combinations(range(len(classes)), 2):
         values = [event.cosines[i][j] for event in events]
-        trace = _line(events, values, f"{classes[i]} and {classes[j]}", colours.of(classes[i]))
-        marker = dict(color=colours.of(classes[j]), size=7)
+        trace = _line(events, values, f"{classes[i]} and {classes[j]}", colours.colour(classes[i]))
+        marker = dict(color=colours.colour(classes[j]), size=7)
         fig.add_trace(trace.update(mode="lines+markers", marker=marker, meta=[i, j]))
     if pair:
         for trace in fig.data:
@@ -116,7 +116,7 @@ def label_counts(events: Events, classes: Sequence[str], truth: Sequence[int] | 
     fig = look.panels("Pseudo-labels of D2 per class", list(by))
     for column, key in enumerate(by.values(), start=1):
         for c, name in enumerate(classes):
-            line = _line(events, [getattr(event, key)[c] for event in events], name, colours.of(name))
+            line = _line(events, [getattr(event, key)[c] for event in events], name, colours.colour(name))
             fig.add_trace(line.update(legendgroup=name, showlegend=column == 1), row=1, col=column)
     fig.update_yaxes(title="Utterances", rangemode="tozero", col=1)
     look.over_epochs(fig, events)
@@ -153,7 +153,7 @@ def marks(traces: Sequence[dict[str, Any]], at: int) -> list[dict[str, Any]]:
 def _truth(count: int, name: str, panel: str) -> dict[str, Any]:
     """A dotted line across a panel; plotly's own add_hline takes milliseconds for each."""
     ends = dict(type="line", xref=f"x{panel} domain", x0=0, x1=1, yref=f"y{panel}", y0=count, y1=count)
-    return ends | dict(line=dict(color=colours.of(name), dash="dot", width=1))
+    return ends | dict(line=dict(color=colours.colour(name), dash="dot", width=1))
 
 
 def _absent(values: Sequence[Any]) -> bool:

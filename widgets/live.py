@@ -97,19 +97,20 @@ class LiveFigure(anywidget.AnyWidget):
         try:
             yield
         except Exception as error:
-            self.draw(look.note(look.figure(name, height), f"This figure failed: {error}"))
+            self.draw(failed_figure(name, error, height))
             raise
 
     def _show(self) -> None:
-        layout, lines = self._drawn["layout"], curves.marks(self._content["data"], self._marked)
-        shown = self._drawn | dict(layout=layout | dict(shapes=[*layout.get("shapes", ()), *lines]))
-        self.figure = self.sheet.value = pio.to_json(shown, validate=False)
+        layout, lines = self._content["layout"], curves.marks(self._content["data"], self._epoch)
+        figure = self._content | dict(layout=layout | dict(shapes=[*layout.get("shapes", ()), *lines]))
+        self.figure = self.sheet.value = pio.to_json(figure, validate=False)
 
-    def on_touch(self, hear: Callable[[Touch], None]) -> None:
-        """Call this with whatever a reader does to the figure."""
-        self._hears.append(hear)
+    def on_touch(self, watcher: Callable[[Touch], None]) -> None:
+        """Call `watcher` with every touch of the figure."""
+        self._watchers.append(watcher)
 
     def close(self) -> None:
+        """Close the figure and its sheet."""
         self.sheet.close()
         super().close()
 
@@ -128,33 +129,30 @@ def panel(
     patient: bool = False,
     turn: Callable[[RunState], tuple[Sequence[Any], str] | None] | None = None,
 ) -> LiveFigure:
-    """A figure that follows the state: drawn now, and again when one of the traits `on` changes.
+    """Return a figure that follows the state: drawn now, and again when one of these traits changes.
 
-    name: of the widget, for `state.faults`; a drawing that fails says so in its place, and nothing else stops
-    marked: whether its x axis counts epochs, and a line is to follow the one that is looked at
+    name: of the widget, for `state.faults`; an error is drawn in the figure's place, and nothing else stops
+    marked: whether its x axis counts epochs, and a line follows the epoch in view
     patient: see `RunState.follow`
-    turn: what `LiveFigure.turn` takes, for where nothing but the epoch has changed; None where it has to be drawn
+    turn: gives the arguments of `LiveFigure.turn` when only the epoch has changed, or None to draw the figure anew
     """
-    figure, framed = LiveFigure(), None
+    figure = LiveFigure()
+    frame: list[Any] | None = None
 
     def redraw() -> None:
-        nonlocal framed
-        with state.lock, state.guard(name):
-            frame = [getattr(state, trait) for trait in on if trait != "epoch"] + [state.epoch < 0]
-            same = framed is not None and all(a is b for a, b in zip(frame, framed, strict=True))
-            try:
-                framed = None  # until it is drawn
-                page = turn(state) if turn and same else None
-                if page:
-                    figure.turn(*page)
-                else:
-                    figure.draw(draw(state), state.epoch if marked else -1)
-                framed = frame
-            except Exception as error:
-                figure.draw(failed_figure(name, error))
-                raise
+        nonlocal frame
+        with state.lock, state.guard(name), figure.drawing(name):
+            latest = [getattr(state, trait) for trait in traits if trait != "epoch"] + [state.epoch < 0]
+            unchanged = frame is not None and all(a is b for a, b in zip(latest, frame, strict=True))
+            frame = None  # until it is drawn
+            page = turn(state) if turn and unchanged else None
+            if page:
+                figure.turn(*page)
+            else:
+                figure.draw(draw(state), state.epoch if marked else -1)
+            frame = latest
 
-    state.follow(redraw, on, patient)
+    state.follow(redraw, traits, patient)
     if marked:
         state.follow(lambda: figure.mark(state.epoch), ["epoch"], patient=True)
     redraw()

@@ -1,9 +1,10 @@
-"""How every figure looks: one template that reads on a light and on a dark page, and what figures share."""
+"""The look of every figure: one template for light and dark pages, and the parts that figures share."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 import plotly.io as pio
@@ -17,7 +18,7 @@ pio.renderers.default = "plotly_mimetype"  # the figure's data alone: JupyterLab
 _SHARE = "sendChartToCloud"  # a button that would upload the figure to plotly's makers
 _NOT_IN_MAPS = [_SHARE, "zoomin", "zoomout", "autoscale"]
 NOT_IN_PANELS = [*_NOT_IN_MAPS, "zoom", "pan", "select", "lasso"]
-"""Buttons above a small figure that would cover its title; dragging zooms, a double click takes it back."""
+"""Buttons that would cover a small figure's title; dragging zooms, a double click undoes it."""
 
 NO_EPOCH = "No epoch has been trained yet"
 NO_PROTOTYPES = "This system has no prototypes"
@@ -45,22 +46,22 @@ TEMPLATE = go.layout.Template(
 
 
 def figure(title: str, height: int = 380, **layout: object) -> go.Figure:
-    """An empty figure with the template."""
+    """Return an empty figure with the template."""
     return go.Figure(layout=dict(template=TEMPLATE, title=title, height=height, **layout))
 
 
 def panels(title: str, names: Sequence[str], height: int = 380, **grid: object) -> go.Figure:
-    """An empty figure of several panels with the template: beside each other, with one y axis, unless `grid` differs.
+    """Return an empty figure of several panels with the template.
 
-    grid: further arguments of plotly's make_subplots
+    grid: further arguments of plotly's make_subplots; without any, the panels stand in a row and share one y axis
     """
-    beside = dict(rows=1, cols=len(names), shared_yaxes=True, horizontal_spacing=0.05)
-    fig = make_subplots(subplot_titles=list(names), **beside | grid)
+    row: dict[str, Any] = dict(rows=1, cols=len(names), shared_yaxes=True, horizontal_spacing=0.05)
+    fig = make_subplots(subplot_titles=list(names), **row | grid)
     return fig.update_layout(template=TEMPLATE, title=title, height=height, margin_t=80)
 
 
 def over_epochs(fig: go.Figure, events: Sequence[EpochEnd]) -> go.Figure:
-    """Every x axis counts epochs from 0, as e of Eq. 7 does; the warm-up is shaded."""
+    """Let every x axis count epochs from 0, as e of Eq. 7 does, and shade the warm-up."""
     fig.update_xaxes(title="Epoch", tickformat="d", rangemode="nonnegative")
     if not events:
         return note(fig, NO_EPOCH)
@@ -77,7 +78,7 @@ def over_epochs(fig: go.Figure, events: Sequence[EpochEnd]) -> go.Figure:
 
 
 def compact(fig: go.Figure, height: int) -> go.Figure:
-    """The same for a panel of the board, about 500 px wide: narrow margins, a small legend below."""
+    """Fit a figure to a panel of the board, about 500 px wide: narrow margins, a small legend below."""
     legend = dict(orientation="h", x=0, xref="container", y=0, yref="container", yanchor="bottom", font_size=11)
     margin = dict(l=55, r=10, t=56 if "xaxis2" in fig.layout else 34, b=70 if _has_legend(fig) else 44)
     layout = fig.layout  # one by one: update_layout takes milliseconds, at every move of a slider
@@ -89,21 +90,21 @@ def compact(fig: go.Figure, height: int) -> go.Figure:
 
 
 def percent(shares: Sequence[float | None]) -> list[float | None]:
-    """Shares in per cent; None, a gap in the curve, stays None."""
+    """Return shares in per cent; None, a gap in the curve, stays None."""
     return [None if share is None else 100 * share for share in shares]
 
 
 def term(word: str, meaning: str) -> str:
-    """A word of the trade as HTML, explained when it is pointed at or, by keyboard, when it has the focus."""
+    """Return a technical word as HTML, explained when the pointer or the keyboard reaches it."""
     return f'<abbr title="{html.escape(meaning)}" tabindex="0">{html.escape(word)}</abbr>'
 
 
 def _has_legend(fig: go.Figure) -> bool:
-    shown = [trace for trace in fig.data if trace.type != "heatmap" and trace.showlegend is not False]
-    return fig.layout.showlegend is not False and len(shown) > 1
+    entries = [trace for trace in fig.data if trace.type != "heatmap" and trace.showlegend is not False]
+    return fig.layout.showlegend is not False and len(entries) > 1
 
 
 def note(fig: go.Figure, text: str) -> go.Figure:
-    """Say in the middle of a figure why there is nothing to draw, without axes of nothing."""
+    """Say in the middle of a figure why there is nothing to draw, and hide its axes."""
     fig.update_xaxes(visible=False).update_yaxes(visible=False)
     return fig.add_annotation(text=text, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_size=14)

@@ -73,7 +73,7 @@ def table(
 def _by_class(column: str) -> Callable[[DataFrame, Sequence[str]], Iterator[tuple[str, Rows, object]]]:
     def groups(rows: DataFrame, classes: Sequence[str]) -> Iterator[tuple[str, Rows, object]]:
         for name in classes:
-            yield name, (rows[column] == name).to_numpy(), colours.of(name)
+            yield name, (rows[column] == name).to_numpy(), colours.colour(name)
 
     return groups
 
@@ -246,7 +246,7 @@ def _words(rows: DataFrame) -> NDArray[np.object_]:
 
 def _stars(points: NDArray, classes: Sequence[str]) -> Trace:
     """With an edge of ink: a star has the colour of the cloud it lies in, and white is not seen on a light page."""
-    marker = dict(color=[colours.of(name) for name in classes], size=20, symbol="star")
+    marker = dict(color=[colours.colour(name) for name in classes], size=20, symbol="star")
     return _markers(
         points,
         "prototypes",

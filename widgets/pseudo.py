@@ -134,9 +134,9 @@ def collapse(event: EpochEnd, classes: Sequence[str], truth: Sequence[int] | Non
 
 def words(state: RunState) -> str:
     """What the counts say at the epoch that is looked at, as HTML."""
-    if not state.seen:
+    if not state.past:
         return "No pseudo-labels yet."
-    event = state.seen[-1]
+    event = state.past[-1]
     found = collapse(event, state.classes, true_counts(state))
     if found:
         colour = "var(--jp-error-color0, currentColor)"

@@ -78,16 +78,16 @@ def _hear(state: RunState, figure: LiveFigure) -> None:
 
 
 def _matrix(state: RunState) -> go.Figure:
-    fig = matrices.cosines(state.seen[-1:], state.classes, state.pair)
+    fig = matrices.cosines(state.past[-1:], state.classes, state.pair)
     fig.update_traces(showscale=False)  # every cell says its value
     fig.layout.xaxis.fixedrange = fig.layout.yaxis.fixedrange = True
     return look.compact(fig, _HEIGHT)
 
 
 def _page(state: RunState) -> tuple[list[go.Heatmap], str] | None:
-    if state.seen[-1].cosines is None:
+    if state.past[-1].cosines is None:
         return None
-    cells, title = matrices.cosine_page(state.seen[-1], state.classes)
+    cells, title = matrices.cosine_page(state.past[-1], state.classes)
     return [cells.update(showscale=False)], title
 
 

@@ -78,7 +78,7 @@ class RunState(t.HasTraits):
         """Return the run with its data and its system.  raises RuntimeError before there is a run"""
         if self.run is None or self.data is None:
             raise RuntimeError("there is no run to show yet; training begins one, `replay` opens one")
-        return Opened(self.run, self.data, _system(self.run))
+        return Opened(self.run, self.data, self.run.system)
 
     @property
     def shows_prototypes(self) -> bool:
@@ -92,13 +92,13 @@ class RunState(t.HasTraits):
 
     @property
     def sample(self) -> NDArray[np.int64]:
-        """(M,) the rows whose embeddings the arrays hold as `map`."""
+        """(M,) the rows whose embeddings the arrays hold as `map`; needs a run."""
         run, data, _ = self.opened
         return map_sample(data, run.config.training.map_size)
 
     def arrays(self, epoch: int) -> dict[str, np.ndarray]:
-        """The arrays of an epoch; `EpochEnd.arrays` says which. The latest few stay in memory."""
-        return _arrays(self.opened.run, epoch)
+        """Read the arrays of an epoch, described at `EpochEnd.arrays`; needs a run."""
+        return self.opened.run.arrays(epoch)
 
     def change(self, **traits: Any) -> None:
         """Change traits together; observers are called once, afterwards."""

@@ -186,7 +186,7 @@ class _Panel:
         """Of the colours, to be read: the page gives a list with a description no tooltip."""
         state, by = self.state, self.colour.value
         by_speaker = by == plane.SPEAKER and state.run is not None
-        many = by_speaker and state.data.table["speaker"].iloc[_sample(state)].nunique() > colours.APART
+        many = by_speaker and state.data.table["speaker"].iloc[_sample(state)].nunique() > colours.DISTINCT
         return escape(plane.COLOURINGS[by].meaning + (" Many speakers: colours come close." if many else ""))
 
     def _list(self) -> None:

@@ -104,7 +104,7 @@ def history(soft: Shares, events: Sequence[EpochEnd], classes: Sequence[str], he
         fig.add_trace(
             go.Scatter(
                 x=[event.epoch for event in events], y=100 * np.asarray(soft[:, c], float), name=name,
-                mode="lines+markers", marker_size=3, line=dict(color=colours.of(name), width=2),
+                mode="lines+markers", marker_size=3, line=dict(color=colours.colour(name), width=2),
                 hovertemplate="epoch %{x}: %{y:.0f} %",
             )
         )  # fmt: skip
@@ -138,7 +138,7 @@ def caption(utterance: Series, soft: Shares | None, classes: Sequence[str]) -> s
 
 def emotion(name: str) -> str:
     """An emotion's name with its colour before it, as HTML."""
-    return f'<span style="color: {colours.of(name)}">●</span> {escape(name)}'
+    return f'<span style="color: {colours.colour(name)}">●</span> {escape(name)}'
 
 
 _SHARE = "the share of this label among the annotators' votes, which decides the part"
@@ -175,7 +175,7 @@ def _mel(hertz: float) -> float:
 def _bars(who: str, percent: Shares, classes: Sequence[str]) -> go.Bar:
     return go.Bar(
         x=percent, y=list(classes), orientation="h", name=who, 
-        marker=_filled(who, [colours.of(name) for name in classes]),
+        marker=_filled(who, [colours.colour(name) for name in classes]),
         hovertemplate=f"%{{y}}, {who}: %{{x:.0f}} %<extra></extra>",
     )  # fmt: skip
 

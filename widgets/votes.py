@@ -26,7 +26,7 @@ def partition(table: DataFrame, classes: Sequence[str]) -> go.Figure:
     """Utterances of each class in D1, D2 and D3.  table: the partitioned utterance table"""
     fig = look.figure("The partition, per class", barmode="group", xaxis_title="Part", yaxis_title="Utterances")
     for name, counts in _counts(table, "label", classes).items():
-        fig.add_trace(go.Bar(x=list(PARTS.values()), y=counts, name=name, marker_color=colours.of(name), text=counts))
+        fig.add_trace(go.Bar(x=list(PARTS.values()), y=counts, name=name, marker_color=colours.colour(name), text=counts))
     return fig
 
 
@@ -40,7 +40,7 @@ def partition_by_speaker(table: DataFrame, classes: Sequence[str]) -> go.Figure:
         here = table[table["part"] == part]
         for name in classes:
             count = here[here["label"] == name].groupby("speaker").size().reindex(speakers, fill_value=0)
-            bar = go.Bar(x=count.tolist(), y=speakers, orientation="h", name=name, marker_color=colours.of(name))
+            bar = go.Bar(x=count.tolist(), y=speakers, orientation="h", name=name, marker_color=colours.colour(name))
             fig.add_trace(bar.update(legendgroup=name, showlegend=column == 1), row=1, col=column)
     fig.update_xaxes(title="Utterances").update_yaxes(type="category", autorange="reversed")
     return fig.update_yaxes(title="Speaker", col=1).update_layout(barmode="stack", legend_traceorder="normal")
@@ -116,7 +116,7 @@ def _by_share(soft: Shares, votes: Shares, name: str) -> go.Scatter:
     error = dict(symmetric=False, array=(high - y).clip(0), arrayminus=(y - low).clip(0), thickness=1, width=3)
     counts = [int((place == b).sum()) for b in bins]
     return go.Scatter(
-        x=x, y=y, error_y=error, mode="lines+markers", name=name, line_color=colours.of(name), customdata=counts,
+        x=x, y=y, error_y=error, mode="lines+markers", name=name, line_color=colours.colour(name), customdata=counts,
         hovertemplate="votes %{x:.0f} %, soft label %{y:.0f} %, %{customdata} utterances",
     )  # fmt: skip
 

@@ -81,7 +81,7 @@ def test_the_slider_follows_the_newest_epoch_until_it_is_moved_back(finished, da
     assert (slider.value, slider.max, slider.disabled) == (4, 4, False)
     slider.value = 1
     assert state.epoch == 1
-    assert [event.epoch for event in state.seen] == [0, 1]
+    assert [event.epoch for event in state.past] == [0, 1]
     state.on_event(finished.events()[-1])
     assert (state.epoch, slider.value) == (1, 1)
     slider.value = 4

@@ -416,7 +416,7 @@ def test_the_history_is_what_was_recorded(panel, state, run):
     )
     assert [line.name for line in fig.data] == list(CLASSES)
     np.testing.assert_allclose(np.array([line.y for line in fig.data]).T, 100 * recorded)
-    assert [line.line.color for line in fig.data] == [colours.of(name) for name in CLASSES]
+    assert [line.line.color for line in fig.data] == [colours.colour(name) for name in CLASSES]
     (shade,) = fig.layout.shapes
     assert (shade.x0, shade.x1) == (-0.5, 0.5)  # one epoch of warm-up
     state.change(epoch=1)
@@ -436,7 +436,7 @@ def test_bars_are_the_shares_in_the_emotions_colours_and_unknown_votes_are_said(
         "prototypes": [100, 0, 0, 0], "classifier": [25] * 4, "votes": [0, 100, 0, 0],
     }  # fmt: skip
     assert all(list(bar.y) == list(CLASSES) for bar in bars.values())
-    assert list(bars["prototypes"].marker.color) == [colours.of(name) for name in CLASSES]
+    assert list(bars["prototypes"].marker.color) == [colours.colour(name) for name in CLASSES]
     assert notes(fig)[-1] == "■ prototypes ▨ classifier □ votes"
     unknown = utterance.shares(prototypes, model, np.full(4, np.nan), CLASSES)
     assert "votes are not known" in unknown.layout.title.text

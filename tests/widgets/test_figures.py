@@ -50,7 +50,7 @@ def trace(fig, name, which=0):
 @pytest.mark.parametrize("sight", SIGHT)
 def test_emotions_are_told_apart_with_any_sight(sight):
     apart = {
-        (a, b): np.linalg.norm(lab(colours.of(a), sight) - lab(colours.of(b), sight))
+        (a, b): np.linalg.norm(lab(colours.colour(a), sight) - lab(colours.colour(b), sight))
         for a, b in combinations(colours.EMOTIONS, 2)
     }
     assert min(apart.values()) > 8, min(apart, key=apart.get)
@@ -60,8 +60,8 @@ def test_emotions_are_told_apart_with_any_sight(sight):
 
 @pytest.mark.parametrize("name", [*colours.EMOTIONS, "contempt", "pride", "awe"])
 def test_emotions_stand_out_from_a_light_and_a_dark_page(name):
-    assert contrast(colours.of(name), WHITE) > 2.2
-    assert contrast(colours.of(name), DARK) > 2.2
+    assert contrast(colours.colour(name), WHITE) > 2.2
+    assert contrast(colours.colour(name), DARK) > 2.2
 
 
 def test_what_is_no_emotion_has_no_emotions_colour():
@@ -75,7 +75,7 @@ def test_what_is_no_emotion_has_no_emotions_colour():
 
 
 def test_numbered_colours_are_told_apart():
-    hues = [colorsys.rgb_to_hls(*linear(colours.numbered(i)))[0] for i in range(colours.APART)]
+    hues = [colorsys.rgb_to_hls(*linear(colours.numbered(i)))[0] for i in range(colours.DISTINCT)]
     assert len({colours.numbered(i) for i in range(100)}) == 100
     apart = [min(abs(a - b), 1 - abs(a - b)) for a, b in combinations(hues, 2)]
     assert min(apart) > 0.02
@@ -94,9 +94,9 @@ def test_text_has_the_same_contrast_on_both_pages():
 
 
 def test_neutral_is_grey_and_a_class_that_nobody_listed_keeps_its_colour():
-    assert len(set(linear(colours.of("neutral")))) == 1
-    assert colours.of("contempt") == colours.of("contempt") != colours.of("pride")
-    assert re.fullmatch("#[0-9A-F]{6}", colours.of("contempt"))
+    assert len(set(linear(colours.colour("neutral")))) == 1
+    assert colours.colour("contempt") == colours.colour("contempt") != colours.colour("pride")
+    assert re.fullmatch("#[0-9A-F]{6}", colours.colour("contempt"))
 
 
 # Every figure
@@ -160,7 +160,7 @@ def test_every_pair_of_prototypes_has_a_curve_in_the_colours_of_both():
     fig = curves.cosine_trends(EVENTS, CLASSES)
     assert {t.name: t.y[0] for t in fig.data} == {"angry and happy": 0.25, "angry and sad": -0.5, "happy and sad": 0.0}
     curve = trace(fig, "angry and sad")
-    assert (curve.line.color, curve.marker.color) == (colours.of("angry"), colours.of("sad"))
+    assert (curve.line.color, curve.marker.color) == (colours.colour("angry"), colours.colour("sad"))
     assert list(curve.meta) == [0, 2]
 
 
@@ -240,11 +240,11 @@ def test_points_have_the_colour_of_their_truth_the_symbol_of_their_part_and_thei
     assert list(angry.customdata) == [3, 7, 11]
     assert list(angry.x) == [0, 4, 8]
     assert list(angry.marker.symbol) == [plane.SYMBOLS[part] for part in ("D1", "D2", "D2")]
-    assert angry.marker.color == colours.of("angry")
+    assert angry.marker.color == colours.colour("angry")
     assert "<b>c</b>, D2" in angry.text[1]
     assert {t.type for t in fig.data} == {"scattergl"}
     stars = [t for t in fig.data if t.name == "prototypes"]
-    assert [list(t.marker.color) for t in stars] == [[colours.of(name) for name in CLASSES]] * 2
+    assert [list(t.marker.color) for t in stars] == [[colours.colour(name) for name in CLASSES]] * 2
     assert stars[0].marker.line.color == colours.INK  # white would not be seen on a light page
     assert [t.showlegend for t in fig.data if t.name == "angry"] == [True, False]
 

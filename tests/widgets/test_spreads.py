@@ -68,7 +68,7 @@ def test_recalls_have_the_colours_of_their_emotions_and_bars_of_a_deviation(batc
     angry = trace(fig, "angry")
     assert list(angry.x) == ["baseline", "IPR"]
     assert list(angry.y) == [75, 75]
-    assert angry.marker.color == colours.of("angry")
+    assert angry.marker.color == colours.colour("angry")
     assert list(angry.error_y.array) == [0, 0]
 
 

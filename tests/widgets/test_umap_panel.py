@@ -179,7 +179,7 @@ def test_many_speakers_are_said_to_come_close(shown, monkeypatch):
     panel.colour.value = "speaker"
     speakers = state.data.table["speaker"].iloc[state.sample].nunique()
     for apart, said in ((speakers, False), (speakers - 1, True)):
-        monkeypatch.setattr(umap.colours, "APART", apart)
+        monkeypatch.setattr(umap.colours, "DISTINCT", apart)
         panel._tell()
         assert ("come close" in panel.words.value) == said
 
