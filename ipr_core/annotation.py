@@ -9,7 +9,7 @@ hardware of one kind.
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import hashlib
 import os
 import shutil
@@ -25,7 +25,7 @@ from pyarrow import Table
 from pyarrow.parquet import ParquetWriter
 from tqdm import tqdm
 
-from ipr_core.atomic import write
+from ipr_core.atomic import locked, write
 from ipr_core.config import Config, Data
 from ipr_core.data import corpora, dataset
 from ipr_core.data.corpora.table import CorpusError, Fault
@@ -170,22 +170,23 @@ def _predicted(model: Recogniser, waves: WaveStore, max_seconds: float) -> tuple
     return own, soft
 
 
-def _put_together(pieces: list[Path], run: Run, places: list[Path]) -> bool:
+def _put_together(pieces: list[Path], run: Run, paths: list[Path]) -> bool:
     """Write the Parquet and the CSV file if every piece is there, and remove the pieces; whether that was so."""
     folder = pieces[0].parent
-    try:
-        lock = open(folder / ".lock", "w")  # noqa: SIM115
-    except FileNotFoundError:  # another worker came first
-        return False
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / ".lock"))
+        except FileNotFoundError:  # another worker came first
+            return False
         if not all(piece.exists() for piece in pieces):
             return False
-        made = [folder / place.name for place in places]
-        _join(pieces, corrections.newest(run), *made)
-        for file, place in zip(made, places, strict=True):
-            os.replace(file, place)
-        shutil.rmtree(folder)
+        parts = [folder / path.name for path in paths]
+        _join(pieces, corrections.newest(run), *parts)
+        for part, path in zip(parts, paths, strict=True):
+            os.replace(part, path)
+        for piece in pieces:
+            piece.unlink()
+    shutil.rmtree(folder, ignore_errors=True)  # Windows keeps an open file: a worker may just look at the lock
     return True
 
 

@@ -7,7 +7,6 @@ The record and the lock are all that a batch goes by: killed at any moment, it r
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import platform
@@ -15,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import sleep, time
-from typing import IO, Any
+from typing import Any
 
-from ipr_core.atomic import write_text
+from ipr_core.atomic import is_locked, locked, write_text
 from ipr_core.batch import notebooks, warm_ups
 from ipr_core.runs import provenance
 from ipr_core.runs.run import Run, RunError
@@ -87,14 +86,7 @@ def executed(what: Record, notebook: Path) -> bool:
 
 def busy(run: Run) -> bool:
     """Whether somebody works at the cell right now."""
-    try:
-        with open(run.folder / ".cell.lock") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
+    return is_locked(_lock(run))
 
 
 def work(task: Task) -> float:
@@ -105,7 +97,7 @@ def work(task: Task) -> float:
     run = Run(Path(task.folder))
     if not run.exists:
         raise CellError(f"{task.folder} is not to be seen here; workers need the batch's run folder, at the same path")
-    with _alone(run):
+    with locked(_lock(run)):
         before = record(run)
         if before.status == "done" and not _left(task, before):
             return 0.0
@@ -126,8 +118,8 @@ def work(task: Task) -> float:
 
 def give_up(run: Run, why: str) -> None:
     """Note that a cell failed outside of its own work: its workers died, say. Nothing where somebody works at it."""
-    with open(run.folder / ".cell.lock", "a") as file:
-        if _lock(file) and record(run).status != "done":
+    with contextlib.suppress(BlockingIOError), locked(_lock(run), wait=False):
+        if record(run).status != "done":
             save(run, replace(record(run), status="failed", error=why, ended=time()))
 
 
@@ -162,22 +154,9 @@ def _left(task: Task, so_far: Record) -> list[Path]:
     return [path for path in map(Path, task.notebooks) if not executed(so_far, path)]
 
 
-@contextlib.contextmanager
-def _alone(run: Run) -> Iterator[None]:
-    """Wait until nobody else works at the cell, then be the one who does."""
-    with open(run.folder / ".cell.lock", "a") as file:
-        while not _lock(file):
-            sleep(_AGAIN)
-        yield
-
-
-def _lock(file: IO[str]) -> bool:
-    """Whether the lock could be had; closing the file, or the end of the process however it comes, gives it back."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except BlockingIOError:
-        return False
+def _lock(run: Run) -> Path:
+    """The lock of whoever works at the cell."""
+    return run.folder / ".cell.lock"
 
 
 def _wait_for_the_last_trainer(run: Run) -> None:

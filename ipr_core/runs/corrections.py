@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
 import io
-import shutil
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pandas import DataFrame, Series
 
-from ipr_core.atomic import WRITING, write_text
+from ipr_core.atomic import clear_unfinished, locked, write_text
 from ipr_core.data.waves import WaveStore, default_cache
 from ipr_core.runs.run import Run, RunError
 
@@ -159,8 +157,6 @@ def _locked(run: Run) -> Iterator[None]:
     """One writer at a time: another one waits its turn, which takes milliseconds."""
     folder = _place(run).parent
     folder.mkdir(exist_ok=True)
-    with open(folder / ".lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        for left in folder.glob(f"{WRITING}*"):  # of a writer that was killed
-            shutil.rmtree(left)
+    with locked(folder / ".lock"):
+        clear_unfinished(folder)
         yield

@@ -15,11 +15,9 @@ widgets/planes.safetensors   the UMAP planes that the widgets drew
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +32,7 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save_file as save_tensors
 
-from ipr_core.atomic import WRITING, write, write_text
+from ipr_core.atomic import clear_unfinished, locked, write, write_text
 from ipr_core.config import Config
 from ipr_core.data.dataset import Dataset
 from ipr_core.data.waves import WaveStore, default_cache
@@ -181,14 +179,13 @@ class Run:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Only one process trains a run. raises RunError where another does; a killed one holds nothing."""
-        with open(self.folder / ".lock", "w") as file:
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stack.enter_context(locked(self.folder / ".lock", wait=False))
             except BlockingIOError:
                 raise RunError(f"{self.folder} is being trained by another process; wait for it, or stop it") from None
-            for place in (self.folder, self.folder / "epochs", self.folder / "model"):  # only training writes there
-                for left in place.glob(f"{WRITING}*"):  # of a process that was killed
-                    shutil.rmtree(left)
+            for folder in (self.folder, self.folder / "epochs", self.folder / "model"):  # only training writes there
+                clear_unfinished(folder)
             yield
 
     def _lines(self) -> list[str]:
