@@ -16,7 +16,8 @@ from pathlib import Path
 from ipr_core.atomic import write, write_text
 from ipr_core.config import Config
 from ipr_core.method.systems import SYSTEMS
-from ipr_core.method.systems.step import Network, terms
+from ipr_core.method.systems.step import terms
+from ipr_core.method.systems.system import Network
 from ipr_core.runs.run import Run
 
 AFTER = frozenset(

@@ -19,7 +19,7 @@ from ipr_core.config import Config, Encoder, Method, Training
 from ipr_core.encoders import SpeechEncoder, build_encoder, load_encoder, valid
 from ipr_core.method.prototypes import Prototypes
 from ipr_core.method.systems import SYSTEMS
-from ipr_core.method.systems.step import Classifier
+from ipr_core.method.systems.system import Classifier
 from ipr_core.training.processes import current
 
 WEIGHTS = "model.safetensors"
@@ -33,7 +33,7 @@ class Recogniser(nn.Module):
     B utterances, T samples, F frames of width K or H, P pooled width, D embedding, C classes. `stem` is what is never
     trained, so its output can be kept per utterance; `forward` starts from there.
 
-    system: whose own parts take the place of the configured ones; `systems.step.Network`
+    system: whose own parts take the place of the configured ones; `systems.system.Network`
     """
 
     mean: Tensor
@@ -139,14 +139,14 @@ class Recogniser(nn.Module):
             raise ValueError(f"the checkpoint is of another model: {len(wrong)} weights differ, for example {wrong[0]}")
         self.load_state_dict(state, strict=False)
 
-    def parameter_groups(self, training: Training, beside: nn.Module | None = None) -> list[dict[str, Any]]:
+    def parameter_groups(self, training: Training, companion: nn.Module | None = None) -> list[dict[str, Any]]:
         """AdamW's groups: a configured encoder at encoder_lr, all else at lr; biases and norms without weight decay.
 
-        beside: what a system trains beside the recogniser
+        companion: the system's own module beside the recogniser
         """
         slow = () if SYSTEMS[self.system].network.encoder else ("encoder.",)
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-        others = beside.named_parameters("beside") if beside else ()
+        others = companion.named_parameters("beside") if companion else ()
         for name, parameter in chain(self.named_parameters(), others):
             if parameter.requires_grad:
                 rate = training.encoder_lr if name.startswith(slow) else training.lr

@@ -16,7 +16,7 @@ from ipr_core.data.dataset import Dataset
 from ipr_core.method import equations as eq
 from ipr_core.method.prototypes import Prototypes
 from ipr_core.method.systems import SYSTEMS
-from ipr_core.method.systems.step import Beside, Step, View
+from ipr_core.method.systems.step import Companion, Step, View
 from ipr_core.training import minibatches
 from ipr_core.training.minibatches import Batch
 from ipr_core.training.model import Recogniser, build_model
@@ -52,9 +52,9 @@ class Session:
         torch.manual_seed(training.seed)
         self.model: Recogniser = build_model(config).to(self.device)
         dim, n_classes = self.model.dim, len(data.classes)
-        make = self.system.beside or (lambda *sizes: Beside())
-        self.beside = make(dim, n_classes, len(data.table)).to(self.device)
-        groups = self.model.parameter_groups(training, self.beside)
+        make = self.system.companion or (lambda *sizes: Companion())
+        self.companion = make(dim, n_classes, len(data.table)).to(self.device)
+        groups = self.model.parameter_groups(training, self.companion)
         self.optimizer = torch.optim.AdamW(groups, weight_decay=training.weight_decay, fused=True)
         self.views = views or Views(self.model.stem, data, config.audio, (training.seed, training.stream), self.device)
         self.prototypes = Prototypes(n_classes, dim, config.method, self.device)
@@ -84,7 +84,7 @@ class Session:
         if self.refining(epoch) and self._moves_each_step() and "anchor" in self.config.method.after_warm_up:
             self.prototypes.anchor_(self.embeddings[self.d1], self.labels[self.d1])
         if epoch == self.config.training.warm_up:
-            self.beside.begin_(self.prototypes.vectors)
+            self.companion.begin_(self.prototypes.vectors)
         self.agreed.fill_(-1)
         self.model.train()
         plan = self.plan(epoch)
@@ -112,20 +112,20 @@ class Session:
             inputs["ambiguous_augmented"] = self.views.augmented(ambiguous, epoch)
         views = self._through(inputs, batch)
         rows = placed(batch.ambiguous, self.device)
-        compared = self._compared(rows, inputs, views) if "ambiguous" in views else None
-        soft = self.prototypes.soft(compared) if self._moves_each_step() and compared is not None else self.soft[rows]
+        compared = self._compared(rows, inputs, views) if "ambiguous" in views else self.embeddings[rows]
+        soft = self.prototypes.soft(compared) if self._moves_each_step() and "ambiguous" in views else self.soft[rows]
         return Step(
             method=self.config.method, beta=self.beta(epoch), labels=self.labels[placed(batch.precise, self.device)],
-            **views, own=self.own[rows], soft=soft, compared=compared, truth=self.labels[rows], rows=rows,
-            progress=self._progress(epoch + within), beside=self.beside,
+            views=views, classifier_soft=self.own[rows], prototype_soft=soft, compared=compared,
+            truth=self.labels[rows], rows=rows, progress=self._progress(epoch + within), companion=self.companion,
         )  # fmt: skip
 
     def note_(self, step: Step) -> None:
         """After a step: remember on which class the two views agreed, and move the prototypes if that is due now."""
-        if step.ambiguous is not None:
+        if step.has("ambiguous"):
             with torch.no_grad():
-                self.beside.note_(step)
-        if step.ambiguous_augmented is None:
+                self.companion.note_(step)
+        if not step.has("ambiguous_augmented"):
             return
         logits, logits_aug = step.ambiguous.logits, step.ambiguous_augmented.logits
         agreed = torch.where(eq.agreement(logits, logits_aug), logits.argmax(dim=-1), -1)
@@ -163,9 +163,9 @@ class Session:
                     rows = batch.ambiguous
                     self.prototypes.move_(self.embeddings[rows], self.agreed[rows])
         if self.refining(epoch):
-            self.beside.settle_()
-            if self.beside.prototypes is not None:
-                self.prototypes.vectors = self.beside.prototypes.clone()
+            self.companion.settle_()
+            if self.companion.prototypes is not None:
+                self.prototypes.vectors = self.companion.prototypes.clone()
         self.soft = self.prototypes.soft(self.embeddings)
         self.epoch = epoch + 1
 
@@ -179,7 +179,7 @@ class Session:
         }
         model = {f"model.{name}": value for name, value in self.model.trained_state().items()}
         begun = self.epoch > self.config.training.warm_up  # before, it is as it was made, and a warm-up can be shared
-        beside = {f"beside.{name}": value for name, value in self.beside.state_dict().items() if begun}
+        beside = {f"beside.{name}": value for name, value in self.companion.state_dict().items() if begun}
         return {
             **model, **beside, **moments, "prototypes": self.prototypes.vectors, "embeddings": self.embeddings,
             "own": self.own, "soft": self.soft, "agreed": self.agreed, "epoch": torch.tensor(self.epoch),
@@ -195,7 +195,7 @@ class Session:
     def _restore_(self, state: dict[str, Tensor]) -> None:
         self.model.load_trained_state(_of("model.", state))
         if beside := _of("beside.", state):
-            self.beside.load_state_dict(beside)
+            self.companion.load_state_dict(beside)
         moments: dict[int, dict[str, Tensor]] = {}
         places = {name: i for i, name in enumerate(self._optimized())}
         for name, value in _of("optimizer.", state).items():
@@ -210,7 +210,7 @@ class Session:
 
     def _optimized(self) -> list[str]:
         """The names of what is optimized, in the optimizer's order, which systems do not share."""
-        named = chain(self.model.named_parameters("model"), self.beside.named_parameters("beside"))
+        named = chain(self.model.named_parameters("model"), self.companion.named_parameters("beside"))
         names = {id(parameter): name for name, parameter in named}
         return [names[id(parameter)] for group in self.optimizer.param_groups for parameter in group["params"]]
 

@@ -12,7 +12,8 @@ from ipr_core.config import FIELDS, TABLE3, paper
 from ipr_core.data.waves import WaveStore
 from ipr_core.method.prototypes import Prototypes
 from ipr_core.method.systems import SYSTEMS
-from ipr_core.method.systems.step import Network, terms
+from ipr_core.method.systems.step import terms
+from ipr_core.method.systems.system import Network
 from ipr_core.runs.events import EpochEnd, StepEnd, to_json
 from ipr_core.training.loop import refine, warm_up
 from ipr_core.training.session import Session, device, map_sample
@@ -279,7 +280,7 @@ def test_prototypes_are_class_means_before_and_after_each_epoch_of_the_warm_up(m
 def test_without_moves_prototypes_are_class_means_to_the_end(make):
     for system in SYSTEMS.keys() - {"deep_spectrum"}:
         session = make(system=system)
-        if session.system.moves_prototypes or session.beside.prototypes is not None:
+        if session.system.moves_prototypes or session.companion.prototypes is not None:
             continue
         ends(refine(session))
         torch.testing.assert_close(session.prototypes.vectors, class_means(session))
@@ -310,19 +311,19 @@ def test_labels_once_an_epoch_come_from_the_evaluation_before_it(make):
     for system in ("ipr", "baseline_plus", "baseline_plus_contrastive"):
         session = make(system=system)
         rows, step = one_step(session)
-        assert step.own.equal(session.own[rows])
-        assert step.soft.equal(session.soft[rows])
+        assert step.classifier_soft.equal(session.own[rows])
+        assert step.prototype_soft.equal(session.soft[rows])
         assert step.compared.equal(session.embeddings[rows])
         assert step.truth.equal(session.labels[rows])
-        assert not step.own.requires_grad
-        assert not step.ambiguous.logits.softmax(dim=1).allclose(step.own)  # dropout is on
+        assert not step.classifier_soft.requires_grad
+        assert not step.ambiguous.logits.softmax(dim=1).allclose(step.classifier_soft)  # dropout is on
 
 
 def test_labels_at_each_step_come_from_the_mode_that_is_asked_for(make):
     session = make(compare_when="step", compare_mode="training")
     _, step = one_step(session)
     assert step.compared.equal(step.ambiguous.embedding)
-    assert step.soft.equal(session.prototypes.soft(step.ambiguous.embedding))
+    assert step.prototype_soft.equal(session.prototypes.soft(step.ambiguous.embedding))
     session = make(compare_when="step", compare_mode="evaluation")
     rows, step = one_step(session)
     torch.testing.assert_close(step.compared, session.embeddings[rows])  # no step was made since the evaluation

@@ -1,14 +1,12 @@
-"""The systems that are compared: which losses on which views. One file each, named in `config`; README.md says how.
+"""The systems that are compared, one file each, named in `config`. README.md says how to add one.
 
-All of them go through the one loop of `train.py`, which gives every system the same batches, the same second
-views and the same random numbers, and leaves out the views that a system does not ask for.
+A system says which losses it has on which views. All of them go through the one loop of `training/loop.py`: the same
+minibatches, second views and random numbers for each. Nothing of `training`, `runs` or `batch` is imported here.
 """
 
 from importlib import import_module
 
 from ipr_core import config
-from ipr_core.method.systems.step import Step, System, Terms, View, precise_loss
+from ipr_core.method.systems.system import System
 
 SYSTEMS: dict[str, System] = {name: import_module(f"ipr_core.method.systems.{name}").SYSTEM for name in config.SYSTEMS}
-
-__all__ = ["SYSTEMS", "Step", "System", "Terms", "View", "precise_loss"]

@@ -1,9 +1,9 @@
-"""CNN with attention pooling (Li et al., Interspeech 2018): where to listen at all, and where for each emotion.
+"""CNN with attention pooling (Li et al., Interspeech 2018).
 
-The score of an emotion is the sum over the spectrogram of a map common to all emotions times a map of its own. The
-first is a softmax w over positions x, the second linear, a_c · x, so that Σ w_x (a_c · x) = a_c · Σ w_x x: attention
-pools the positions to an embedding, and a linear classifier follows. On D2, as IPR's paper has it retrained, by its own
-soft label.
+It learns where to listen at all, and where for each emotion. The score of an emotion is the sum over the spectrogram of
+a map common to all emotions times a map of its own. The first is a softmax w over positions x, the second linear,
+a_c · x, so that Σ w_x (a_c · x) = a_c · Σ w_x x: attention pools the positions to an embedding, and a linear classifier
+follows. On D2 it learns, as retrained for IPR's paper, from its own soft label.
 """
 
 import torch
@@ -13,11 +13,15 @@ from ipr_core.config import Encoder
 from ipr_core.encoders.encoder import valid
 from ipr_core.encoders.spectrogram import SpectrogramCNN
 from ipr_core.method import equations as eq
-from ipr_core.method.systems.step import Classifier, Network, Step, System, Terms, Unprojected, terms
+from ipr_core.method.systems.step import Step, Terms, terms
+from ipr_core.method.systems.system import Classifier, Network, System, Unprojected
 
 
 class Attention(nn.Module):
-    """The map common to all emotions: frames (B, F, H), valid (B,) → their weighted mean (B, H)."""
+    """The map common to all emotions.
+
+    frames (B, F, H), valid (B,) → their weighted mean (B, H)
+    """
 
     def __init__(self, width: int, n_classes: int):
         super().__init__()
@@ -31,7 +35,7 @@ class Attention(nn.Module):
 
 
 class Maps(Classifier):
-    """The maps of each emotion, summed over the positions already: embedding (B, H) → logits (B, C)."""
+    """The map of each emotion, applied after the sum over positions: embedding (B, H) → logits (B, C)."""
 
     def __init__(self, dim: int, n_classes: int, choice: Encoder):
         super().__init__()
@@ -42,8 +46,8 @@ class Maps(Classifier):
 
 
 def refine(step: Step) -> Terms:
-    """CE on D1, and on D2 with its own soft label."""
-    return terms(step, ambiguous=eq.cross_entropy(step.ambiguous.logits, step.own))
+    """Return CE on D1, and on D2 with the classifier's soft labels."""
+    return terms(step, ambiguous=eq.cross_entropy(step.ambiguous.logits, step.classifier_soft))
 
 
 SYSTEM = System(

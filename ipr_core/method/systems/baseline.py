@@ -1,6 +1,7 @@
 """Baseline: D1 alone, through the whole training (Table 3)."""
 
-from ipr_core.method.systems.step import System, terms
+from ipr_core.method.systems.step import terms
+from ipr_core.method.systems.system import System
 
 SYSTEM = System(
     title="baseline",

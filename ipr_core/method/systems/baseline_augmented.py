@@ -1,9 +1,10 @@
 """Control: the baseline with a second, augmented view of every utterance of D1.
 
-IPR sees augmented speech and the baseline does not; this control says how much that alone is worth.
+IPR sees augmented speech and the baseline does not. This control measures how much that alone is worth.
 """
 
-from ipr_core.method.systems.step import System, terms
+from ipr_core.method.systems.step import terms
+from ipr_core.method.systems.system import System
 
 SYSTEM = System(
     title="baseline, augmented",

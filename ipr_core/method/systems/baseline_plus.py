@@ -1,15 +1,17 @@
-"""Baseline+: D1, and D2 with the model's own soft labels (Table 3).
+"""Baseline+: D1, and D2 with the classifier's own soft labels (Table 3).
 
-The labels are those of the evaluation pass before the epoch: with the soft label of the very same forward
-pass the cross-entropy on D2 has no gradient at all, and baseline+ would be the baseline.
+The labels are those of the evaluation pass before the epoch. With the soft label of the very same forward
+pass the cross-entropy on D2 would have no gradient, and baseline+ would be the baseline.
 """
 
-from ipr_core.method.systems.step import Step, System, Terms, ambiguous_loss, terms
+from ipr_core.method.systems.ipr import ambiguous_loss
+from ipr_core.method.systems.step import Step, Terms, terms
+from ipr_core.method.systems.system import System
 
 
 def refine(step: Step) -> Terms:
-    """CE on D1, and on D2 with the model's own labels."""
-    return terms(step, ambiguous=ambiguous_loss(step, step.own))
+    """Return CE on D1, and on D2 with the classifier's own labels."""
+    return terms(step, ambiguous=ambiguous_loss(step, step.classifier_soft))
 
 
 SYSTEM = System(

@@ -1,11 +1,14 @@
-"""Control: baseline+ with IPR's contrastive term, so everything of IPR but the prototypes' labels."""
+"""Control: baseline+ with IPR's contrastive term: all of IPR but the prototypes' labels."""
 
-from ipr_core.method.systems.step import Step, System, Terms, ambiguous_loss, contrastive_term, terms
+from ipr_core.method.systems.ipr import ambiguous_loss, contrastive_loss
+from ipr_core.method.systems.step import Step, Terms, terms
+from ipr_core.method.systems.system import System
 
 
 def refine(step: Step) -> Terms:
-    """CE on D1 and on D2 with the model's own labels, and the contrastive term."""
-    return terms(step, ambiguous=ambiguous_loss(step, step.own), contrastive=contrastive_term(step, step.own))
+    """Return CE on D1 and on D2 with the classifier's own labels, and the contrastive term."""
+    soft = step.classifier_soft
+    return terms(step, ambiguous=ambiguous_loss(step, soft), contrastive=contrastive_loss(step, soft))
 
 
 SYSTEM = System(

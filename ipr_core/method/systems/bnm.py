@@ -1,4 +1,4 @@
-"""BNM (Cui et al., CVPR 2020): CE on D1, and as large a nuclear norm of D2's outputs as can be.
+"""BNM (Cui et al., CVPR 2020): CE on D1, and the largest nuclear norm of D2's outputs.
 
 The norm of a batch of predictions grows with their certainty and with how many classes they name.
 """
@@ -6,21 +6,26 @@ The norm of a batch of predictions grows with their certainty and with how many 
 import torch
 from torch import Tensor
 
-from ipr_core.method.systems.step import Step, System, Terms, terms, weight
+from ipr_core.method.systems.step import Step, Terms, own_weight, terms
+from ipr_core.method.systems.system import System
 
 LAMBDA = 1.0
 """Weight of the norm (section 4.1)."""
 
 
 def nuclear_norm(shares: Tensor) -> Tensor:
-    """‖A‖_*, the sum of A's singular values.  shares: (B, C)   returns: scalar, at most √(B · min(B, C))"""
+    """Return ‖A‖_*, the sum of A's singular values.
+
+    shares: (B, C)
+    returns: scalar, at most √(B · min(B, C))
+    """
     return torch.linalg.matrix_norm(shares, ord="nuc")
 
 
 def refine(step: Step) -> Terms:
-    """CE(D1) − λ ‖softmax(D2)‖_* / B (Eq. 11)."""
+    """Return CE(D1) − λ ‖softmax(D2)‖_* / B (Eq. 11)."""
     shares = step.ambiguous.logits.softmax(dim=-1)
-    return terms(step, own={"− nuclear norm / B": (-nuclear_norm(shares) / len(shares), weight(step, LAMBDA))})
+    return terms(step, extra={"− nuclear norm / B": (-nuclear_norm(shares) / len(shares), own_weight(step, LAMBDA))})
 
 
 SYSTEM = System(

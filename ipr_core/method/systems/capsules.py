@@ -2,7 +2,7 @@
 
 Local capsules are those of every position of a CNN's map, global ones are made of the map's mean and deviation.
 Routing (Sabour et al., NeurIPS 2017) sends each to the emotion's capsule that agrees with it; a capsule's length is how
-much the emotion is there. On D2, as IPR's paper has it retrained, by its own soft label.
+much of the emotion there is. On D2 it learns, as retrained for IPR's paper, from its own soft label.
 """
 
 import torch
@@ -11,47 +11,58 @@ from torch import Tensor, nn
 from ipr_core.config import Encoder
 from ipr_core.encoders.encoder import valid
 from ipr_core.encoders.spectrogram import SpectrogramCNN
-from ipr_core.method.systems.step import Classifier, Network, Step, System, Terms, Unprojected, terms
+from ipr_core.method.systems.step import Step, Terms, terms
+from ipr_core.method.systems.system import Classifier, Network, System, Unprojected
 
 LOCAL, GLOBAL, OUT = 8, 8, 16
 """Sizes of a local, a global and an emotion's capsule."""
 ROUNDS = 3
-"""Of routing."""
+"""Rounds of routing."""
 PRESENT, ABSENT, DOWN = 0.9, 0.1, 0.5
 """m+, m− and λ of the margin loss (Sabour et al., Eq. 4)."""
 
 
 def squash(s: Tensor) -> Tensor:
-    """s scaled to a length below 1: |s|² / (1 + |s|²) in its direction (Sabour et al., Eq. 1).  s: (…, K)"""
+    """Scale s to a length below 1: |s|² / (1 + |s|²) in its direction (Sabour et al., Eq. 1).
+
+    s: (…, K)
+    """
     square = s.square().sum(dim=-1, keepdim=True)
     return square / (1 + square) * s / (square + 1e-9).sqrt()
 
 
 def routed(votes: Tensor, weights: Tensor) -> Tensor:
-    """The emotions' capsules after dynamic routing (Sabour et al., procedure 1).
+    """Return the emotions' capsules after dynamic routing (Sabour et al., procedure 1).
 
-    votes: (B, I, C, K) what each of I capsules says of each emotion's   weights: (B, I), each group's sum to 1, 0 where
-    there is nothing: the sum over capsules is a mean, so that a longer utterance is not a louder one
+    votes: (B, I, C, K) the vote of each of I capsules for each emotion's
+    weights: (B, I), 0 for padding, each group's sum to 1: the sum over capsules is a mean, so that a longer utterance
+    is not a louder one
     returns: (B, C, K), lengths below 1
     """
     constant = votes.detach()  # couplings are no path for gradients
     agreement = torch.zeros_like(constant[..., 0])  # (B, I, C)
     for _ in range(ROUNDS - 1):
-        capsules = squash(_sum(constant, agreement, weights))
+        capsules = squash(_weighted_votes(constant, agreement, weights))
         agreement = agreement + (constant * capsules[:, None]).sum(dim=-1)
-    return squash(_sum(votes, agreement, weights))
+    return squash(_weighted_votes(votes, agreement, weights))
 
 
-def _sum(votes: Tensor, agreement: Tensor, weights: Tensor) -> Tensor:
-    """(B, C, K) each capsule's votes, times C and its coupling: with even couplings, the weighted mean of the votes."""
+def _weighted_votes(votes: Tensor, agreement: Tensor, weights: Tensor) -> Tensor:
+    """Sum each capsule's votes, times C and its coupling: (B, C, K).
+
+    With even couplings it is the weighted mean of the votes.
+    """
     coupling = agreement.softmax(dim=-1) * votes.shape[2] * weights[..., None]
     return torch.einsum("bic,bick->bck", coupling, votes)
 
 
 def margin_loss(lengths: Tensor, shares: Tensor) -> Tensor:
-    """Σ_c s_c max(0, m+ − v_c)² + λ (1 − s_c) max(0, v_c − m−)², the mean over the batch (Sabour et al., Eq. 4).
+    """Return the margin loss, the mean over the minibatch (Sabour et al., Eq. 4).
+
+    Σ_c s_c max(0, m+ − v_c)² + λ (1 − s_c) max(0, v_c − m−)²
 
     lengths: (B, C) v   shares: (B, C) s, one-hot on D1
+    returns: scalar
     """
     present = shares * (PRESENT - lengths).clamp(min=0).square()
     absent = DOWN * (1 - shares) * (lengths - ABSENT).clamp(min=0).square()
@@ -59,7 +70,7 @@ def margin_loss(lengths: Tensor, shares: Tensor) -> Tensor:
 
 
 class Capsules(nn.Module):
-    """Frames (B, F, H), valid (B,) → the emotions' capsules side by side (B, C · OUT)."""
+    """The emotions' capsules side by side: frames (B, F, H), valid (B,) → (B, C · OUT)."""
 
     def __init__(self, width: int, n_classes: int):
         super().__init__()
@@ -70,25 +81,25 @@ class Capsules(nn.Module):
         self.of_global = nn.Parameter(torch.randn(width // GLOBAL, GLOBAL, *shape) / GLOBAL**0.5)
 
     def forward(self, frames: Tensor, n: Tensor) -> Tensor:
-        frames, inside = frames.float(), valid(n, frames.shape[1])
+        frames, mask = frames.float(), valid(n, frames.shape[1])
         local = squash(frames.unflatten(2, (self.types, LOCAL)))  # (B, F, types, LOCAL)
-        whole = squash(self.globals(_summary(frames, n, inside)).unflatten(1, (-1, GLOBAL)))
+        whole = squash(self.globals(_mean_and_deviation(frames, n, mask)).unflatten(1, (-1, GLOBAL)))
         votes = torch.einsum("bftl,tlck->bftck", local, self.of_local).flatten(1, 2)
         votes = torch.cat([votes, torch.einsum("btl,tlck->btck", whole, self.of_global)], dim=1)
-        each = (inside / n[:, None]).repeat_interleave(self.types, dim=1) / self.types
-        weights = torch.cat([each, torch.full_like(whole[..., 0], 1 / whole.shape[1])], dim=1)
+        shares = (mask / n[:, None]).repeat_interleave(self.types, dim=1) / self.types
+        weights = torch.cat([shares, torch.full_like(whole[..., 0], 1 / whole.shape[1])], dim=1)
         return routed(votes, weights).flatten(1)
 
 
-def _summary(frames: Tensor, n: Tensor, inside: Tensor) -> Tensor:
-    """(B, 2 H) mean and deviation over the valid frames."""
+def _mean_and_deviation(frames: Tensor, n: Tensor, mask: Tensor) -> Tensor:
+    """Return mean and deviation over the valid frames: (B, 2 H)."""
     mean = frames.sum(dim=1) / n[:, None]
-    away = (frames - mean[:, None]) * inside[..., None]
-    return torch.cat([mean, (away.square().sum(dim=1) / n[:, None] + 1e-6).sqrt()], dim=1)
+    deviations = (frames - mean[:, None]) * mask[..., None]
+    return torch.cat([mean, (deviations.square().sum(dim=1) / n[:, None] + 1e-6).sqrt()], dim=1)
 
 
 class Lengths(Classifier):
-    """`scores` (B, C) are the capsules' lengths; soft labels are their shares of the sum."""
+    """The capsules' lengths as `scores` (B, C); soft labels are their shares of the sum."""
 
     def __init__(self, dim: int, n_classes: int, choice: Encoder):
         super().__init__()
@@ -102,14 +113,14 @@ class Lengths(Classifier):
 
 
 def warm_up(step: Step) -> Terms:
-    """The margin loss of D1."""
-    return terms(step, precise=margin_loss(step.precise.scores, step.certain))
+    """Return the margin loss of D1."""
+    return terms(step, precise=margin_loss(step.precise.scores, step.one_hot))
 
 
 def refine(step: Step) -> Terms:
-    """The margin loss of D1, and of D2 with its own soft label."""
-    precise = margin_loss(step.precise.scores, step.certain)
-    return terms(step, precise=precise, ambiguous=margin_loss(step.ambiguous.scores, step.own))
+    """Return the margin loss of D1, and of D2 with the classifier's soft labels."""
+    precise = margin_loss(step.precise.scores, step.one_hot)
+    return terms(step, precise=precise, ambiguous=margin_loss(step.ambiguous.scores, step.classifier_soft))
 
 
 SYSTEM = System(

@@ -1,22 +1,26 @@
-"""Deep spectrum (Cummins et al., ACM MM 2017): AlexNet's features of spectrogram pictures into a linear SVM.
+"""Deep spectrum (Cummins et al., ACM MM 2017): AlexNet on spectrograms, and a linear SVM.
 
 The SVM is trained in its primal form, one emotion against the rest, by the common optimizer. Its weight decay hardly
 regularises: 0.01 at a rate of 1e-4 takes less than 2 % off the weights in the 17,000 steps of 50 epochs on IEMOCAP.
-What keeps them small is that they begin at 0 and training ends. On D2, as IPR's paper has it retrained, by its own soft
-label: the softmax of the margins.
+They stay small because they begin at 0 and training ends. On D2 it learns, as retrained for IPR's paper, from its own
+soft label: the softmax of the margins.
 """
 
 from torch import Tensor, nn
 
 from ipr_core.config import Encoder
 from ipr_core.encoders.alexnet import AlexNet
-from ipr_core.method.systems.step import Classifier, Network, Step, System, Terms, Unprojected, terms
+from ipr_core.method.systems.step import Step, Terms, terms
+from ipr_core.method.systems.system import Classifier, Network, System, Unprojected
 
 
 def hinge_loss(margins: Tensor, shares: Tensor) -> Tensor:
-    """Σ_c s_c max(0, 1 − m_c)² + (1 − s_c) max(0, 1 + m_c)², the mean over the batch: the squared hinge of C SVMs.
+    """Return the squared hinge loss of C SVMs, the mean over the minibatch.
 
-    margins: (B, C)   shares: (B, C), one-hot on D1
+    Σ_c s_c max(0, 1 − m_c)² + (1 − s_c) max(0, 1 + m_c)²
+
+    margins: (B, C) m   shares: (B, C) s, one-hot on D1
+    returns: scalar
     """
     of_class = shares * (1 - margins).clamp(min=0).square()
     of_rest = (1 - shares) * (1 + margins).clamp(min=0).square()
@@ -24,7 +28,7 @@ def hinge_loss(margins: Tensor, shares: Tensor) -> Tensor:
 
 
 class LinearSVM(Classifier):
-    """Features (B, D) → margins (B, C)."""
+    """C linear SVMs: features (B, D) → margins (B, C)."""
 
     def __init__(self, dim: int, n_classes: int, choice: Encoder):
         super().__init__()
@@ -33,23 +37,23 @@ class LinearSVM(Classifier):
         nn.init.zeros_(self.svm.bias)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        # by √D, so that a step of the optimizer, which is as long in each of 4,096 dimensions, moves margins little
+        # by √D: a step of the optimizer is as long in each of 4,096 dimensions and shall move margins little
         return self.svm(embedding / embedding.shape[1] ** 0.5)
 
 
 def warm_up(step: Step) -> Terms:
-    """The hinge loss of D1."""
-    return terms(step, precise=hinge_loss(step.precise.logits, step.certain))
+    """Return the hinge loss of D1."""
+    return terms(step, precise=hinge_loss(step.precise.logits, step.one_hot))
 
 
 def refine(step: Step) -> Terms:
-    """The hinge loss of D1, and of D2 with its own soft label."""
-    precise = hinge_loss(step.precise.logits, step.certain)
-    return terms(step, precise=precise, ambiguous=hinge_loss(step.ambiguous.logits, step.own))
+    """Return the hinge loss of D1, and of D2 with the classifier's soft labels."""
+    precise = hinge_loss(step.precise.logits, step.one_hot)
+    return terms(step, precise=precise, ambiguous=hinge_loss(step.ambiguous.logits, step.classifier_soft))
 
 
 def caution(choice: Encoder) -> str | None:
-    """Random features are no deep spectrum."""
+    """Warn of random features: they are no deep spectrum."""
     return None if choice.image_weights else "AlexNet has RANDOM weights: `image_weights` names no ImageNet ones"
 
 

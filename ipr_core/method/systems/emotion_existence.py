@@ -1,6 +1,7 @@
-"""Emotion existence (Ando et al., Interspeech 2019): is each emotion there at all? From that, which one dominates.
+"""Emotion existence (Ando et al., Interspeech 2019): which emotions exist, and which one dominates.
 
-On D2, as IPR's paper has it retrained, by its own soft label: an emotion is there whose share is not below an even one.
+On D2 it learns, as retrained for IPR's paper, from its own soft label: an emotion exists if its
+share is at least 1 / C.
 """
 
 import torch
@@ -9,21 +10,29 @@ from torch import Tensor, nn
 
 from ipr_core.config import Encoder
 from ipr_core.method import equations as eq
-from ipr_core.method.systems.step import Classifier, Network, Step, System, Terms, terms
+from ipr_core.method.systems.step import Step, Terms, terms
+from ipr_core.method.systems.system import Classifier, Network, System
 
 
-def existence_loss(logits: Tensor, there: Tensor) -> Tensor:
-    """Binary cross-entropy, the mean over utterances and emotions.  logits, there: (B, C), `there` 0 or 1"""
-    return F.binary_cross_entropy_with_logits(logits, there)
+def existence_loss(logits: Tensor, existence: Tensor) -> Tensor:
+    """Return the binary cross-entropy, the mean over utterances and emotions.
+
+    logits: (B, C)   existence: (B, C), 0 or 1
+    returns: scalar
+    """
+    return F.binary_cross_entropy_with_logits(logits, existence)
 
 
 def exists(shares: Tensor) -> Tensor:
-    """(B, C) shares → 1 where an emotion's share is at least 1 / C, else 0."""
+    """Return 1 where an emotion's share is at least 1 / C, else 0.  shares: (B, C)   returns: (B, C)"""
     return (shares >= 1 / shares.shape[-1]).to(shares)
 
 
 class Existence(Classifier):
-    """A sigmoid for each emotion, and the dominant one from the embedding and those; `scores` (B, 2, C) has both."""
+    """A sigmoid for each emotion, and the dominant emotion from the embedding and those.
+
+    `scores`: (B, 2, C), the logits of both
+    """
 
     def __init__(self, dim: int, n_classes: int, choice: Encoder):
         super().__init__()
@@ -32,27 +41,31 @@ class Existence(Classifier):
 
     def forward(self, embedding: Tensor) -> Tensor:
         existence = self.existence(embedding)
-        known = existence.detach().sigmoid()  # the first model is the second one's input, not trained by it
-        return torch.stack([existence, self.dominant(torch.cat([embedding, known], dim=1))], dim=1)
+        shares = existence.detach().sigmoid()  # the first model is the second one's input, not trained by it
+        return torch.stack([existence, self.dominant(torch.cat([embedding, shares], dim=1))], dim=1)
 
     def logits(self, scores: Tensor) -> Tensor:
         return scores[:, 1]
 
 
 def loss(scores: Tensor, shares: Tensor) -> Tensor:
-    """Both models' losses.  scores: (B, 2, C)   shares: (B, C) the soft label, one-hot on D1"""
+    """Return the sum of both models' losses.
+
+    scores: (B, 2, C)   shares: (B, C) the soft label, one-hot on D1
+    returns: scalar
+    """
     return existence_loss(scores[:, 0], exists(shares)) + eq.cross_entropy(scores[:, 1], shares)
 
 
 def warm_up(step: Step) -> Terms:
-    """Both losses on D1."""
-    return terms(step, precise=loss(step.precise.scores, step.certain))
+    """Return both losses on D1."""
+    return terms(step, precise=loss(step.precise.scores, step.one_hot))
 
 
 def refine(step: Step) -> Terms:
-    """Both losses on D1, and on D2 with its own soft label."""
-    precise = loss(step.precise.scores, step.certain)
-    return terms(step, precise=precise, ambiguous=loss(step.ambiguous.scores, step.own))
+    """Return both losses on D1, and on D2 with the classifier's soft labels."""
+    precise = loss(step.precise.scores, step.one_hot)
+    return terms(step, precise=precise, ambiguous=loss(step.ambiguous.scores, step.classifier_soft))
 
 
 SYSTEM = System(

@@ -1,17 +1,20 @@
-"""Majority voting (the comparison of Zhou et al. 2022): MCIL's classifiers, whose majority is D2's label."""
+"""Majority voting (the comparison of Zhou et al. 2022): the majority of MCIL's classifiers labels D2."""
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from ipr_core.method import equations as eq
 from ipr_core.method.systems.mcil import Committee, Members, mean_distribution, members_loss, warm_up
-from ipr_core.method.systems.step import Network, Step, System, Terms, terms
+from ipr_core.method.systems.step import Step, Terms, terms
+from ipr_core.method.systems.system import Network, System
 
 
 def vote_shares(scores: Tensor) -> Tensor:
-    """Shares of the members' votes and one vote of their mean distribution, which breaks ties.
+    """Return the shares of the members' votes.
 
-    scores: (B, M, C) logits   returns: (B, C), rows sum to 1; the largest is the majority's
+    Their mean distribution has one vote more, which breaks ties.
+    scores: (B, M, C) logits
+    returns: (B, C), rows sum to 1; the largest is the majority's
     """
     n_classes = scores.shape[-1]
     votes = F.one_hot(scores.argmax(dim=-1), n_classes).sum(dim=1)  # (B, C)
@@ -26,9 +29,10 @@ class Voters(Committee):
 
 
 def refine(step: Step) -> Terms:
-    """Every member's CE on D1, and on D2 with the majority's label."""
+    """Return every member's CE on D1, and on D2 with the majority's label."""
     precise = members_loss(step.precise.scores, step.labels)
-    return terms(step, precise=precise, ambiguous=members_loss(step.ambiguous.scores, eq.pseudo_labels(step.own)))
+    majority = eq.pseudo_labels(step.classifier_soft)
+    return terms(step, precise=precise, ambiguous=members_loss(step.ambiguous.scores, majority))
 
 
 SYSTEM = System(

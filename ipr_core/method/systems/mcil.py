@@ -1,8 +1,7 @@
-"""MCIL (Zhou et al., IEEE/ACM TASLP 2022): several different classifiers label D2 by their mean distribution, and learn
-from it.
+"""MCIL (Zhou et al., IEEE/ACM TASLP 2022): several classifiers label D2 together and learn from it.
 
-Each has a way of its own from the pooled vectors to its logits. They label D2 in the evaluation pass before an epoch
-and all train on that label in it: so they interact once an epoch.
+Each goes another way from the pooled vectors to its logits. In the evaluation pass before an epoch they label D2 by
+their mean distribution, and in the epoch all train on that label: so they interact once an epoch.
 """
 
 import math
@@ -12,16 +11,24 @@ from torch import Tensor, nn
 
 from ipr_core.config import Encoder
 from ipr_core.method import equations as eq
-from ipr_core.method.systems.step import Classifier, Network, Step, System, Terms, terms
+from ipr_core.method.systems.step import Step, Terms, terms
+from ipr_core.method.systems.system import Classifier, Network, System
 
 
 def mean_distribution(scores: Tensor) -> Tensor:
-    """The logarithm of the members' mean soft label.  scores: (B, M, C) logits   returns: (B, C)"""
+    """Return the logarithm of the members' mean soft label.
+
+    scores: (B, M, C) logits
+    returns: (B, C)
+    """
     return scores.log_softmax(dim=-1).logsumexp(dim=1) - math.log(scores.shape[1])
 
 
 class Members(nn.Module):
-    """Four different ways from a pooled vector (B, P) to an embedding (B, D), side by side: (B, 4 D)."""
+    """Four different ways from a pooled vector (B, P) to an embedding (B, D).
+
+    Their embeddings lie side by side: (B, 4 D).
+    """
 
     def __init__(self, width: int, choice: Encoder):
         super().__init__()
@@ -41,7 +48,10 @@ class Members(nn.Module):
 
 
 class Committee(Classifier):
-    """A linear layer for each member's part of the embedding; `scores` (B, M, C) are the members' logits."""
+    """A linear layer for each member's part of the embedding.
+
+    `scores`: (B, M, C), the members' logits
+    """
 
     members = 4
 
@@ -58,19 +68,23 @@ class Committee(Classifier):
 
 
 def members_loss(scores: Tensor, target: Tensor) -> Tensor:
-    """The mean of the members' cross-entropies.  scores: (B, M, C)   target: (B,) classes or (B, C) shares"""
+    """Return the mean of the members' cross-entropies.
+
+    scores: (B, M, C)   target: (B,) classes or (B, C) shares
+    returns: scalar
+    """
     return torch.stack([eq.cross_entropy(logits, target) for logits in scores.unbind(dim=1)]).mean()
 
 
 def warm_up(step: Step) -> Terms:
-    """Every member's CE on D1."""
+    """Return every member's CE on D1."""
     return terms(step, precise=members_loss(step.precise.scores, step.labels))
 
 
 def refine(step: Step) -> Terms:
-    """Every member's CE on D1, and on D2 with the members' mean distribution."""
+    """Return every member's CE on D1, and on D2 with the members' mean distribution."""
     precise = members_loss(step.precise.scores, step.labels)
-    return terms(step, precise=precise, ambiguous=members_loss(step.ambiguous.scores, step.own))
+    return terms(step, precise=precise, ambiguous=members_loss(step.ambiguous.scores, step.classifier_soft))
 
 
 SYSTEM = System(

@@ -1,13 +1,15 @@
-"""DaNN (Ghifary, Kleijn and Zhang, PRICAI 2014): CE on D1, and the MMD between the embeddings of D1 and D2.
+"""DaNN (Ghifary, Kleijn and Zhang, PRICAI 2014): CE on D1, and the MMD between D1 and D2.
 
-The square of the maximum mean discrepancy in its quadratic form (Gretton et al. 2012, Eq. 5), over all pairs of a
-batch. Its kernel is a mean of Gaussians around the batch's own mean squared distance: embeddings have no fixed scale.
+The square of the maximum mean discrepancy of the embeddings in its quadratic form (Gretton et al. 2012, Eq. 5), over
+all pairs of a minibatch. Its kernel is a mean of Gaussians whose widths follow the minibatch's mean squared distance:
+embeddings have no fixed scale.
 """
 
 import torch
 from torch import Tensor
 
-from ipr_core.method.systems.step import Step, System, Terms, terms, weight
+from ipr_core.method.systems.step import Step, Terms, own_weight, terms
+from ipr_core.method.systems.system import System
 
 LAMBDA = 1.0
 """Reading: weight of MMD², which lies between 0 and 2; 1 is ours."""
@@ -16,9 +18,11 @@ WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 def mmd2(x: Tensor, y: Tensor) -> Tensor:
-    """MMD² = mean k(x, x') + mean k(y, y') − 2 mean k(x, y), the biased estimate: 0 for a sample with itself.
+    """Return MMD² = mean k(x, x') + mean k(y, y') − 2 mean k(x, y).
 
-    x: (N, D)   y: (M, D)   returns: scalar
+    It is the biased estimate: 0 for a sample with itself.
+    x: (N, D)   y: (M, D)
+    returns: scalar
     """
     z, n = torch.cat([x, y]), len(x)
     distances = (z[:, None] - z[None]).square().sum(dim=-1)  # (N + M, N + M)
@@ -28,8 +32,9 @@ def mmd2(x: Tensor, y: Tensor) -> Tensor:
 
 
 def refine(step: Step) -> Terms:
-    """CE(D1) + λ MMD²."""
-    return terms(step, own={"MMD²": (mmd2(step.precise.embedding, step.ambiguous.embedding), weight(step, LAMBDA))})
+    """Return CE(D1) + λ MMD²."""
+    loss = mmd2(step.precise.embedding, step.ambiguous.embedding)
+    return terms(step, extra={"MMD²": (loss, own_weight(step, LAMBDA))})
 
 
 SYSTEM = System(

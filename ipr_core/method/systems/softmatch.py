@@ -1,39 +1,50 @@
-"""SoftMatch (Chen et al., ICLR 2023): FixMatch without a threshold; an uncertain pseudo-label weighs less."""
+"""SoftMatch (Chen et al., ICLR 2023): FixMatch with weights for a threshold."""
 
 import torch
 from torch import Tensor
 
 from ipr_core.method.systems.fixmatch import LAMBDA, consistency_loss
 from ipr_core.method.systems.freematch import MOMENTUM
-from ipr_core.method.systems.step import Beside, Step, System, Terms, terms, weight
+from ipr_core.method.systems.step import Companion, Step, Terms, own_weight, terms
+from ipr_core.method.systems.system import System
 
 SPREAD = 2.0
 """n: the Gaussian's deviation is σ / n (appendix A.4)."""
 
 
 def truncated_gaussian(confidence: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-    """exp(−(p − μ)² / (2 σ² / n²)) below the mean, 1 from it on (Eq. 5).
+    """Return exp(−(p − μ)² / (2 σ² / n²)) below the mean, 1 from it on (Eq. 5).
 
-    confidence: (B,) largest shares   mean, variance: scalars, μ and σ² of them   returns: (B,)
+    confidence: (B,) p, largest shares   mean, variance: scalars, μ and σ² of them
+    returns: (B,)
     """
-    below = (confidence - mean).clamp(max=0)
-    return torch.exp(-below.square() * SPREAD**2 / (2 * variance.clamp_min(1e-12)))
+    deficit = (confidence - mean).clamp(max=0)
+    return torch.exp(-deficit.square() * SPREAD**2 / (2 * variance.clamp_min(1e-12)))
 
 
 def aligned(shares: Tensor, expected: Tensor) -> Tensor:
-    """Shares scaled as if every class were predicted alike often, for the weights alone (uniform alignment, Eq. 8).
+    """Scale shares as if every class were predicted equally often (uniform alignment, Eq. 8).
 
-    shares: (B, C)   expected: (C,) the mean soft label so far   returns: (B, C), rows sum to 1
+    Only the weights use them.
+    shares: (B, C)   expected: (C,) the mean soft label so far
+    returns: (B, C), rows sum to 1
     """
     even = shares / expected.clamp_min(1e-6)
     return even / even.sum(dim=-1, keepdim=True)
 
 
-class Gaussian(Beside):
+class Gaussian(Companion):
     """Moving averages over D2: mean and variance of the largest share, and the soft label.
 
-    Reading: their momentum is 0.99, FreeMatch's here and for its reason; the authors' is 0.999.
+    Reading: their momentum is 0.99, as for FreeMatch and for the same reason; the authors' is 0.999.
     """
+
+    mean: Tensor
+    """Scalar."""
+    variance: Tensor
+    """Scalar."""
+    shares: Tensor
+    """(C,)"""
 
     def __init__(self, dim: int, n_classes: int, n: int):
         super().__init__()
@@ -46,16 +57,17 @@ class Gaussian(Beside):
         self.shares.lerp_(shares.mean(dim=0), 1 - MOMENTUM)
         confidence = aligned(shares, self.shares).amax(dim=-1)
         self.mean.lerp_(confidence.mean(), 1 - MOMENTUM)
-        if len(confidence) > 1:  # one says nothing of how they vary
+        if len(confidence) > 1:  # a single one has no variance
             self.variance.lerp_(confidence.var(), 1 - MOMENTUM)
 
 
 def refine(step: Step) -> Terms:
-    """CE(D1), and the consistency of D2's views, each weighed by how certain the clean one is."""
-    clean, aug, known = step.ambiguous.logits, step.ambiguous_augmented.logits, step.beside
-    confidence = aligned(clean.detach().softmax(dim=-1), known.shares).amax(dim=-1)
-    weights = truncated_gaussian(confidence, known.mean, known.variance)
-    return terms(step, own={"consistency": (consistency_loss(clean, aug, weights), weight(step, LAMBDA))})
+    """Return CE(D1), and the consistency of D2's views, weighed by the clean one's certainty."""
+    clean, aug = step.ambiguous.logits, step.ambiguous_augmented.logits
+    gaussian = step.companion_as(Gaussian)
+    confidence = aligned(clean.detach().softmax(dim=-1), gaussian.shares).amax(dim=-1)
+    weights = truncated_gaussian(confidence, gaussian.mean, gaussian.variance)
+    return terms(step, extra={"consistency": (consistency_loss(clean, aug, weights), own_weight(step, LAMBDA))})
 
 
 SYSTEM = System(
@@ -63,5 +75,5 @@ SYSTEM = System(
     about="FixMatch with every label of D2, weighed by how certain it is",
     refine=refine,
     ambiguous_views=2,
-    beside=Gaussian,
+    companion=Gaussian,
 )

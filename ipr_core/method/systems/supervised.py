@@ -1,14 +1,15 @@
-"""Supervised: D1 and D2 with their true labels, what could be reached if D2's labels were known (Table 3).
+"""Supervised: D1 and D2 with their true labels, the upper bound (Table 3).
 
 D2 has the same weight as D1 from the end of the warm-up on: its labels are certain, so nothing has to grow.
 """
 
 from ipr_core.method import equations as eq
-from ipr_core.method.systems.step import Step, System, Terms, terms
+from ipr_core.method.systems.step import Step, Terms, terms
+from ipr_core.method.systems.system import System
 
 
 def refine(step: Step) -> Terms:
-    """CE on D1 and on D2, both with true labels."""
+    """Return CE on D1 and on D2, both with true labels."""
     return terms(step, ambiguous=eq.cross_entropy(step.ambiguous.logits, step.truth), beta=step.method.alpha)
 
 

@@ -90,11 +90,11 @@ def test_the_reloaded_model_predicts_a_runs_labels(system, run_of, data):
 
 def test_a_method_is_a_file_and_a_line(tmp_path):
     """The example of the page on adding a method, from its text to a trained run."""
-    page = (ROOT / "ipr_core" / "systems" / "README.md").read_text("utf-8")
+    page = (ROOT / "ipr_core" / "method" / "systems" / "README.md").read_text("utf-8")
     (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(example.splitlines()) < 40
     shutil.copytree(ROOT / "ipr_core", tmp_path / "ipr_core", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "ipr_core" / "systems" / "of_the_page.py").write_text(example, "utf-8")
+    (tmp_path / "ipr_core" / "method" / "systems" / "of_the_page.py").write_text(example, "utf-8")
     config = tmp_path / "ipr_core" / "config.py"
     text = config.read_text("utf-8")
     assert text.count("\nBEYOND = (") == 1
