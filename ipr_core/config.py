@@ -1,21 +1,24 @@
-"""The configuration: every choice of a run, once, with its type, its range, its sentence and its default.
+"""The configuration: every choice of a run, with type, range, sentence and default.
 
-The command line's options, the notebooks' parameters and the form of the widgets are made from these
-fields. Names are unique across the sections, so that a setting is named alone: `gamma`, not `method.gamma`.
-The defaults are `recommended()`; `paper()` is the text as printed wherever it speaks.
+The command line's options, the notebooks' parameters and the form of the widgets are made from these fields. Names are
+unique across the sections, so that a setting is named alone: `gamma`, not `method.gamma`. The defaults are
+`recommended()`; `paper()` is the text as printed wherever it speaks. `Mark` is what else a field says of its setting.
 """
 
 from __future__ import annotations
 
-import difflib
+import enum
 import hashlib
 import json
-from collections.abc import Mapping
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
+
+from ipr_core import refusals
+from ipr_core.names import BEYOND, CORPORA, GROUPS, SYSTEMS, TABLE2, TABLE3, Corpus, System  # noqa: F401 (for others)
+from ipr_core.refusals import SettingsError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -23,23 +26,23 @@ NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 Range = tuple[float, float]
+Effect = Literal["noise", "volume", "reverberation", "pitch"]
 
-CORPORA = ("synthetic", "iemocap", "cremad", "emodb", "ravdess", "manifest")
+SAMPLE_RATE = 16_000
+"""Samples a second of every waveform; encoders hear this rate alone."""
 NOT_SETTINGS = frozenset({"preset", "runs", "compare", "live"})
 """Parameters of notebooks that are no settings: they change where things lie and what is shown, never a run."""
-TABLE3 = ("baseline", "baseline_augmented", "baseline_plus", "baseline_plus_contrastive", "ipr", "supervised")
-"""The paper's four systems, and two controls."""
-TABLE2 = (
-    "deep_spectrum", "attention_pooling", "emotion_existence", "capsules", "majority", "mcil", "mmd", "daan", "dann",
-    "bnm",
-)  # fmt: skip
-"""The methods that the paper compares IPR with."""
-BEYOND = ("fixmatch", "freematch", "softmatch", "pico")
-"""Semi-supervised methods of the field that the paper does not have."""
-SYSTEMS = (*TABLE3, *TABLE2, *BEYOND)
-"""Every system: `systems/NAME.py` each."""
-GROUPS = {"all": SYSTEMS, "table3": TABLE3, "table2": TABLE2, "beyond": BEYOND}
-"""Words that stand for several systems."""
+
+
+class Mark(enum.Enum):
+    """Properties of settings, each on its field (or its section's); `marked` lists the settings that have one."""
+
+    AFTER_WARM_UP = "the warm-up does not depend on it: runs that differ in it alone may share one"
+    SECOND_VIEWS = "the second views, and their passes through the encoder's frozen part, depend on it"
+    REPETITION = "other values repeat the same experiment"
+
+
+_AFTER = Mark.AFTER_WARM_UP
 
 
 class Section(BaseModel):
@@ -51,7 +54,7 @@ class Section(BaseModel):
 class Data(Section):
     """Which corpus, and how its annotations become votes."""
 
-    corpus: Literal["synthetic", "iemocap", "cremad", "emodb", "ravdess", "manifest"] = "synthetic"
+    corpus: Corpus = "synthetic"
     """The reader: a corpus by name, any corpus of your own by a manifest, or the embedded synthetic one."""
     corpus_path: str | None = None
     """Folder of the corpus as released, or the manifest's file; not needed for the synthetic corpus."""
@@ -123,12 +126,7 @@ class Audio(Section):
 
     max_seconds: Positive = 15.0
     """A longer clip is heard from its middle this long, in training and when it is labelled."""
-    effects: tuple[Literal["noise", "volume", "reverberation", "pitch"], ...] = (
-        "noise",
-        "volume",
-        "reverberation",
-        "pitch",
-    )
+    effects: tuple[Effect, ...] = get_args(Effect)
     """The effects a second view is mixed from."""
     effect_chance: Share = 0.5
     """Chance of each effect; a view always has at least one."""
@@ -184,62 +182,62 @@ class Method(Section):
 
     alpha: NotNegative = 1.0
     """Weight of the cross-entropy on D1 (Eq. 6)."""
-    mu: NotNegative = 0.2
+    mu: Annotated[NotNegative, _AFTER] = 0.2
     """Weight of the contrastive term (Eq. 6)."""
-    beta_max: NotNegative = 0.5
+    beta_max: Annotated[NotNegative, _AFTER] = 0.5
     """Largest weight of the cross-entropy on D2, w of Eq. 7."""
-    beta_growth: Annotated[float, Field(gt=1)] = 10.0
+    beta_growth: Annotated[float, Field(gt=1), _AFTER] = 10.0
     """Reading: growth r of Eq. 7; larger means later and steeper."""
-    beta_from: Literal["start", "warm_up"] = "start"
+    beta_from: Annotated[Literal["start", "warm_up"], _AFTER] = "start"
     """Reading: the epoch that Eq. 7 counts from, the first or the first after the warm-up."""
     gamma: Share = 0.999
     """Reading: share of the old prototype kept at each update (Eq. 4; 0.99 as printed)."""
     unit_norm: bool = True
     """Reading: whether embeddings have unit norm where they meet prototypes (Eq. 2 to 4)."""
-    compare_when: Literal["epoch", "step"] = "epoch"
+    compare_when: Annotated[Literal["epoch", "step"], _AFTER] = "epoch"
     """Reading: when D2 meets the prototypes (soft labels and Eq. 4), once after each epoch or at every step."""
-    compare_mode: Literal["evaluation", "training"] = "evaluation"
+    compare_mode: Annotated[Literal["evaluation", "training"], _AFTER] = "evaluation"
     """Reading: mode of the encoder for that comparison at every step; once an epoch it is always evaluation."""
     soft_label: Literal["softmax", "raw"] = "softmax"
     """Reading: the soft label, softmax(s / temperature), or the similarities s, cut at 0 and scaled to sum 1."""
     temperature: Positive = 0.1
     """Temperature of the soft label."""
-    target: Literal["hard", "soft"] = "hard"
+    target: Annotated[Literal["hard", "soft"], _AFTER] = "hard"
     """Reading: the target on D2, the pseudo-label or the soft label."""
-    confidence: bool = False
+    confidence: Annotated[bool, _AFTER] = False
     """Reading: whether each utterance of D2 is weighted by the largest share of its soft label."""
-    moves: Literal["agreed", "all"] = "agreed"
+    moves: Annotated[Literal["agreed", "all"], _AFTER] = "agreed"
     """Reading: which prototypes an utterance moves, its pseudo-label's (Eq. 4) or all by soft label (section 2.2)."""
-    gate: Literal["views", "views+prototype", "none"] = "views"
+    gate: Annotated[Literal["views", "views+prototype", "none"], _AFTER] = "views"
     """Reading: who moves prototypes, utterances whose views agree (Eq. 4), and the prototypes too, or all."""
-    update: Literal["closed", "sequential", "batch"] = "closed"
+    update: Annotated[Literal["closed", "sequential", "batch"], _AFTER] = "closed"
     """Reading: a batch's updates, sample by sample in closed form or literally, or one step with its mean."""
     warm_up_prototypes: Literal["means", "moving"] = "means"
     """Reading: prototypes in the warm-up, D1's class means after each epoch (Eq. 2), or a moving average of them."""
-    after_warm_up: Literal["anchor+move", "move", "anchor", "keep"] = "anchor+move"
+    after_warm_up: Annotated[Literal["anchor+move", "move", "anchor", "keep"], _AFTER] = "anchor+move"
     """Reading: prototypes after the warm-up, set to D1's class means each epoch, moved by Eq. 4, both, or neither."""
-    positives: Literal["view", "label"] = "view"
+    positives: Annotated[Literal["view", "label"], _AFTER] = "view"
     """Reading: positives of the contrastive term, the other view (Eq. 5) or every view of the same pseudo-label."""
-    contrast: Literal["cosine", "dot"] = "cosine"
+    contrast: Annotated[Literal["cosine", "dot"], _AFTER] = "cosine"
     """Reading: similarity in the contrastive term."""
-    tau: Positive = 0.1
+    tau: Annotated[Positive, _AFTER] = 0.1
     """Reading: temperature of the contrastive term (Eq. 5)."""
-    augmented_target: bool = False
+    augmented_target: Annotated[bool, _AFTER] = False
     """Reading: whether x^aug has a cross-entropy on D2 too."""
-    own_weight: NotNegative | None = None
+    own_weight: Annotated[NotNegative | None, _AFTER] = None
     """Weight λ of a method's own term (DANN, DAAN: reversal; PiCO: contrast); none: its authors', of MMD 1, ours."""
 
 
 class Training(Section):
     """The loop."""
 
-    system: Literal[SYSTEMS] = "ipr"
+    system: System = "ipr"
     """What is trained on what: the paper's four systems, two controls, and the methods that IPR is compared with."""
-    seed: Seed = 0
+    seed: Annotated[Seed, Mark.SECOND_VIEWS, Mark.REPETITION] = 0
     """Seed of initial weights, batches, dropout and augmentation."""
-    stream: Seed = 0
+    stream: Annotated[Seed, Mark.SECOND_VIEWS, Mark.REPETITION] = 0
     """Another random stream of the same seed: the same initial weights, other batches, dropout and augmentation."""
-    epochs: Count = 50
+    epochs: Annotated[Count, _AFTER] = 50
     """Epochs, the warm-up included."""
     warm_up: Annotated[int, Field(ge=0)] = 10
     """First epochs, trained on D1 alone."""
@@ -251,9 +249,9 @@ class Training(Section):
     """Learning rate of AdamW for the encoder's trained layers."""
     weight_decay: NotNegative = 0.01
     """Weight decay of AdamW."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Annotated[Literal["auto", "fp32", "bf16"], Mark.SECOND_VIEWS] = "auto"
     """Arithmetic of the encoder: bf16 on a GPU and fp32 on a CPU, or as named."""
-    device: str = "auto"
+    device: Annotated[str, Mark.SECOND_VIEWS] = "auto"
     """Where to train: "cpu", "cuda", "cuda:1"; auto takes a GPU where there is one."""
     map_size: Annotated[int, Field(ge=0)] = 1000
     """Utterances whose embeddings are kept each epoch for the UMAP."""
@@ -268,41 +266,46 @@ class Training(Section):
 class Config(Section):
     """All of a run's choices. Made by a preset and flat settings: `recommended(corpus="ravdess", gamma=0.9)`."""
 
-    data: Data = Data()
-    partition: Partition = Partition()
-    audio: Audio = Audio()
-    encoder: Encoder = Encoder()
+    data: Annotated[Data, Mark.SECOND_VIEWS] = Data()
+    partition: Annotated[Partition, Mark.SECOND_VIEWS] = Partition()
+    audio: Annotated[Audio, Mark.SECOND_VIEWS] = Audio()
+    encoder: Annotated[Encoder, Mark.SECOND_VIEWS] = Encoder()
     method: Method = Method()
     training: Training = Training()
 
     def replace(self, **settings: Any) -> Config:
-        """The same configuration with some settings changed; raises SettingsError with every fault at once."""
+        """Return this configuration with some settings changed; raises SettingsError with every fault at once."""
         return _checked(self.model_dump(), settings)
 
     def settings(self) -> dict[str, Any]:
-        """Every setting by its name alone, in order, as plain JSON values."""
+        """Return every setting by its name alone, in order, as plain JSON values."""
         return {name: value for part in self.model_dump(mode="json").values() for name, value in part.items()}
 
+    def differences(self, base: Config) -> dict[str, Any]:
+        """Return the settings that are not those of `base`, in order, as plain JSON values."""
+        values = base.settings()
+        return {name: value for name, value in self.settings().items() if value != values[name]}
+
     def digest(self) -> str:
-        """Eight hex digits that name these settings."""
+        """Return eight hex digits that name these settings."""
         text = json.dumps(self.settings(), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-
-
-class SettingsError(ValueError):
-    """Every faulty setting, a sentence each."""
-
-    def __init__(self, faults: list[str]):
-        self.faults = faults
-        super().__init__("\n".join(faults))
 
 
 FIELDS: dict[str, tuple[str, FieldInfo]] = {
     name: (section, field)
     for section, part in Config.model_fields.items()
-    for name, field in part.annotation.model_fields.items()  # type: ignore[union-attr]
+    for name, field in getattr(part.annotation, "model_fields", {}).items()
 }
 """Every setting's name → its section and its field (annotation, default, description)."""
+
+
+def marked(mark: Mark) -> frozenset[str]:
+    """Return the names of the settings whose field, or whose section, has a mark."""
+    fields = (
+        (name, field.metadata + Config.model_fields[section].metadata) for name, (section, field) in FIELDS.items()
+    )
+    return frozenset(name for name, metadata in fields if mark in metadata)
 
 
 def recommended(**settings: Any) -> Config:
@@ -333,27 +336,41 @@ PRESETS = {"recommended": recommended, "paper": paper, "demo": demo}
 
 
 def build(preset: str = "recommended", settings: Mapping[str, Any] | None = None) -> Config:
-    """A preset with some settings changed; a setting given as None keeps the preset's value.
+    """Return a preset with some settings changed; a setting given as None keeps the preset's value.
 
     raises SettingsError naming every unknown preset or setting and every value that is not allowed
     """
     if preset not in PRESETS:
         raise SettingsError([f"preset is {preset!r}; it is one of {', '.join(PRESETS)}"])
-    given = {name: value for name, value in (settings or {}).items() if value is not None}
-    return PRESETS[preset](**given)
+    return PRESETS[preset](**{name: value for name, value in (settings or {}).items() if value is not None})
+
+
+def nearest_preset(config: Config) -> str:
+    """Return the preset from which the fewest settings differ."""
+    return min(PRESETS, key=lambda preset: len(config.differences(PRESETS[preset]())))
 
 
 def from_notebook(namespace: Mapping[str, Any]) -> Config:
-    """The configuration that a notebook's parameters ask for.
+    """Return the configuration that a notebook's parameters state.
 
-    namespace: the notebook's `globals()`. Its plain values (numbers, strings, None, lists of them) are the
-    parameters, `preset` among them; anything else there (imports, IPython's own names) is passed over.
+    namespace: the notebook's `globals()`. Its plain values (numbers, strings, None, lists of them) are the parameters,
+    `preset` among them. Imports and IPython's own names are passed over.
     raises SettingsError: a parameter that papermill passed and no setting knows is refused, not ignored
     """
-    ours = (name for name in namespace if not name.startswith("_") and name not in ("In", "Out"))
-    plain = {name: namespace[name] for name in ours if _is_plain(namespace[name])}
-    settings = {name: value for name, value in plain.items() if name not in NOT_SETTINGS}
-    return build(plain.get("preset", "recommended"), settings)
+    names = (name for name in namespace if not name.startswith("_") and name not in ("In", "Out"))
+    parameters = {name: namespace[name] for name in names if _is_plain(namespace[name])}
+    settings = {name: value for name, value in parameters.items() if name not in NOT_SETTINGS}
+    return build(parameters.get("preset", "recommended"), settings)
+
+
+def for_notebook(config: Config, names: Iterable[str], preset: str, runs: str | None) -> dict[str, Any]:
+    """Return a notebook's parameters, from which `from_notebook` makes the same configuration.
+
+    names: the settings beyond the preset   A notebook's None is "the preset's value", so that none goes as a text.
+    """
+    values = config.settings()
+    settings = {name: "none" if values[name] is None else values[name] for name in names}
+    return settings | {"preset": preset, "runs": runs}
 
 
 def _is_plain(value: Any) -> bool:
@@ -363,64 +380,18 @@ def _is_plain(value: Any) -> bool:
 
 
 def allowed(name: str) -> str:
-    """What a setting may be, in words: "a number between 0 and 1", "one of 'hard', 'soft'"."""
-    field = FIELDS[name][1]
-    return _words(field.annotation, field.metadata)
+    """Return a setting's values in words: "a number between 0 and 1", "one of 'hard', 'soft'"."""
+    return refusals.value_range(FIELDS[name][1])
 
 
 def _checked(values: dict[str, dict[str, Any]], settings: Mapping[str, Any]) -> Config:
-    faults = []
-    for name, value in settings.items():
-        if name in FIELDS:
-            values[FIELDS[name][0]][name] = _from_text(name, value)
-        else:
-            near = difflib.get_close_matches(name, FIELDS, n=1)
-            faults.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
+    faults = [refusals.unknown(name, FIELDS) for name in settings if name not in FIELDS]
+    for name in settings.keys() & FIELDS.keys():
+        values[FIELDS[name][0]][name] = refusals.from_text(FIELDS[name][1], settings[name])
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        faults += [_sentence(fault) for fault in error.errors()]
+        raise SettingsError(faults + refusals.sentences(error, FIELDS)) from None
     if faults:
         raise SettingsError(faults)
     return config
-
-
-def _from_text(name: str, value: Any) -> Any:
-    """A comma-separated text for a setting that takes several values; "none" for one that may be absent."""
-    annotation = FIELDS[name][1].annotation
-    if isinstance(value, str) and value.lower() == "none" and type(None) in get_args(annotation):
-        return None
-    if isinstance(value, str) and get_origin(annotation) is tuple:
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-def _sentence(fault: Mapping[str, Any]) -> str:
-    name = next((part for part in reversed(fault["loc"]) if part in FIELDS), None)
-    if name is None:  # a fault between fields: the validator's own sentence
-        return fault["msg"].removeprefix("Value error, ")
-    why = f" ({fault['msg'].removeprefix('Value error, ')})" if fault["type"] == "value_error" else ""
-    return f"{name} is {fault['input']!r}{why}; it is {allowed(name)}. {FIELDS[name][1].description}"
-
-
-def _words(annotation: Any, metadata: list[Any] | tuple[Any, ...] = ()) -> str:
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _words(inner[0], [m for f in inner[1:] for m in (f.metadata if isinstance(f, FieldInfo) else [f])])
-    if origin is Literal:
-        return "one of " + ", ".join(map(repr, inner))
-    if origin in (Union, UnionType):
-        return " or ".join("none" if part is type(None) else _words(part) for part in inner)
-    if origin is tuple:
-        many = "a list of " if Ellipsis in inner else f"{len(inner)} values, each "
-        return many + _words(inner[0])
-    base = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[annotation]
-    return base + _bounds(metadata)
-
-
-def _bounds(metadata: list[Any] | tuple[Any, ...]) -> str:
-    limit = {key: getattr(m, key) for m in metadata for key in ("ge", "gt", "le", "lt") if hasattr(m, key)}
-    if "ge" in limit and "le" in limit:
-        return f" between {limit['ge']:,} and {limit['le']:,}"
-    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-    return "".join(f"{',' if i else ''} {words[key]} {value:,}" for i, (key, value) in enumerate(limit.items()))
