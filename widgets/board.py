@@ -1,4 +1,4 @@
-"""The board: control, plane, similarity, explorer and pseudo-labels of one run, linked, on one screen."""
+"""The board: the linked panels of one run on one screen."""
 
 from __future__ import annotations
 
@@ -14,96 +14,110 @@ from ipr_widgets import control, explorer, pseudo, similarity, umap
 from ipr_widgets.page import Keys
 from ipr_widgets.state import RunState
 
-_MILLISECONDS = 700  # an epoch is shown for, when they are played
+_MILLISECONDS = 700  # for which a played epoch is shown
 _NARROW = 950  # pixels
 
 
 class Board(w.VBox):
-    """The board. Whatever is selected, looked at or marked in one panel is so in all of them: `state` holds it."""
+    """Control, plane, similarity, explorer and pseudo-labels of one run.
 
-    def __init__(self, state: RunState, head: list[w.Widget]):
+    `state` holds the selection, the utterance in view and the marked pair, which are the same in all panels. `panels`
+    holds the panels by name.
+    """
+
+    def __init__(self, state: RunState, control: w.Widget | None = None):
         self.state = state
-        super().__init__([*head, *_below(state), Keys()])
+        panels = {name: _guarded(state, name, make) for name, make in _PANELS.items()}
+        _hide_unless(state, panels["similarity"], lambda system: system.shows_prototypes)
+        rows = [
+            panels["epochs"],
+            _row([panels["UMAP"], panels["similarity"]], (2, 3)),
+            _row([panels["explorer"], panels["pseudo-labels"]], (3, 2)),
+        ]
+        head = {} if control is None else {"control": control}
+        self.panels = head | panels
+        super().__init__([*head.values(), *rows, Keys()])
         self.add_class("ipr-page")
 
 
 def board(state: RunState, runner: Runner, run: Run, data: Dataset) -> Board:
-    """The board of a run that is trained by a runner: with its buttons, its progress and its settings."""
+    """Return the board of a run that a runner trains: with its buttons, its progress and its settings."""
     runs = run.folder.parent
-    return Board(state, [_part(state, "control", lambda: control.panel(state, runner, run.config, runs, (run, data)))])
+    panel = _guarded(state, "control", lambda _: control.panel(state, runner, run.config, runs, (run, data)))
+    return Board(state, panel)
 
 
 def replay(run: Run, data: Dataset | None = None) -> Board:
-    """The same board from a run's record, without training: what live training drew.
+    """Return the board that live training drew, from the run's record, without training.
 
-    data: the run's own, where they are at hand   raises RunError where an audio file has changed since
+    data: the run's own, if already read   raises RunError if an audio file has changed since
     """
     state = RunState()
     state.on_event(Began(run, data or run.dataset(progress=False)))
-    return Board(state, [])
+    return Board(state)
 
 
-def epochs(state: RunState) -> w.HBox:
-    """A slider and a play button over the epochs that are trained; it follows the newest unless it was moved back."""
-    size = w.Layout(flex="1 1 auto", width="auto", min_width="0")
-    slider = w.IntSlider(description="Epoch", min=0, max=0, layout=size, tooltip="The epoch that every figure shows")
-    play = w.Play(min=0, max=0, interval=_MILLISECONDS, tooltip="Play the epochs")
+class EpochBar(w.HBox):
+    """A slider and a play button over the trained epochs; it follows the newest unless it was moved back."""
 
-    # Not linked in the page: each move of one would reach Python twice, and the figures wait for the second.
-    def move(change: dict) -> None:
-        if state.events and change["new"] != state.epoch:
-            state.change(epoch=change["new"])
+    def __init__(self, state: RunState):
+        self.state = state
+        size = w.Layout(flex="1 1 auto", width="auto", min_width="0")
+        tip = "The epoch that every figure shows"
+        self.slider = w.IntSlider(description="Epoch", min=0, max=0, layout=size, tooltip=tip)
+        self.play = w.Play(min=0, max=0, interval=_MILLISECONDS, tooltip="Play the epochs")
+        super().__init__([self.play, self.slider], layout=w.Layout(width="100%"))
+        # Not linked in the page: each move of one would reach Python twice, and the figures wait for the second.
+        self.slider.observe(self._move, "value")
+        self.play.observe(self._move, "value")
+        state.observe(self._follow, ["events", "epoch"])
+        self._follow()
 
-    def follow(_: object = None) -> None:
-        last = max(len(state.events) - 1, 0)
-        slider.disabled = play.disabled = last == 0
-        slider.max = play.max = last
-        slider.value = play.value = max(state.epoch, 0)
+    def _move(self, change: dict) -> None:
+        if self.state.events and change["new"] != self.state.epoch:
+            self.state.change(epoch=change["new"])
 
-    slider.observe(move, "value")
-    play.observe(move, "value")
-    state.observe(follow, ["events", "epoch"])
-    follow()
-    return w.HBox([play, slider], layout=w.Layout(width="100%"))
-
-
-def _below(state: RunState) -> list[w.Widget]:
-    above = [
-        _part(state, "UMAP", lambda: umap.panel(state)),
-        _part(state, "similarity", lambda: similarity.panel(state)),
-    ]
-    under = [
-        _part(state, "explorer", lambda: explorer.panel(state)),
-        _part(state, "pseudo-labels", lambda: pseudo.panel(state)),
-    ]
-    _only_where(state, above[1], lambda system: system.shows_prototypes)
-    return [_part(state, "epochs", lambda: epochs(state)), _row(above, (2, 3)), _row(under, (3, 2))]
+    def _follow(self, _: object = None) -> None:
+        last = max(len(self.state.events) - 1, 0)
+        self.slider.disabled = self.play.disabled = last == 0
+        self.slider.max = self.play.max = last
+        self.slider.value = self.play.value = max(self.state.epoch, 0)
 
 
-def _only_where(state: RunState, part: w.Widget, has: Callable[[System], bool]) -> None:
-    """Leave a panel out while the run's system has not what it shows."""
+_PANELS: dict[str, Callable[[RunState], w.Widget]] = {
+    "UMAP": lambda state: umap.panel(state),
+    "similarity": lambda state: similarity.Panel(state),
+    "explorer": lambda state: explorer.panel(state),
+    "pseudo-labels": lambda state: pseudo.Panel(state),
+    "epochs": EpochBar,
+}
+"""Name → the panel of a state, for every run."""
+
+
+def _hide_unless(state: RunState, panel: w.Widget, applies: Callable[[System], bool]) -> None:
+    """Hide a panel while it does not apply to the run's system."""
 
     def follow() -> None:
         with state.guard("board"):
-            part.layout.display = "none" if state.system is not None and not has(state.system) else None
+            panel.layout.display = "none" if state.system is not None and not applies(state.system) else None
 
     state.follow(follow, ["run"])
     follow()
 
 
-def _part(state: RunState, name: str, make: Callable[[], w.Widget]) -> w.Widget:
-    """A panel; one that cannot be made says so in its place."""
-    made: w.Widget = w.HTML(
+def _guarded(state: RunState, name: str, make: Callable[[RunState], w.Widget]) -> w.Widget:
+    """Make a panel; a panel that cannot be made is replaced by a sentence."""
+    panel: w.Widget = w.HTML(
         f"The widget <b>{name}</b> failed; training is not touched. <code>board.state.faults</code> says why."
     )
     with state.guard(name):
-        made = make()
-    return made
+        panel = make(state)
+    return panel
 
 
-def _row(parts: list[w.Widget], shares: tuple[int, ...]) -> w.HBox:
-    """Beside each other by their shares, below each other where the page is narrower than `_NARROW`."""
-    for part, share in zip(parts, shares, strict=True):
-        part.layout.flex, part.layout.width = f"{share} 1 {share * _NARROW // sum(shares)}px", "auto"
-        part.layout.min_width, part.layout.overflow = "0", "hidden"
-    return w.HBox(parts, layout=w.Layout(width="100%", align_items="stretch", flex_flow="row wrap"))
+def _row(panels: list[w.Widget], shares: tuple[int, ...]) -> w.HBox:
+    """Lay panels out in a row by their shares; they wrap where the page is narrower than `_NARROW`."""
+    for panel, share in zip(panels, shares, strict=True):
+        panel.layout.flex, panel.layout.width = f"{share} 1 {share * _NARROW // sum(shares)}px", "auto"
+        panel.layout.min_width, panel.layout.overflow = "0", "hidden"
+    return w.HBox(panels, layout=w.Layout(width="100%", align_items="stretch", flex_flow="row wrap"))

@@ -1,4 +1,4 @@
-"""A batch in a notebook: the table of its cells, kept up to date while they are done, wherever that is."""
+"""A batch in a notebook: the live table of its cells, wherever they are trained."""
 
 from __future__ import annotations
 
@@ -19,48 +19,48 @@ _MARKS = {"waiting": "○", "running": "◐", "done": "●", "failed": "✕"}
 _SECONDS = 2.0
 
 
-def watch(where: str | Path, runs: Path | str | None = None, **asked: Any) -> Cells:
-    """The cells of a batch, live.
+def watch(source: str | Path, runs: Path | str | None = None, **options: Any) -> Cells:
+    """Return the live table of a batch's cells.
 
-    where: the name of a shipped grid, or a grid's file   runs: where its runs lie
-    asked: what `ipr batch` was asked beside the grid, `seeds=[0, 1]` or `settings=dict(corpus="ravdess")` for example
+    source: the name of a shipped grid, or a grid's file   runs: the folder of its runs
+    options: those of `ipr batch`, for example `seeds=[0, 1]` or `settings=dict(corpus="ravdess")`
     raises SettingsError with all of a grid's faults
     """
-    stated = grid.read(where, asked)
-    return Cells(lambda: plan.status(stated, runs))
+    batch = grid.read(source, options)
+    return Cells(lambda: plan.status(batch, runs))
 
 
 class Cells(w.HTML):
-    """A table that is looked up every two seconds until nothing waits and nothing runs."""
+    """A table that is updated every two seconds until no cell waits or runs."""
 
-    def __init__(self, look: Callable[[], DataFrame], seconds: float = _SECONDS):
+    def __init__(self, status: Callable[[], DataFrame], seconds: float = _SECONDS):
         super().__init__()
-        self._look, self._seconds, self._closed = look, seconds, threading.Event()
+        self._status, self._seconds, self._closed = status, seconds, threading.Event()
         if self.update():
             threading.Thread(target=self._follow, name="cells", daemon=True).start()
 
     def update(self) -> bool:
-        """Look now; whether there is something left to wait for."""
-        table = self._look()
+        """Update the table now.  returns: whether a cell still waits or runs"""
+        table = self._status()
         self.value = page(table)
         return bool(table["status"].isin(("waiting", "running")).any())
 
     def close(self) -> None:
-        """Look no more, and leave the page."""
+        """Stop the updates, and leave the page."""
         self._closed.set()
         super().close()
 
     def _follow(self) -> None:
-        left = True
-        while left and not self._closed.wait(self._seconds):
+        unfinished = True
+        while unfinished and not self._closed.wait(self._seconds):
             try:
-                left = self.update()
+                unfinished = self.update()
             except Exception as error:  # a folder that is away for a moment, say
                 self.value = f"The batch cannot be looked at: {escape(str(error))}"
 
 
 def page(table: DataFrame) -> str:
-    """The table of `batch.status` as HTML in the page's own colours."""
+    """Return the table of `plan.status` as HTML in the page's own colours."""
     counts = ", ".join(f"{(table['status'] == state).sum()} {state}" for state in STATES)
     rows = "".join(_row(row) for row in table.itertuples())
     head = "".join(f"<th>{name}</th>" for name in ("", "system", "seed", "varied", "status", "epochs", "time", "run"))
@@ -73,8 +73,8 @@ def _row(row: Any) -> str:
     error = escape(row.error.partition("\n")[0])
     cells = [_MARKS[row.status], row.system, row.seed, escape(row.varied), row.status, bar, _time(row), escape(row.run)]
     columns = "".join(f"<td>{cell}</td>" for cell in cells)
-    why = f'<tr><td></td><td colspan="7" style="color: var(--jp-error-color1)">{error}</td></tr>' if error else ""
-    return f"<tr>{columns}</tr>{why}"
+    reason = f'<tr><td></td><td colspan="7" style="color: var(--jp-error-color1)">{error}</td></tr>' if error else ""
+    return f"<tr>{columns}</tr>{reason}"
 
 
 def _time(row: Any) -> str:

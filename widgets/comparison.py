@@ -1,7 +1,7 @@
 """Two or more finished runs on the same utterances, side by side.
 
-R runs, by name; C classes. `gather` names runs and refuses those that cannot be compared; every other function
-takes what it gave.
+R runs, by name; C classes. `gather` names runs and refuses those that cannot be compared; the other functions take
+its result.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pandas import DataFrame
 
 from ipr_core.config import FIELDS
 from ipr_core.method.systems import SYSTEMS
-from ipr_core.results import summary
-from ipr_core.results.significance import mcnemar, right
+from ipr_core.results.scores import DIVERGENCES, SCORES, correct, run_scores
+from ipr_core.results.significance import mcnemar
 from ipr_core.runs.events import EpochEnd
 from ipr_core.runs.run import Run, RunError
 from ipr_widgets import look, matrices
@@ -27,68 +27,68 @@ from ipr_widgets import look, matrices
 Runs = Mapping[str, Run]
 
 COLOURS = ("#AA4499", "#44AA99", "#999933", "#6699CC")
-"""Of the runs; none is an emotion's. From the fifth run on they return with other dashes."""
+"""The colours of the runs, none of an emotion. From the fifth run on they return with other dashes."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 ALONE = (
     "<p>No run stands beside this one. Give the parameter <code>compare</code> the folders of other runs on the same "
     "utterances: <code>ipr run --beside baseline</code> trains one and does so.</p>"
 )
 _P = "p (McNemar)"
-_BESIDE = 3  # matrices in a row
+_COLUMNS = 3  # of matrices
 
 
 def gather(run: Run, compare: Sequence[Path | str] | Path | str | None = None) -> dict[str, Run]:
-    """A run and those to be shown beside it, by what tells them apart.
+    """Return a run and those to compare it with, by a name that tells them apart.
 
-    compare: folders of runs; one that is there twice counts once
+    compare: folders of runs; a folder that is named twice counts once
     raises RunError naming every folder that holds no finished run on the same utterances
     """
     folders = [compare] if isinstance(compare, str | Path) else compare or []
-    others = {folder: Run(Path(folder)) for folder in folders}
-    faults = [fault for folder, other in others.items() if (fault := _why_not(run, other, folder))]
+    rivals = {folder: Run(Path(folder)) for folder in folders}
+    faults = [fault for folder, rival in rivals.items() if (fault := _fault(run, rival, folder))]
     if faults:
         raise RunError("\n".join(faults))
-    alike = {one.folder.resolve(): one for one in (run, *others.values())}
-    return dict(zip(_names(list(alike.values())), alike.values(), strict=True))
+    runs = list({candidate.folder.resolve(): candidate for candidate in (run, *rivals.values())}.values())
+    return dict(zip(_names(runs), runs, strict=True))
 
 
 def tables(runs: Runs) -> list[DataFrame | HTML]:
-    """What differs and what came out, for a notebook to display; a sentence where there is only one run."""
+    """Return the tables for a notebook to display, or a sentence if there is only one run."""
     return [HTML(ALONE)] if len(runs) < 2 else [settings(runs), final_scores(runs), paired(runs)]
 
 
 def figures(runs: Runs) -> list[go.Figure]:
-    """All figures, for a notebook to display; none where there is only one run."""
+    """Return all figures for a notebook to display; none if there is only one run."""
     if len(runs) < 2:
         return []
     return [scores(runs), agreement(runs), paired_bars(runs), cosines(runs), confusions(runs)]
 
 
 def settings(runs: Runs) -> DataFrame:
-    """The settings that differ: a row a setting, a column a run."""
-    each = {name: run.config.settings() for name, run in runs.items()}
-    rows = {key: [str(of[key]) for of in each.values()] for key in _differing(list(runs.values()))}
-    return DataFrame.from_dict(rows, orient="index", columns=list(each)).rename_axis("setting that differs")
+    """Return the settings that differ: a row a setting, a column a run."""
+    values = [run.config.settings() for run in runs.values()]
+    rows = {key: [str(value[key]) for value in values] for key in _differing(list(runs.values()))}
+    return DataFrame.from_dict(rows, orient="index", columns=list(runs)).rename_axis("setting that differs")
 
 
 def final_scores(runs: Runs) -> DataFrame:
-    """Scores of the final epoch: a row a run. Divergences of soft labels only where they can be judged."""
+    """Return the scores of the final epoch, a row a run; divergences only where the votes are known."""
     rows = []
     for run in runs.values():
-        found = summary.scores(run)
-        shares = {title: round(found[score], 2) for score, title in summary.SCORES.items()}
-        bits = {title: round(found[score], 4) for score, title in summary.DIVERGENCES.items()}
+        result = run_scores(run)
+        shares = {title: round(result[score], 2) for score, title in SCORES.items()}
+        bits = {title: round(result[score], 4) for score, title in DIVERGENCES.items()}
         rows.append({"epochs": run.epochs} | shares | bits)
     return DataFrame(rows, index=pd.Index(list(runs), name="final epoch of")).dropna(axis=1, how="all")
 
 
 def paired(runs: Runs) -> DataFrame:
-    """Utterances of D3 that the classifiers of two runs get right, both, one or none: a row every two runs.
+    """Count the utterances of D3 that both, one or none of two runs get right: a row every two runs.
 
-    p: McNemar's exact test, two-sided, of whether one of both is right more often where only one is. It knows these
-    utterances and these two trainings alone: another seed may tell another story.
+    p: McNemar's exact test, two-sided, of whether one run is right more often where only one is. It covers these
+    utterances and these two trainings alone: with another seed the result may differ.
     """
-    hit = {name: right(run) for name, run in runs.items()}
+    hit = {name: correct(run) for name, run in runs.items()}
     rows = [
         {
             "first": a,
@@ -105,69 +105,71 @@ def paired(runs: Runs) -> DataFrame:
 
 
 def scores(runs: Runs) -> go.Figure:
-    """Accuracy and UAR on D3 over the epochs, a curve a run."""
+    """Draw accuracy and UAR on D3 over the epochs, a curve a run."""
     fig = _over_epochs(runs, "Recognition on D3, run beside run", {"accuracy": "accuracy", "UAR": "uar"})
     return fig.update_yaxes(title="Score on D3, %", col=1)
 
 
 def agreement(runs: Runs) -> go.Figure:
-    """Share of D2 whose pseudo-label is the true one over the epochs, a curve a run."""
+    """Draw the share of D2 whose pseudo-label is true over the epochs, a curve a run."""
     fields = {"by the prototypes": "agreement_prototypes", "by the classifier": "agreement_model"}
     fig = _over_epochs(runs, "Pseudo-labels of D2 that agree with the truth, run beside run", fields)
     return fig.update_yaxes(title="Agreement on D2, %", col=1)
 
 
 def paired_bars(runs: Runs) -> go.Figure:
-    """`paired` as bars: of every two runs, how many utterances of D3 both get right, only one, or none."""
+    """Draw `paired` as bars: how many utterances of D3 both of two runs get right, only one, or none."""
     table = paired(runs)
     fig = look.figure("Utterances of D3 that two runs get right", 180 + 60 * len(table), xaxis_title="Utterances of D3")
     pairs = [f"{row['first']}<br>and {row['second']}<br>p = {row[_P]:.2g}" for _, row in table.iterrows()]
     shades = {"both right": "#44AA99", "only first": "#AA4499", "only second": "#6699CC", "neither": "#999999"}
-    for what, colour in shades.items():
-        bar = go.Bar(x=table[what], y=pairs, orientation="h", name=what, marker_color=colour, text=table[what])
+    for outcome, colour in shades.items():
+        counts = table[outcome]
+        bar = go.Bar(x=counts, y=pairs, orientation="h", name=outcome, marker_color=colour, text=counts)
         fig.add_trace(bar.update(hovertemplate="%{x} utterances"))
     fig.update_yaxes(title="Two runs", autorange="reversed")
     return fig.update_layout(barmode="stack", legend_traceorder="normal")
 
 
 def cosines(runs: Runs) -> go.Figure:
-    """Cosines between prototypes after the final epoch, a matrix a run that has some."""
+    """Draw the cosines between prototypes after the final epoch, a matrix a run that has prototypes."""
     title = "Cosine between prototypes, final epoch"
-    have = {name: run for name, run in runs.items() if run.system.shows_prototypes}
-    if not have:
+    with_prototypes = {name: run for name, run in runs.items() if run.system.shows_prototypes}
+    if not with_prototypes:
         return look.note(look.figure(title), look.NO_PROTOTYPES)
-    fig = _matrices(have, title, lambda end, c: matrices.cosine_cells(end.cosines, c))
+    fig = _matrices(with_prototypes, title, lambda end, c: matrices.cosine_cells(end.cosines or [], c))
     return fig.update_xaxes(title="Prototype").update_yaxes(title="Prototype", col=1)
 
 
 def confusions(runs: Runs) -> go.Figure:
-    """Confusion on D3 after the final epoch, a matrix a run."""
+    """Draw the confusion on D3 after the final epoch, a matrix a run."""
     fig = _matrices(runs, "Confusion on D3, final epoch", lambda end, c: matrices.confusion_cells(end.confusion, c))
     return fig.update_xaxes(title="Predicted").update_yaxes(title="True", col=1)
 
 
-def _why_not(run: Run, other: Run, folder: Path | str) -> str | None:
-    """Why a run cannot be shown beside another one, in a sentence."""
-    if not other.exists:
+def _fault(run: Run, rival: Run, folder: Path | str) -> str | None:
+    """Return a sentence that says why two runs cannot be compared; None if they can."""
+    if not rival.exists:
         return f"{folder} is not a run folder: it has no config.json; `ipr run` and `ipr train` make one"
-    if not other.finished:
+    if not rival.finished:
         return f"{folder} is not trained to its end; `ipr resume {folder}` goes on"
-    one, two = run.meta, other.meta
-    if (one["corpus"], one["classes"]) != (two["corpus"], two["classes"]):
+    meta, rival_meta = run.meta, rival.meta
+    if (meta["corpus"], meta["classes"]) != (rival_meta["corpus"], rival_meta["classes"]):
         return (
-            f"{folder} cannot be compared with {run.folder}: its utterances, classes or parts are others "
-            f"(corpus {two['corpus']}, here {one['corpus']}); train both with the same data and partition settings"
+            f"{folder} cannot be compared with {run.folder}: its utterances, classes or parts differ "
+            f"(corpus {rival_meta['corpus']}, here {meta['corpus']}); "
+            "train both with the same data and partition settings"
         )
     return None
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
-    """System, seed if it varies, and up to two other settings; the digest too where two would be called the same."""
+    """Name runs by system, seed if it varies, and up to two other settings; and by digest if two are alike."""
     varying = [name for name in _differing(runs) if name != "system"]
-    named = sorted(varying, key=lambda name: name != "seed")[:3]
+    settings = sorted(varying, key=lambda name: name != "seed")[:3]
     configs = [run.config for run in runs]
     names = [
-        ", ".join([SYSTEMS[config.training.system].title, *(f"{name} {config.settings()[name]}" for name in named)])
+        ", ".join([SYSTEMS[config.training.system].title, *(f"{name} {config.settings()[name]}" for name in settings)])
         for config in configs
     ]
     return [
@@ -177,20 +179,21 @@ def _names(runs: Sequence[Run]) -> list[str]:
 
 
 def _differing(runs: Sequence[Run]) -> list[str]:
-    each = [run.config.settings() for run in runs]
-    return [name for name in FIELDS if any(of[name] != each[0][name] for of in each)]
+    names = {name for run in runs for name in run.config.differences(runs[0].config)}
+    return [name for name in FIELDS if name in names]
 
 
 def _over_epochs(runs: Runs, title: str, fields: Mapping[str, str]) -> go.Figure:
-    """A panel a field of the events, a curve a run; as many epochs as the longest run has."""
+    """Draw a panel a field of the events and a curve a run, over the epochs of the longest run."""
     fig = look.panels(title, list(fields), 400)
-    histories, told = [run.history() for run in runs.values()], set()
+    histories = [run.history() for run in runs.values()]
+    legend: set[str] = set()
     for column, field in enumerate(fields.values(), start=1):
         for i, (name, history) in enumerate(zip(runs, histories, strict=True)):
             values = look.percent([getattr(event, field) for event in history])
             if any(value is not None for value in values):
-                fig.add_trace(_curve(i, name, values).update(showlegend=name not in told), row=1, col=column)
-                told.add(name)
+                fig.add_trace(_curve(i, name, values).update(showlegend=name not in legend), row=1, col=column)
+                legend.add(name)
     fig.update_layout(legend=dict(orientation="h", y=-0.2, yanchor="top"))
     return look.over_epochs(fig, _longest(histories))
 
@@ -205,7 +208,7 @@ def _curve(i: int, name: str, values: Sequence[float | None]) -> go.Scatter:
 
 
 def _longest(histories: Sequence[Sequence[EpochEnd]]) -> Sequence[EpochEnd]:
-    """The events that span the axis. Where the warm-ups differ in length none is shaded: it would be that of one."""
+    """Return the events that span the axis, without a warm-up to shade if the runs' warm-ups differ."""
     longest = max(histories, key=len)
     if len({sum(event.phase == "warm_up" for event in history) for history in histories}) == 1:
         return longest
@@ -213,12 +216,12 @@ def _longest(histories: Sequence[Sequence[EpochEnd]]) -> Sequence[EpochEnd]:
 
 
 def _matrices(runs: Runs, title: str, cells: Callable[[EpochEnd, Sequence[str]], go.Heatmap]) -> go.Figure:
-    """A matrix a run, in rows of three, one colour scale for all."""
-    rows = -(-len(runs) // _BESIDE)
-    grid = dict(rows=rows, cols=min(len(runs), _BESIDE), vertical_spacing=0.25 / rows, horizontal_spacing=0.08)
+    """Draw a matrix a run, in rows of three, with one colour scale for all."""
+    rows = -(-len(runs) // _COLUMNS)
+    grid = dict(rows=rows, cols=min(len(runs), _COLUMNS), vertical_spacing=0.25 / rows, horizontal_spacing=0.08)
     fig = look.panels(title, list(runs), 130 + 300 * rows, **grid)
     for i, run in enumerate(runs.values()):
         trace = cells(run.history()[-1], run.meta["classes"]).update(showscale=i == 0)
-        fig.add_trace(trace, row=i // _BESIDE + 1, col=i % _BESIDE + 1)
+        fig.add_trace(trace, row=i // _COLUMNS + 1, col=i % _COLUMNS + 1)
     fig.update_xaxes(showgrid=False)
     return fig.update_yaxes(autorange="reversed", showgrid=False)

@@ -1,4 +1,4 @@
-"""Figures over the epochs, drawn from a run's events; a running one's so far, or all of a finished one's.
+"""Figures over the epochs, drawn from the events of a running or a finished run.
 
 C classes. Every function takes the events in their order; an empty list gives a figure that says so.
 """
@@ -22,16 +22,16 @@ TERMS = {
     "ambiguous": ("loss on D2", "#AA4499", "dash"),
     "contrastive": ("contrastive (Eq. 5)", "#999933", "dashdot"),
 }
-"""Loss term → title, colour and dash. The losses on D1 and D2 are a system's own: cross-entropies, margins, hinges."""
+"""Loss term → title, colour and dash. The losses on D1 and D2 differ by system: cross-entropies, margins, hinges."""
 
 
 def warm_up(events: Events) -> list[EpochEnd]:
-    """The epochs of the warm-up."""
+    """Return the epochs of the warm-up."""
     return [event for event in events if event.phase == "warm_up"]
 
 
 def losses(events: Events) -> go.Figure:
-    """The loss terms before their weights, and their weighted total. A term that a system lacks is left out."""
+    """Draw the loss terms before their weights, and their weighted total; terms that a system lacks are left out."""
     fig = look.figure("Loss terms, mean over the steps of an epoch", yaxis_title="Loss", yaxis_rangemode="tozero")
     for name in ordered({name: value for event in events for name, value in event.losses.items() if value}):
         title, colour, dash = term(name)
@@ -40,24 +40,24 @@ def losses(events: Events) -> go.Figure:
 
 
 def ordered(values: Mapping[str, float]) -> list[str]:
-    """The names of the loss terms that are not 0: those of Eq. 6 in the order of TERMS, then a system's own."""
+    """Return the names of the loss terms that are not 0: those of Eq. 6 in the order of TERMS, then others."""
     return [name for name in dict.fromkeys([*TERMS, *values]) if values.get(name)]
 
 
 def term(name: str) -> tuple[str, str, str]:
-    """Title, colour and dash of a loss term; one that a system has of its own is titled by its name."""
+    """Return title, colour and dash of a loss term; a term that TERMS lacks is titled by its name."""
     return TERMS.get(name) or (name, colours.colour(f"loss {name}"), "longdash")
 
 
 def beta(events: Events) -> go.Figure:
-    """β, the weight of the loss on D2 (Eq. 7)."""
+    """Draw β, the weight of the loss on D2 (Eq. 7)."""
     fig = look.figure("Weight of the loss on the ambiguous utterances (Eq. 7)", 300, yaxis_title="β")
     fig.add_trace(_line(events, [event.beta for event in events], "β", colours.PROTOTYPES))
     return look.over_epochs(fig, events)
 
 
 def scores(events: Events) -> go.Figure:
-    """Accuracy, unweighted average recall and macro-F1 of the classifier on D3, and the prototypes' accuracy."""
+    """Draw accuracy, UAR and macro-F1 of the classifier on D3, and the prototypes' accuracy."""
     fig = look.figure("Recognition on D3, the most ambiguous utterances", yaxis_title="Score on D3, %")
     curves = {
         "accuracy": ("accuracy", colours.MODEL, "solid"),
@@ -73,16 +73,17 @@ def scores(events: Events) -> go.Figure:
 
 
 def cosine_trends(events: Events, classes: Sequence[str], pair: Sequence[int] | None = None) -> go.Figure:
-    """Cosine of every two prototypes over the epochs (Figure 2). Each curve has the colours of its two emotions.
+    """Draw the cosine of every two prototypes over the epochs (Figure 2).
 
+    Each curve has the colours of its two emotions. A trace's `meta` is its pair of class numbers, a cell of
+    `matrices.cosines`.
     pair: class numbers i < j whose curve stands out, none or empty for all alike
-    A trace's `meta` is its pair of class numbers, a cell of `matrices.cosines`.
     """
     fig = look.figure("Cosine between prototypes over the epochs", yaxis_title="Cosine")
     if _absent([event.cosines for event in events]):
         return look.note(fig, look.NO_PROTOTYPES)
     for i, j in combinations(range(len(classes)), 2):
-        values = [event.cosines[i][j] for event in events]
+        values = [event.cosines[i][j] if event.cosines else None for event in events]
         trace = _line(events, values, f"{classes[i]} and {classes[j]}", colours.colour(classes[i]))
         marker = dict(color=colours.colour(classes[j]), size=7)
         fig.add_trace(trace.update(mode="lines+markers", marker=marker, meta=[i, j]))
@@ -94,7 +95,7 @@ def cosine_trends(events: Events, classes: Sequence[str], pair: Sequence[int] | 
 
 
 def agreement(events: Events) -> go.Figure:
-    """Share of D2 whose pseudo-label is the true one, by the classifier and by the prototypes (Figure 3)."""
+    """Draw the share of D2 whose pseudo-label is true, by classifier and by prototypes (Figure 3)."""
     fig = look.figure("Pseudo-labels of D2 that agree with the truth", yaxis_title="Agreement on D2, %")
     by_model = [event.agreement_model for event in events]
     by_prototypes = [event.agreement_prototypes for event in events]
@@ -107,29 +108,28 @@ def agreement(events: Events) -> go.Figure:
 
 
 def label_counts(events: Events, classes: Sequence[str], truth: Sequence[int] | None = None) -> go.Figure:
-    """Utterances of D2 per pseudo-label; one class that takes all is a collapse.
+    """Draw the utterances of D2 per pseudo-label; one class that takes all is a collapse.
 
-    truth: (C,) utterances of D2 per true label, dotted; None where that is not known
+    truth: (C,) utterances of D2 per true label, dotted; None if not known
     """
-    by = {"by the prototypes": "labels_prototypes", "by the classifier": "labels_model"}
-    by = {title: key for title, key in by.items() if not _absent([getattr(event, key) for event in events])}
-    fig = look.panels("Pseudo-labels of D2 per class", list(by))
-    for column, key in enumerate(by.values(), start=1):
+    fields = {"by the prototypes": "labels_prototypes", "by the classifier": "labels_model"}
+    fields = {title: key for title, key in fields.items() if not _absent([getattr(event, key) for event in events])}
+    fig = look.panels("Pseudo-labels of D2 per class", list(fields))
+    for column, key in enumerate(fields.values(), start=1):
         for c, name in enumerate(classes):
             line = _line(events, [getattr(event, key)[c] for event in events], name, colours.colour(name))
             fig.add_trace(line.update(legendgroup=name, showlegend=column == 1), row=1, col=column)
     fig.update_yaxes(title="Utterances", rangemode="tozero", col=1)
     look.over_epochs(fig, events)
     if truth is not None:
-        both = [
-            _truth(n, name, panel) for panel in ("", "2")[: len(by)] for name, n in zip(classes, truth, strict=True)
-        ]
-        fig.layout.shapes += tuple(map(go.layout.Shape, both))
+        panels = ("", "2")[: len(fields)]
+        lines = [_truth(n, name, panel) for panel in panels for name, n in zip(classes, truth, strict=True)]
+        fig.layout.shapes += tuple(map(go.layout.Shape, lines))
     return fig
 
 
 def gate(events: Events) -> go.Figure:
-    """Share of D2 whose two views the classifier gave the same class: those that move prototypes (Eq. 4)."""
+    """Draw the share of D2 whose two views got the same class and so move prototypes (Eq. 4)."""
     fig = look.figure("Utterances that pass the gate of Eq. 4", 300, yaxis_title="Share of D2, %", yaxis_range=[0, 102])
     shares = look.percent([event.gate for event in events])
     fig.add_trace(_line(events, shares, "passed", colours.PROTOTYPES))
@@ -138,37 +138,37 @@ def gate(events: Events) -> go.Figure:
     return look.over_epochs(fig, events)
 
 
-def marks(traces: Sequence[dict[str, Any]], at: int) -> list[dict[str, Any]]:
-    """A thin vertical line, a shape, in every panel at the epoch that is looked at; none for one below 0.
+def marks(traces: Sequence[dict[str, Any]], epoch: int) -> list[dict[str, Any]]:
+    """Return the shapes that mark an epoch: a thin vertical line in every panel; none for one below 0.
 
     traces: as plotly's JSON
     """
-    if at < 0:
+    if epoch < 0:
         return []
-    line = dict(type="line", x0=at, x1=at, y0=0, y1=1, line=dict(color=colours.INK, width=1))
+    line = dict(type="line", x0=epoch, x1=epoch, y0=0, y1=1, line=dict(color=colours.INK, width=1))
     panels = dict.fromkeys((trace.get("xaxis", "x"), trace.get("yaxis", "y")) for trace in traces)
     return [line | dict(xref=x, yref=f"{y} domain") for x, y in panels]
 
 
 def _truth(count: int, name: str, panel: str) -> dict[str, Any]:
-    """A dotted line across a panel; plotly's own add_hline takes milliseconds for each."""
+    """Return a dotted line across a panel; plotly's own add_hline takes milliseconds for each."""
     ends = dict(type="line", xref=f"x{panel} domain", x0=0, x1=1, yref=f"y{panel}", y0=count, y1=count)
     return ends | dict(line=dict(color=colours.colour(name), dash="dot", width=1))
 
 
 def _absent(values: Sequence[Any]) -> bool:
-    """Whether there are epochs, and a system has no such thing."""
+    """Return whether there are epochs, none of which has a value."""
     return len(values) > 0 and all(value is None for value in values)
 
 
 def _trained(event: EpochEnd, term: str) -> float | None:
-    """A loss term; None in the warm-up for those that it does not have."""
+    """Return a loss term; None in the warm-up for the terms that it lacks."""
     absent = event.phase == "warm_up" and term in ("ambiguous", "contrastive")
     return None if absent else event.losses.get(term)
 
 
 def _line(events: Events, values: Sequence[float | None], name: str, colour: str, dash: str = "solid") -> go.Scatter:
-    """One value an epoch. Markers too, so that a single epoch is seen."""
+    """Draw one value an epoch, with markers so that a single epoch is seen."""
     return go.Scatter(
         x=[event.epoch for event in events],
         y=list(values),

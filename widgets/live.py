@@ -20,7 +20,7 @@ import plotly.io as pio
 import traitlets as t
 from ipywidgets import Layout, Text, widget_serialization
 
-from ipr_widgets import curves, look
+from ipr_widgets import curves
 from ipr_widgets.parts import failed_figure
 from ipr_widgets.state import RunState
 

@@ -13,7 +13,7 @@ from ipr_widgets import colours, look
 
 
 def cosines(events: Sequence[EpochEnd], classes: Sequence[str], pair: Sequence[int] | None = None) -> go.Figure:
-    """Cosine between every two prototypes after the last of these epochs (Figure 2).
+    """Draw the cosine between every two prototypes after the last of these epochs (Figure 2).
 
     pair: class numbers i < j whose two cells are outlined, none or empty for none
     """
@@ -30,14 +30,14 @@ def cosines(events: Sequence[EpochEnd], classes: Sequence[str], pair: Sequence[i
 
 
 def cosine_page(event: EpochEnd, classes: Sequence[str]) -> tuple[go.Heatmap, str]:
-    """What differs in `cosines` from epoch to epoch: the cells and the title."""
-    return cosine_cells(event.cosines, classes), f"Cosines of prototypes, epoch {event.epoch}"
+    """Return the parts of `cosines` that differ from epoch to epoch: the cells and the title."""
+    return cosine_cells(event.cosines or [], classes), f"Cosines of prototypes, epoch {event.epoch}"
 
 
 def confusion(counts: ArrayLike, classes: Sequence[str], title: str = "Confusion on D3") -> go.Figure:
-    """Truth by row, prediction by column: in every cell the count and its share of the row.
+    """Draw a confusion matrix: in every cell the count and its share of the row.
 
-    counts: (C, C); a class that does not occur has a row of zeros
+    counts: (C, C), truth by row, prediction by column; a class that does not occur has a row of zeros
     """
     fig = _square(title)
     fig.add_trace(confusion_cells(counts, classes))
@@ -45,7 +45,7 @@ def confusion(counts: ArrayLike, classes: Sequence[str], title: str = "Confusion
 
 
 def cosine_cells(cosines: ArrayLike, classes: Sequence[str]) -> go.Heatmap:
-    """A matrix of cosines as a trace, its values in the cells.  cosines: (C, C)"""
+    """Return a matrix of cosines as a trace, its values in the cells.  cosines: (C, C)"""
     return go.Heatmap(
         z=np.asarray(cosines, float), x=list(classes), y=list(classes), zmin=-1, zmax=1, colorscale="PuOr",
         texttemplate="%{z:.2f}", colorbar=dict(title="Cosine"), xgap=2, ygap=2,
@@ -54,7 +54,7 @@ def cosine_cells(cosines: ArrayLike, classes: Sequence[str]) -> go.Heatmap:
 
 
 def confusion_cells(counts: ArrayLike, classes: Sequence[str]) -> go.Heatmap:
-    """A confusion matrix as a trace, counts and shares of the row in the cells.  counts: (C, C)"""
+    """Return a confusion matrix as a trace, with counts and shares of the row.  counts: (C, C)"""
     counts = np.asarray(counts)
     total = counts.sum(axis=1, keepdims=True)
     share = 100 * counts / np.maximum(total, 1)
@@ -67,12 +67,12 @@ def confusion_cells(counts: ArrayLike, classes: Sequence[str]) -> go.Heatmap:
 
 
 def _square(title: str) -> go.Figure:
-    """First class at the top left, as a matrix is written."""
-    across = dict(showgrid=False, constrain="domain")
-    down = dict(autorange="reversed", scaleanchor="x", showgrid=False)
-    return look.figure(title, 420, width=580, xaxis=across, yaxis=down)
+    """Return an empty figure for a matrix, the first class at the top left."""
+    xaxis = dict(showgrid=False, constrain="domain")
+    yaxis = dict(autorange="reversed", scaleanchor="x", showgrid=False)
+    return look.figure(title, 420, width=580, xaxis=xaxis, yaxis=yaxis)
 
 
-def _titled(fig: go.Figure, across: str, down: str) -> go.Figure:
-    fig.layout.xaxis.title.text, fig.layout.yaxis.title.text = across, down
+def _titled(fig: go.Figure, x: str, y: str) -> go.Figure:
+    fig.layout.xaxis.title.text, fig.layout.yaxis.title.text = x, y
     return fig

@@ -1,4 +1,4 @@
-"""What a box of widgets needs of the page around it."""
+"""Keys, tips and styles of the page around a box of widgets."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from ipywidgets import Layout
 
 
 class Keys(anywidget.AnyWidget):
-    """Among a box's children, it keeps arrow keys for the box: JupyterLab would take them to go from cell to cell.
+    """A child of a box that keeps arrow keys for the box; JupyterLab would move from cell to cell instead.
 
-    It also names what has no name of its own: sliders, sound, and the buttons of a player of numbers, which are icons.
+    It also names sliders, sounds, and the buttons of a player of numbers, which are icons, for screen readers.
     """
 
     _css = """

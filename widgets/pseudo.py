@@ -1,4 +1,4 @@
-"""Pseudo-labels of D2: how many are right (Figure 3), how they spread over the classes, and what trains on them."""
+"""Pseudo-labels of D2: agreement with the truth (Figure 3), counts per class, gate and losses."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
-from ipywidgets import HTML, Box, Layout, Tab, VBox
+from ipywidgets import HTML, Layout, Tab, VBox
 
 from ipr_core.runs.events import EpochEnd
 from ipr_widgets import curves, look
 from ipr_widgets.live import LiveFigure
-from ipr_widgets.parts import failed_figure
 from ipr_widgets.state import RunState
 
 _NAME = "pseudo-labels"
 _HEIGHT = 264
 _ALL, _HARDLY = 0.8, 0.02
-"""A class with a larger or a smaller share of D2 is suspected of a collapse."""
+"""Shares of D2 above or below which a class is suspected of a collapse."""
 _FAR = 0.2, 0.04
-"""So far above or below its true share it must lie for that, where the true one is known."""
+"""Distances above or below the true share, if that is known, within which there is no suspicion."""
 
 _D2 = look.term("D2", "The ambiguous utterances. Training does not see their labels.")
 _D3 = look.term("D3", "The most ambiguous utterances, kept for testing.")
@@ -57,57 +56,63 @@ _TABS: dict[str, tuple[Callable[[RunState], go.Figure], str]] = {
 """A tab's title → its figure, and the sentence above it."""
 
 
-def panel(state: RunState) -> Box:
-    """A figure a tab, about 380 px high, and a line that tells of a collapse. Only the tab in sight is redrawn."""
-    figures = {name: LiveFigure() for name in _TABS}
-    sheets = {name: VBox([HTML(about), figures[name]]) for name, (_, about) in _TABS.items()}
-    tabs = Tab(layout=Layout(width="100%"))
-    warning, stale = HTML(), set()
+class Panel(VBox):
+    """A figure a tab, about 380 px high, and a line that warns of a collapse; only the open tab is redrawn."""
 
-    def offer() -> None:
-        """The tabs that say something of the run's system; the one in sight stays so if it is one of them."""
-        names = offered(state)
+    def __init__(self, state: RunState):
+        self.state = state
+        self.figures = {name: LiveFigure() for name in _TABS}
+        self.explanations = {name: HTML(text) for name, (_, text) in _TABS.items()}
+        self._sheets = {name: VBox([self.explanations[name], self.figures[name]]) for name in _TABS}
+        self.tabs = Tab(layout=Layout(width="100%"))
+        self.warning = HTML()
+        self._stale: set[str] = set()
+        self._redraw()
+        state.follow(self._redraw, ["run", "events"])
+        state.follow(self._move, ["epoch"], patient=True)
+        self.tabs.observe(self._show, "selected_index")
+        super().__init__([self.warning, self.tabs], layout=Layout(width="100%"))
+
+    def _redraw(self) -> None:
+        self._stale.update(_TABS)
+        self._choose_tabs()
+        self._move()
+
+    def _choose_tabs(self) -> None:
+        """Offer the tabs that apply to the run's system; the open one stays open if it is among them."""
+        tabs, names = self.tabs, tab_names(self.state)
         if names != list(tabs.titles):
-            seen = tabs.titles[tabs.selected_index] if tabs.titles else names[0]
-            tabs.children = [sheets[name] for name in names]
+            title = tabs.titles[tabs.selected_index] if tabs.titles else names[0]
+            tabs.children = [self._sheets[name] for name in names]
             tabs.titles = names  # in a message of their own: the page gives new tabs no titles
-            tabs.selected_index = names.index(seen) if seen in names else 0
+            tabs.selected_index = names.index(title) if title in names else 0
 
-    def show(_: object = None) -> None:
-        """Draw the tab in sight, unless it is as it should be."""
-        with state.lock, state.guard(_NAME):
-            name = tabs.titles[tabs.selected_index or 0]
-            if name in stale:
-                _draw(figures[name], state, _TABS[name][0])
-                stale.remove(name)
-            figures[name].mark(state.epoch)
+    def _move(self) -> None:
+        with self.state.guard(f"{_NAME}, words"):
+            self.warning.value = words(self.state)
+        self._show()
 
-    def redraw() -> None:
-        stale.update(_TABS)
-        offer()
-        move()
-
-    def move() -> None:
-        with state.guard(f"{_NAME}, words"):
-            warning.value = words(state)
-        show()
-
-    redraw()
-    state.follow(redraw, ["run", "events"])
-    state.follow(move, ["epoch"], patient=True)
-    tabs.observe(show, "selected_index")
-    return VBox([warning, tabs], layout=Layout(width="100%"))
+    def _show(self, _: object = None) -> None:
+        """Draw the open tab if it is out of date."""
+        with self.state.lock, self.state.guard(_NAME):
+            name = self.tabs.titles[self.tabs.selected_index or 0]
+            figure, draw = self.figures[name], _TABS[name][0]
+            if name in self._stale:
+                with figure.drawing(_NAME, _HEIGHT):
+                    figure.draw(look.compact(draw(self.state), _HEIGHT), self.state.epoch)
+                self._stale.remove(name)
+            figure.mark(self.state.epoch)
 
 
-def offered(state: RunState) -> list[str]:
-    """Titles of the tabs that say something of the run's system; all of them before there is a run."""
+def tab_names(state: RunState) -> list[str]:
+    """Return the titles of the tabs that apply to the run's system; all of them before there is a run."""
     system = state.system
-    told = dict(Gate=system.shows_gate, β=system.shows_beta) if system else {}
-    return [name for name in _TABS if told.get(name, True)]
+    applies = dict(Gate=system.shows_gate, β=system.shows_beta) if system else {}
+    return [name for name in _TABS if applies.get(name, True)]
 
 
 def true_counts(state: RunState) -> list[int] | None:
-    """(C,) utterances of D2 per true label; None where they are not known."""
+    """Return (C,) utterances of D2 per true label; None if they are not known."""
     if state.data is None or (state.events and state.events[-1].agreement_model is None):
         return None
     data = state.data
@@ -115,49 +120,37 @@ def true_counts(state: RunState) -> list[int] | None:
 
 
 def collapse(event: EpochEnd, classes: Sequence[str], truth: Sequence[int] | None = None) -> list[str]:
-    """A sentence for every class that takes nearly all of D2, or hardly any, while the truth is another.
+    """Return a sentence for every class that wrongly gets nearly all of D2, or hardly any.
 
-    truth: (C,) utterances of D2 per true label, None where that is not known
+    truth: (C,) utterances of D2 per true label, None if they are not known
     """
-    found = []
-    for who, counts in (("prototypes", event.labels_prototypes), ("classifier", event.labels_model)):
+    sentences = []
+    for labeller, counts in (("prototypes", event.labels_prototypes), ("classifier", event.labels_model)):
         if counts is None:
             continue
-        shares = _shares(counts)
-        true = _shares(truth) if truth is not None else np.full(len(classes), np.nan)
-        for name, share, should in zip(classes, shares, true, strict=True):
-            if (share > _ALL and not share - should < _FAR[0]) or (share < _HARDLY and not should - share < _FAR[1]):
-                known = "" if np.isnan(should) else f"; {100 * should:.0f} % are"
-                found.append(f"by the {who}, {100 * share:.0f} % of D2 are {name}{known}")
-    return found
+        true_shares = _shares(truth) if truth is not None else np.full(len(classes), np.nan)
+        for name, share, true in zip(classes, _shares(counts), true_shares, strict=True):
+            if (share > _ALL and not share - true < _FAR[0]) or (share < _HARDLY and not true - share < _FAR[1]):
+                contrast = "" if np.isnan(true) else f"; {100 * true:.0f} % are"
+                sentences.append(f"by the {labeller}, {100 * share:.0f} % of D2 are {name}{contrast}")
+    return sentences
 
 
 def words(state: RunState) -> str:
-    """What the counts say at the epoch that is looked at, as HTML."""
+    """Describe the counts of the epoch in view, as HTML."""
     if not state.past:
         return "No pseudo-labels yet."
     event = state.past[-1]
-    found = collapse(event, state.classes, true_counts(state))
-    if found:
+    sentences = collapse(event, state.classes, true_counts(state))
+    if sentences:
         colour = "var(--jp-error-color0, currentColor)"
-        return f'<b style="color: {colour}">Collapse at epoch {event.epoch}:</b> {"; ".join(found)}.'
-    who, counts = (
-        ("classifier", event.labels_model)
-        if event.labels_prototypes is None
-        else ("prototypes", event.labels_prototypes)
-    )
-    least, most = (100 * of(_shares(counts)) for of in (min, max))
-    return f"Epoch {event.epoch}: no collapse; by the {who} every class has {least:.0f} to {most:.0f} % of D2."
+        return f'<b style="color: {colour}">Collapse at epoch {event.epoch}:</b> {"; ".join(sentences)}.'
+    labeller, counts = "prototypes", event.labels_prototypes
+    if counts is None:
+        labeller, counts = "classifier", event.labels_model
+    low, high = 100 * min(_shares(counts)), 100 * max(_shares(counts))
+    return f"Epoch {event.epoch}: no collapse; by the {labeller} every class has {low:.0f} to {high:.0f} % of D2."
 
 
 def _shares(counts: Sequence[int]) -> np.ndarray:
     return np.asarray(counts) / max(sum(counts), 1)
-
-
-def _draw(figure: LiveFigure, state: RunState, draw: Callable[[RunState], go.Figure]) -> None:
-    """A figure at the panel's size; one that fails says so in its place."""
-    try:
-        figure.draw(look.compact(draw(state), _HEIGHT), state.epoch)
-    except Exception as error:
-        figure.draw(failed_figure(_NAME, error, _HEIGHT))
-        raise

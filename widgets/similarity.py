@@ -1,11 +1,11 @@
-"""Prototype similarity: the cosine matrix of one epoch, and every pair's trend over the epochs (Figure 2), linked."""
+"""Prototype similarity: linked cosine matrix of one epoch and trends over the epochs (Figure 2)."""
 
 from __future__ import annotations
 
 from itertools import combinations
 
 import plotly.graph_objects as go
-from ipywidgets import HTML, Box, Dropdown, GridBox, HBox, Layout, VBox
+from ipywidgets import HTML, Dropdown, GridBox, HBox, Layout, VBox
 
 from ipr_widgets import curves, live, look, matrices
 from ipr_widgets.live import LiveFigure, Touch
@@ -14,7 +14,7 @@ from ipr_widgets.state import RunState
 _NAME = "prototype similarity"
 _HEIGHT = 310
 _MOST_IN_LEGEND = 10
-_EVERY = "all pairs", ()
+_ALL_PAIRS = "all pairs", ()
 _PROTOTYPES = look.term("prototypes", "One embedding an emotion: the mean of its precise utterances, then refined.")
 _COSINE = look.term(
     "cosine", "Of the angle between two prototypes: 1 the same direction, 0 a right angle, −1 opposite."
@@ -22,59 +22,63 @@ _COSINE = look.term(
 _ABOUT = f"How alike the {_PROTOTYPES} are: their {_COSINE} at one epoch, and over the epochs (Figure 2)."
 
 
-def panel(state: RunState) -> Box:
-    """Matrix and trends side by side, about 350 px high. A pair that is pointed at in one is marked in both."""
-    matrix = live.panel(state, f"{_NAME}, matrix", _matrix, ["run", "epoch", "pair"], turn=_page)
-    trends = live.panel(state, f"{_NAME}, trends", _trends, ["run", "events", "pair"], marked=True)
-    _hear(state, matrix)
-    _hear(state, trends)
-    head = HBox([pairs(state), HTML(_ABOUT)], layout=Layout(align_items="center", flex_flow="row wrap", width="100%"))
-    columns = "minmax(0, 2fr) minmax(0, 3fr)"
-    return VBox([head, GridBox([matrix, trends], layout=Layout(grid_template_columns=columns, width="100%"))])
+class Panel(VBox):
+    """Matrix and trends side by side, about 350 px high; a pair that is pointed at in one is marked in both."""
+
+    def __init__(self, state: RunState):
+        self.matrix = live.panel(state, f"{_NAME}, matrix", _matrix, ["run", "epoch", "pair"], turn=_page)
+        self.trends = live.panel(state, f"{_NAME}, trends", _trends, ["run", "events", "pair"], marked=True)
+        for figure in (self.matrix, self.trends):
+            _mark_touched_pair(state, figure)
+        self.pair_choice, self.about = _pair_choice(state), HTML(_ABOUT)
+        line = Layout(align_items="center", flex_flow="row wrap", width="100%")
+        columns = Layout(grid_template_columns="minmax(0, 2fr) minmax(0, 3fr)", width="100%")
+        head = HBox([self.pair_choice, self.about], layout=line)
+        super().__init__([head, GridBox([self.matrix, self.trends], layout=columns)])
 
 
-def pairs(state: RunState) -> Dropdown:
-    """The pair that is marked, chosen by keyboard as well."""
-    choice = Dropdown(options=[_EVERY], tooltip="Two prototypes to be marked in both figures")
+def touched_pair(touch: Touch, classes: tuple[str, ...]) -> tuple[int, ...]:
+    """Return the pair of classes that a touch names; () for the diagonal, or for leaving."""
+    if touch.kind == "leave" or not touch.points:
+        return ()
+    point = touch.points[0]
+    pair = point["meta"] or sorted(classes.index(point[axis]) for axis in "xy")
+    return tuple(pair) if pair[0] != pair[1] else ()
+
+
+def _pair_choice(state: RunState) -> Dropdown:
+    """Make the list of pairs, by which the keyboard marks one."""
+    choice = Dropdown(options=[_ALL_PAIRS], tooltip="Two prototypes to be marked in both figures")
     choice.layout = Layout(width="13rem")
 
-    def offer() -> None:
+    def update() -> None:
         names = state.classes
-        both = [(f"{names[i]} and {names[j]}", (i, j)) for i, j in combinations(range(len(names)), 2)]
-        if tuple(choice.options) != (_EVERY, *both):
-            choice.options = [_EVERY, *both]
+        pairs = [(f"{names[i]} and {names[j]}", (i, j)) for i, j in combinations(range(len(names)), 2)]
+        if tuple(choice.options) != (_ALL_PAIRS, *pairs):
+            choice.options = [_ALL_PAIRS, *pairs]
         choice.value = state.pair
 
     def follow() -> None:
         with state.guard(_NAME):
-            offer()
+            update()
 
-    def chosen(change: dict[str, tuple[int, ...]]) -> None:
+    def on_choice(change: dict[str, tuple[int, ...]]) -> None:
         with state.guard(_NAME):
             state.change(pair=change["new"])
 
-    offer()
+    update()
     state.follow(follow, ["data", "pair"])
-    choice.observe(chosen, "value")
+    choice.observe(on_choice, "value")
     return choice
 
 
-def pointed(touch: Touch, classes: tuple[str, ...]) -> tuple[int, ...]:
-    """The pair of classes that a touch of the matrix or of a trend names; () for the diagonal, or for leaving."""
-    if touch.kind == "leave" or not touch.points:
-        return ()
-    point = touch.points[0]
-    two = point["meta"] or sorted(classes.index(point[axis]) for axis in "xy")
-    return tuple(two) if two[0] != two[1] else ()
-
-
-def _hear(state: RunState, figure: LiveFigure) -> None:
-    def hear(touch: Touch) -> None:
+def _mark_touched_pair(state: RunState, figure: LiveFigure) -> None:
+    def on_touch(touch: Touch) -> None:
         with state.guard(_NAME):
             if touch.kind in ("hover", "click", "leave"):
-                state.change(pair=pointed(touch, state.classes))
+                state.change(pair=touched_pair(touch, state.classes))
 
-    figure.on_touch(hear)
+    figure.on_touch(on_touch)
 
 
 def _matrix(state: RunState) -> go.Figure:

@@ -1,10 +1,9 @@
-"""The board: every panel on one screen, linked; live and replayed alike; a panel that fails stops nothing."""
+"""The board: linked panels, live and replayed; a panel that fails stops nothing."""
 
 import asyncio
 import json
 import time
 
-import ipywidgets as w
 import pytest
 
 from helpers.widget_tree import inside
@@ -17,10 +16,10 @@ from ipr_widgets.state import RunState
 SECONDS = 120
 
 
-def figures(made):
-    """What every figure of a board shows, as JSON in one order."""
-    shown = [part.figure for part in inside(made) if isinstance(part, LiveFigure)]
-    return [json.dumps(json.loads(figure or "{}"), sort_keys=True) for figure in shown]
+def figures(widget):
+    """Return the content of every figure of a board as JSON, its keys sorted."""
+    contents = [child.figure for child in inside(widget) if isinstance(child, LiveFigure)]
+    return [json.dumps(json.loads(content or "{}"), sort_keys=True) for content in contents]
 
 
 @pytest.fixture(scope="module")
@@ -35,19 +34,19 @@ def finished(begin, data):
 
 
 def live_board(run, data):
-    """A board whose runner has trained its run to the end."""
+    """Return a board whose runner has trained its run to the end, and its state."""
     state, runner = RunState(), Runner()
     runner.watch(state.on_event)
-    made = board.board(state, runner, run, data)
+    live = board.board(state, runner, run, data)
     runner.start(lambda: (run, data))
     runner.wait(SECONDS)
-    return state, made
+    return state, live
 
 
-def wait_for_alike(one, other):
-    """The plane comes from a thread of its own, some seconds later."""
+def wait_for_equal(a, b):
+    """Wait until two boards show the same: the plane comes from its own thread, some seconds later."""
     end = time.monotonic() + SECONDS
-    while figures(one) != figures(other) and time.monotonic() < end:
+    while figures(a) != figures(b) and time.monotonic() < end:
         time.sleep(0.1)
 
 
@@ -57,7 +56,7 @@ def test_a_replay_shows_the_same_figures_as_live_training(begin, data):
     assert run.finished
     assert state.faults == {}
     again = board.replay(run, data)
-    wait_for_alike(live, again)
+    wait_for_equal(live, again)
     assert figures(live) == figures(again)
     assert len(figures(live)) >= 4
     assert any("epoch 3" in figure for figure in figures(live))
@@ -74,8 +73,7 @@ def test_events_are_kept_without_their_arrays(finished, data):
 
 def test_the_slider_follows_the_newest_epoch_until_it_is_moved_back(finished, data):
     state = RunState()
-    bar = board.epochs(state)
-    slider = next(part for part in inside(bar) if isinstance(part, w.IntSlider))
+    slider = board.EpochBar(state).slider
     assert slider.disabled
     state.on_event(Began(finished, data))
     assert (slider.value, slider.max, slider.disabled) == (4, 4, False)
@@ -101,17 +99,17 @@ def test_a_figure_that_fails_never_stops_training(begin, data, monkeypatch):
 
     monkeypatch.setattr(matrices, "cosines", fail)
     run, _ = begin(seed=3)
-    state, made = live_board(run, data)
+    state, live = live_board(run, data)
     assert run.finished
     assert any("no such matrix" in text for text in state.faults.values())
-    assert any("This figure failed: no such matrix" in figure for figure in figures(made))
+    assert "This figure failed: no such matrix" in live.panels["similarity"].matrix.figure
 
 
 def test_a_panel_that_cannot_be_made_leaves_the_others(finished, data, monkeypatch):
-    monkeypatch.setattr(pseudo, "panel", lambda state: 1 / 0)
-    made = board.replay(finished, data)
-    assert any("pseudo-labels" in part.value for part in inside(made) if isinstance(part, w.HTML))
-    assert len(figures(made)) >= 3
+    monkeypatch.setattr(pseudo, "Panel", lambda state: 1 / 0)
+    replay = board.replay(finished, data)
+    assert "pseudo-labels" in replay.panels["pseudo-labels"].value
+    assert len(figures(replay)) >= 3
 
 
 def test_what_can_wait_is_drawn_once_when_the_slider_rests_and_at_once_where_nothing_can_wait(finished, data):
@@ -124,9 +122,9 @@ def test_what_can_wait_is_drawn_once_when_the_slider_rests_and_at_once_where_not
         for epoch in (3, 2, 1):
             state.change(epoch=epoch)
         state.change(focus=0)  # a click is no move of the slider
-        told = len(calls)
+        count = len(calls)
         await asyncio.sleep(0.5)
-        return told
+        return count
 
     assert asyncio.run(move()) == 4
     assert calls == [("at once", 3), ("at once", 2), ("at once", 1), ("patient", 1), ("patient", 1)]
@@ -135,12 +133,12 @@ def test_what_can_wait_is_drawn_once_when_the_slider_rests_and_at_once_where_not
 
 
 def test_a_turned_page_is_the_one_that_would_be_drawn(finished, data):
-    state, made = RunState(), Runner()
-    whole = board.board(state, made, finished, data)
+    state = RunState()
+    whole = board.board(state, Runner(), finished, data)
     state.on_event(Began(finished, data))
     for event in finished.events():
         state.on_event(event)
-    wait_for_alike(whole, board.replay(finished, data))
+    wait_for_equal(whole, board.replay(finished, data))
     for epoch in (3, 1):
         state.change(epoch=epoch)
     turned = figures(whole)

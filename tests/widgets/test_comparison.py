@@ -11,6 +11,7 @@ from IPython.display import HTML
 from helpers.fake_events import event
 from helpers.sight import DARK, SIGHT, WHITE, contrast, lab
 from ipr_core.atomic import write_text
+from ipr_core.results.significance import mcnemar
 from ipr_core.runs.run import Run, RunError
 from ipr_core.training import labels
 from ipr_widgets import colours, comparison
@@ -20,22 +21,22 @@ END = np.arange(16).reshape(4, 4)
 
 @pytest.fixture(scope="module")
 def fake(frozen, data, tmp_path_factory):
-    """Settings, and how many utterances of D3 the classifier gets right from which on → a finished run."""
-    place = tmp_path_factory.mktemp("runs")
+    """Return a function of settings and of the utterances of D3 that the classifier gets right: a finished run."""
+    folder = tmp_path_factory.mktemp("runs")
     truth, d3 = data.labels, data.rows("D3")
 
     def fake(right=slice(0, 12), epochs=3, warm_up=1, **settings) -> Run:
-        run = Run.create(frozen.replace(epochs=epochs, warm_up=warm_up, **settings), data, place)
+        run = Run.create(frozen.replace(epochs=epochs, warm_up=warm_up, **settings), data, folder)
         for epoch in range(epochs):
             run.record(
                 event(epoch, warm_up, accuracy=0.1 * epoch, uar=0.05 * epoch, confusion=(END + epoch).tolist(),
                       cosines=np.full((4, 4), 0.1 * epoch).tolist(), clock={"seconds": 1.0})
             )  # fmt: skip
-        said = (truth + 1) % 4
-        said[d3[right]] = truth[d3[right]]
-        own = np.eye(4)[said]
+        predicted = (truth + 1) % 4
+        predicted[d3[right]] = truth[d3[right]]
+        own_shares = np.eye(4)[predicted]
         columns = data.table[["id", "part", "label"]]
-        run.save_labels(labels.table(columns, data.classes, own, np.full_like(own, 0.25), False))
+        run.save_labels(labels.table(columns, data.classes, own_shares, np.full_like(own_shares, 0.25), False))
         return run
 
     return fake
@@ -43,7 +44,7 @@ def fake(frozen, data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two(fake):
-    """The first gets the utterances 0 to 8 of D3's 12 right, the second 7 to 9; the second is shorter."""
+    """Two runs: of D3's 12 utterances the first gets 0 to 8 right, the second, which is shorter, 7 to 9."""
     return [fake(slice(0, 9)), fake(slice(7, 10), epochs=2, system="baseline")]
 
 
@@ -57,8 +58,8 @@ def runs(two):
 
 def test_runs_are_named_by_what_tells_them_apart(runs, two, fake):
     assert list(runs) == ["IPR, epochs 3", "baseline, epochs 2"]
-    more = comparison.gather(two[0], [fake(seed=1).folder, fake(gamma=0.5).folder])
-    assert list(more) == ["IPR, seed 0, gamma 0.999", "IPR, seed 1, gamma 0.999", "IPR, seed 0, gamma 0.5"]
+    three = comparison.gather(two[0], [fake(seed=1).folder, fake(gamma=0.5).folder])
+    assert list(three) == ["IPR, seed 0, gamma 0.999", "IPR, seed 1, gamma 0.999", "IPR, seed 0, gamma 0.5"]
     fourth = [fake(gamma=0.5, mu=mu, tau=0.2, alpha=2, weight_decay=decay) for mu in (0.1, 0.3) for decay in (0.1, 0.2)]
     names = list(comparison.gather(two[0], [run.folder for run in fourth]))
     assert len(set(names)) == 5
@@ -71,33 +72,33 @@ def test_a_run_beside_itself_counts_once(two):
 
 
 def test_runs_that_cannot_be_compared_are_refused_all_at_once(two, fake, data, frozen, tmp_path):
-    other = Run.create(frozen, dataclasses.replace(data, table=data.table.assign(part="D1")), tmp_path)
-    other.save_labels(two[0].labels)
+    different = Run.create(frozen, dataclasses.replace(data, table=data.table.assign(part="D1")), tmp_path)
+    different.save_labels(two[0].labels)
     unfinished = fake(seed=9)
     (unfinished.folder / "labels.csv").unlink()
     with pytest.raises(RunError) as refused:
-        comparison.gather(two[0], [two[1].folder, other.folder, unfinished.folder, tmp_path])
+        comparison.gather(two[0], [two[1].folder, different.folder, unfinished.folder, tmp_path])
     sentences = str(refused.value).split("\n")
     assert len(sentences) == 3
-    assert "its utterances, classes or parts are others" in sentences[0]
+    assert "its utterances, classes or parts differ" in sentences[0]
     assert f"`ipr resume {unfinished.folder}` goes on" in sentences[1]
     assert f"{tmp_path} is not a run folder" in sentences[2]
 
 
 def test_the_same_corpus_with_classes_in_another_order_is_refused(two, fake):
-    other = fake(seed=8)
-    meta = other.meta | {"classes": other.meta["classes"][::-1]}
-    write_text(other.folder / "config.json", json.dumps(meta))
+    rival = fake(seed=8)
+    meta = rival.meta | {"classes": rival.meta["classes"][::-1]}
+    write_text(rival.folder / "config.json", json.dumps(meta))
     with pytest.raises(RunError, match="train both with the same data and partition"):
-        comparison.gather(two[0], other.folder)
+        comparison.gather(two[0], rival.folder)
 
 
 def test_a_run_alone_says_how_to_get_another(two):
-    alone = comparison.gather(two[0])
-    (said,) = comparison.tables(alone)
-    assert isinstance(said, HTML)
-    assert "ipr run --beside baseline" in said.data
-    assert comparison.figures(alone) == []
+    single = comparison.gather(two[0])
+    (text,) = comparison.tables(single)
+    assert isinstance(text, HTML)
+    assert "ipr run --beside baseline" in text.data
+    assert comparison.figures(single) == []
 
 
 # Tables
@@ -129,7 +130,7 @@ def test_utterances_are_paired(runs):
 
 @pytest.mark.parametrize(("first", "second", "p"), [(0, 0, 1), (5, 5, 1), (0, 5, 2 / 32), (5, 0, 2 / 32)])
 def test_mcnemar_by_hand(first, second, p):
-    assert comparison.mcnemar(first, second) == pytest.approx(p)
+    assert mcnemar(first, second) == pytest.approx(p)
 
 
 def test_every_two_of_three_runs_are_paired(two, fake):

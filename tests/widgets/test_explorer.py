@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from helpers.fake_events import event
-from helpers.notes import notes
+from helpers.figures import notes
 from ipr_core.metrics import entropy, js_divergence
 from ipr_core.runs import corrections
 from ipr_core.runs.run import Run

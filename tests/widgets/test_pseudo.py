@@ -23,10 +23,13 @@ def state():
     return state
 
 
-def parts(panel):
-    """The line of words, the tabs, and the figure of each."""
-    warning, tabs = panel.children
-    return warning, tabs, [sheet.children[1] for sheet in tabs.children]
+@pytest.fixture
+def panel(state):
+    return pseudo.Panel(state)
+
+
+def open_tab(panel, name):
+    panel.tabs.selected_index = list(panel.tabs.titles).index(name)
 
 
 def title(figure):
@@ -35,43 +38,43 @@ def title(figure):
 
 def test_before_anything_began_it_says_so():
     state = RunState()
-    warning, _, figures = parts(pseudo.panel(state))
-    assert warning.value == "No pseudo-labels yet."
-    assert "No epoch has been trained yet" in figures[0].figure
+    panel = pseudo.Panel(state)
+    assert panel.warning.value == "No pseudo-labels yet."
+    assert "No epoch has been trained yet" in panel.figures["Agreement"].figure
     assert state.faults == {}
 
 
-def test_only_the_tab_in_sight_is_drawn_the_others_when_they_are_opened(state):
-    _, tabs, figures = parts(pseudo.panel(state))
-    assert [title(figure) for figure in figures] == ["Pseudo-labels of D2 that agree with the truth"] + [None] * 5
-    tabs.selected_index = 1
-    assert title(figures[1]) == "Pseudo-labels of D2 per class"
-    before = figures[0].figure
+def test_only_the_tab_in_sight_is_drawn_the_others_when_they_are_opened(panel, state):
+    agreement, counts = panel.figures["Agreement"], panel.figures["Counts"]
+    titles = [title(figure) for figure in panel.figures.values()]
+    assert titles == ["Pseudo-labels of D2 that agree with the truth"] + [None] * 5
+    open_tab(panel, "Counts")
+    assert title(counts) == "Pseudo-labels of D2 per class"
+    content = agreement.figure
     state.on_event(event(5))
-    assert figures[0].figure == before
-    assert len(json.loads(figures[1].figure)["data"][0]["x"]) == 6
-    tabs.selected_index = 0
-    assert len(json.loads(figures[0].figure)["data"][0]["x"]) == 6
+    assert agreement.figure == content
+    assert len(json.loads(counts.figure)["data"][0]["x"]) == 6
+    open_tab(panel, "Agreement")
+    assert len(json.loads(agreement.figure)["data"][0]["x"]) == 6
 
 
-def test_a_tab_that_is_as_it_should_be_is_not_sent_again(state):
-    _, tabs, figures = parts(pseudo.panel(state))
-    sent = []
-    figures[0].observe(sent.append, "figure")
-    tabs.selected_index = 2
-    tabs.selected_index = 0
+def test_a_tab_that_is_as_it_should_be_is_not_sent_again(panel, state):
+    messages = []
+    panel.figures["Agreement"].observe(messages.append, "figure")
+    open_tab(panel, "Gate")
+    open_tab(panel, "Agreement")
     state.change(focus=2, pair=(0, 1))
-    assert sent == []
+    assert messages == []
 
 
-def test_every_tab_draws_and_marks_the_epoch(state):
-    _, tabs, figures = parts(pseudo.panel(state))
+def test_every_tab_draws_and_marks_the_epoch(panel, state):
     state.change(epoch=2)
-    for number, figure in enumerate(figures):
-        tabs.selected_index = number
+    assert list(panel.figures) == list(panel.tabs.titles)
+    for name, figure in panel.figures.items():
+        open_tab(panel, name)
         layout = json.loads(figure.figure)["layout"]
-        at = [s for s in layout["shapes"] if s["type"] == "line" and s["x0"] == s["x1"] == 2]
-        assert len(at) == (2 if tabs.get_title(number) == "Counts" else 1), tabs.get_title(number)
+        lines = [s for s in layout["shapes"] if s["type"] == "line" and s["x0"] == s["x1"] == 2]
+        assert len(lines) == (2 if name == "Counts" else 1), name
         assert figure.height == 264
         assert layout["legend"]["orientation"] == "h"
     assert state.faults == {}
@@ -85,7 +88,7 @@ def test_true_counts_are_those_of_d2_and_nothing_where_they_are_not_known(state)
 
 
 @pytest.mark.parametrize(
-    ("counts", "truth", "told"),
+    ("counts", "truth", "phrases"),
     [
         ([40, 30, 30], [30, 30, 40], []),
         ([81, 10, 9], [30, 30, 40], ["81 % of D2 are angry; 30 % are"]),
@@ -96,21 +99,21 @@ def test_true_counts_are_those_of_d2_and_nothing_where_they_are_not_known(state)
         ([100, 0, 0], [30, 30, 40], ["100 % of D2 are angry", "0 % of D2 are happy", "0 % of D2 are sad"]),
     ],
 )
-def test_a_collapse_is_a_share_far_from_the_true_one(counts, truth, told):
+def test_a_collapse_is_a_share_far_from_the_true_one(counts, truth, phrases):
     even = [33, 33, 34]
-    for who, values in {
+    for labeller, values in {
         "prototypes": dict(labels_prototypes=counts, labels_model=even),
         "classifier": dict(labels_prototypes=even, labels_model=counts),
     }.items():
-        found = pseudo.collapse(event(3, **values), CLASSES, truth)
-        assert len(found) == len(told)
-        for sentence, part in zip(found, told, strict=True):
-            assert part in sentence
-            assert who in sentence
+        sentences = pseudo.collapse(event(3, **values), CLASSES, truth)
+        assert len(sentences) == len(phrases)
+        for sentence, phrase in zip(sentences, phrases, strict=True):
+            assert phrase in sentence
+            assert labeller in sentence
 
 
-def test_the_words_are_those_of_the_epoch_that_is_looked_at(state):
-    warning, *_ = parts(pseudo.panel(state))
+def test_the_words_are_those_of_the_epoch_that_is_looked_at(panel, state):
+    warning = panel.warning
     assert warning.value == "Epoch 4: no collapse; by the prototypes every class has 20 to 40 % of D2."
     state.on_event(event(5, labels_prototypes=[10, 0, 0]))
     assert "Collapse at epoch 5:" in warning.value
@@ -120,21 +123,20 @@ def test_the_words_are_those_of_the_epoch_that_is_looked_at(state):
 
 
 def test_a_figure_that_fails_says_so_and_recovers(state, monkeypatch):
-    def broken(events):
+    def fail(events):
         raise ZeroDivisionError("of no use")
 
-    monkeypatch.setattr(pseudo.curves, "agreement", broken)
-    _, _, figures = parts(pseudo.panel(state))
-    assert "This figure failed: of no use" in figures[0].figure
+    monkeypatch.setattr(pseudo.curves, "agreement", fail)
+    figure = pseudo.Panel(state).figures["Agreement"]
+    assert "This figure failed: of no use" in figure.figure
     assert state.faults == {"pseudo-labels": "ZeroDivisionError: of no use"}
     monkeypatch.undo()
     state.change(epoch=1)
-    assert title(figures[0]) == "Pseudo-labels of D2 that agree with the truth"
+    assert title(figure) == "Pseudo-labels of D2 that agree with the truth"
     assert state.faults == {}
 
 
-def test_jargon_is_explained(state):
-    _, tabs, _ = parts(pseudo.panel(state))
-    words = "".join(sheet.children[0].value for sheet in tabs.children)
+def test_jargon_is_explained(panel):
+    words = "".join(explanation.value for explanation in panel.explanations.values())
     for word in ("D2", "pseudo-labels", "gate", "β", "UAR"):
         assert f">{word}</abbr>" in words

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.fake_runs import fake_run
+from helpers.figures import notes, trace
 from ipr_core.results import ablations, over_seeds, significance
 from ipr_widgets import colours, look, spreads
 
@@ -17,17 +18,13 @@ def batch(frozen, data, tmp_path_factory):
     values = {("ipr", 0): (0.6, 0.8), ("baseline", 0): (0.5, 0.6), ("baseline", 1): (0.51, 0.6)}
     return [
         fake_run(folder, frozen.replace(system=system, seed=seed, stream=stream), data, (0.2, value), confusion=counts)
-        for (system, stream), of in values.items()
-        for seed, value in enumerate(of)
+        for (system, stream), accuracies in values.items()
+        for seed, value in enumerate(accuracies)
     ]
 
 
-def trace(fig, name):
-    return next(t for t in fig.data if t.name == name)
-
-
-def notes(fig):
-    return " ".join(annotation.text for annotation in fig.layout.annotations)
+def text(fig):
+    return " ".join(notes(fig))
 
 
 def test_every_axis_has_a_title_and_no_figure_a_background(batch):
@@ -89,10 +86,10 @@ def test_differences_have_intervals_and_the_noise_is_shaded(batch):
 def test_soft_labels_stand_beside_uniform_ones(batch):
     table = over_seeds.soft(batch)
     fig = spreads.soft(table, "D3")
-    assert [t.name for t in fig.data] == list(spreads._BESIDE)
+    assert [t.name for t in fig.data] == list(spreads.MEASURES)
     levels = [shape.y0 for shape in fig.layout.shapes if shape.type == "line"]
-    (uniform,) = table.values.query("system == @seeds.UNIFORM and part == 'D3'").to_dict("records")
-    assert levels == pytest.approx([uniform[name] for name in spreads._BESIDE])
+    (uniform,) = table.values.query("system == @over_seeds.UNIFORM and part == 'D3'").to_dict("records")
+    assert levels == pytest.approx([uniform[name] for name in spreads.MEASURES])
 
 
 def test_simulated_votes_are_said_in_the_title(frozen, data, tmp_path):
@@ -109,8 +106,8 @@ def test_every_system_is_told_apart_and_none_has_an_emotions_colour():
 
 
 def test_nothing_to_draw_is_said():
-    assert look.NO_EPOCH in notes(spreads.curves([]))
-    assert "ipr batch table3" in notes(spreads.recalls(over_seeds.recalls([]), ()))
-    assert "two seeds" in notes(spreads.differences(significance.over_seeds([])))
-    assert "ipr batch ablations" in notes(spreads.differences(ablations.effects(ablations.of([]))))
-    assert "ipr batch table3" in notes(spreads.soft(over_seeds.soft([])))
+    assert look.NO_EPOCH in text(spreads.curves([]))
+    assert "ipr batch table3" in text(spreads.recalls(over_seeds.recalls([]), ()))
+    assert "two seeds" in text(spreads.differences(significance.over_seeds([])))
+    assert "ipr batch ablations" in text(spreads.differences(ablations.effects(ablations.of([]))))
+    assert "ipr batch table3" in text(spreads.soft(over_seeds.soft([])))

@@ -1,4 +1,4 @@
-"""Training from a notebook: live where someone watches, waited for where nobody does, the same figures either way."""
+"""Training from a notebook: the same figures live and waited for."""
 
 import json
 import time
@@ -14,8 +14,8 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 SECONDS = 60
 
 
-class Place:
-    """Where a notebook would show something, and what it shows there last."""
+class Output:
+    """An output of a notebook, with its latest content."""
 
     def __init__(self, bundle):
         self.bundle = bundle
@@ -26,16 +26,16 @@ class Place:
 
 
 @pytest.fixture
-def shown(monkeypatch):
-    """What is displayed, in order."""
-    places = []
+def outputs(monkeypatch):
+    """Outputs in the order of their display."""
+    outputs = []
 
     def display(bundle, raw=False, display_id=None):
-        places.append(Place(bundle))
-        return places[-1] if display_id else None
+        outputs.append(Output(bundle))
+        return outputs[-1] if display_id else None
 
     monkeypatch.setattr(training, "display", display)
-    return places
+    return outputs
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_jupyter_server_names_the_notebook_that_someone_watches(monkeypatch):
     assert not attended(False)
 
 
-def test_headless_it_waits_and_shows_plain_figures(begin, shown):
+def test_headless_it_waits_and_shows_plain_figures(begin, outputs):
     run, data = begin()
     waited = train(run, data, live=False)
     assert run.finished
@@ -80,7 +80,7 @@ def test_headless_it_waits_and_shows_plain_figures(begin, shown):
     assert waited.show(curves.losses) == curves.losses(run.history())
     waited._ipython_display_()
     assert explore(run, data, live=False) is None
-    assert not shown
+    assert not outputs
 
 
 def test_the_warm_up_alone_shows_the_warm_up_alone(begin):
@@ -92,46 +92,46 @@ def test_the_warm_up_alone_shows_the_warm_up_alone(begin):
     assert [event.epoch for event in live.events] == [0]
 
 
-def test_live_it_returns_at_once_and_a_plain_figure_is_left_in_the_end(begin, shown):
+def test_live_it_returns_at_once_and_a_plain_figure_is_left_in_the_end(begin, outputs):
     run, data = begin(epochs=12)
     live = train(run, data, live=True)
     live.runner.pause()
     until(live, "paused", "finished")
     assert live.show(curves.losses) is None
-    assert VIEW in shown[0].bundle
+    assert VIEW in outputs[0].bundle
     live.runner.resume()
     assert live.wait().finished
-    assert shown[0].bundle[PLOTLY]["data"] == curves.losses(run.history()).to_dict()["data"]
+    assert outputs[0].bundle[PLOTLY]["data"] == curves.losses(run.history()).to_dict()["data"]
     assert live.show(curves.losses) == curves.losses(run.history())
     assert live.state.faults == {}
 
 
-def test_a_figure_follows_every_epoch(paused, shown):
+def test_a_figure_follows_every_epoch(paused, outputs):
     paused.show(curves.losses)
-    figure = paused._shown[0][0]
-    before = figure.figure
+    figure = paused.figures[0].figure
+    content = figure.figure
     paused.runner.resume()
     end = time.monotonic() + SECONDS
-    while figure.figure == before:
+    while figure.figure == content:
         assert time.monotonic() < end
         time.sleep(0.01)
     assert '"Loss terms, mean over the steps of an epoch"' in figure.figure
 
 
-def test_a_figure_follows_the_training_that_is_started_again(paused, shown, begin):
+def test_a_figure_follows_the_training_that_is_started_again(paused, outputs, begin):
     paused.show(curves.losses)
-    live = paused._shown[0][0]
+    live = paused.figures[0].figure
     paused.runner.stop()
     until(paused, "stopped")
     paused.runner.wait(SECONDS)
-    assert list(shown[0].bundle) == [PLOTLY]
+    assert list(outputs[0].bundle) == [PLOTLY]
     run, data = begin(gamma=0.5)  # another run, which is watched to its end
-    drawn = []
-    paused.runner.watch(lambda event: drawn.append(dict(shown[0].bundle)))
+    bundles = []
+    paused.runner.watch(lambda event: bundles.append(dict(outputs[0].bundle)))
     paused.runner.start(lambda: (run, data))
     assert paused.wait().folder == run.folder
-    assert all(VIEW in bundle for bundle in drawn[:-1])
-    assert shown[0].bundle[PLOTLY]["data"] == curves.losses(run.history()).to_dict()["data"]
+    assert all(VIEW in bundle for bundle in bundles[:-1])
+    assert outputs[0].bundle[PLOTLY]["data"] == curves.losses(run.history()).to_dict()["data"]
     # What a page shows that was loaded again meanwhile: updates do not reach it.
     assert json.loads(live.figure)["data"] == json.loads(curves.losses(run.history()).to_json())["data"]
     assert paused.state.faults == {}
@@ -142,9 +142,9 @@ def test_a_cell_that_runs_again_finds_its_own_training(paused):
 
 
 def test_another_run_s_training_is_stopped_first(paused, begin):
-    other = train(*begin(seed=5), live=True)
+    rival = train(*begin(seed=5), live=True)
     assert paused.runner.state == "stopped"
-    assert other.wait().finished
+    assert rival.wait().finished
     assert not paused.run.finished
 
 
@@ -161,7 +161,7 @@ def test_what_training_failed_with_is_raised_by_wait(begin, monkeypatch):
     assert live.state.status == "failed"
 
 
-def test_a_figure_that_fails_stops_nothing(paused, shown):
+def test_a_figure_that_fails_stops_nothing(paused, outputs):
     calls = iter([curves.losses(paused.events)])
     paused.show(lambda events: next(calls))  # drawn once, and then it raises
     paused.runner.resume()
