@@ -73,9 +73,9 @@ def _case(n=12, c=4, d=6):
 def test_update_by_hand():
     # one utterance k = (0, 1) with s = 0.5 and gamma = 0.6: 0.6 (1, 0) + 0.4 · 0.5 (0, 1) = (0.6, 0.2)
     p = torch.tensor([[1.0, 0.0], [0.0, -1.0]])
-    moved = eq.update_prototypes(p, torch.tensor([[0.0, 1.0]]), torch.tensor([[0.5, 0.0]]), gamma=0.6)
+    updated = eq.update_prototypes(p, torch.tensor([[0.0, 1.0]]), torch.tensor([[0.5, 0.0]]), gamma=0.6)
     norm = math.hypot(0.6, 0.2)
-    torch.testing.assert_close(moved, torch.tensor([[0.6 / norm, 0.2 / norm], [0.0, -1.0]]))
+    torch.testing.assert_close(updated, torch.tensor([[0.6 / norm, 0.2 / norm], [0.0, -1.0]]))
 
 
 def test_update_follows_the_literal_loop():
@@ -84,8 +84,8 @@ def test_update_follows_the_literal_loop():
     for i in range(len(k)):
         for c in range(len(p)):
             if weight[i, c] != 0:
-                moved = 0.9 * expected[c] + 0.1 * weight[i, c] * k[i]
-                expected[c] = moved / moved.norm()
+                step = 0.9 * expected[c] + 0.1 * weight[i, c] * k[i]
+                expected[c] = step / step.norm()
     torch.testing.assert_close(eq.update_prototypes(p, k, weight, 0.9), expected)
 
 
@@ -121,9 +121,9 @@ def test_batch_update_does_not_depend_on_the_order():
 def test_what_is_not_moved_keeps_its_bits_and_what_is_has_unit_norm(update):
     p, k, weight = _case()
     weight[:, 2] = 0
-    moved = update(p, k, weight, 0.9)
-    assert torch.equal(moved[2], p[2])
-    torch.testing.assert_close(moved.norm(dim=1), torch.ones(4))
+    updated = update(p, k, weight, 0.9)
+    assert torch.equal(updated[2], p[2])
+    torch.testing.assert_close(updated.norm(dim=1), torch.ones(4))
     assert torch.equal(update(p, k, torch.zeros_like(weight), 0.9), p)
 
 
@@ -143,12 +143,12 @@ def _literal_contrast(views, positives, tau):
     losses = []
     for i in range(len(views)):
         denominator = sum(math.exp(float(views[i] @ views[j]) / tau) for j in range(len(views)) if j != i)
-        each = [
+        terms = [
             -math.log(math.exp(float(views[i] @ views[p]) / tau) / denominator)
             for p in range(len(views))
             if positives[i, p]
         ]
-        losses.append(sum(each) / len(each))
+        losses.append(sum(terms) / len(terms))
     return sum(losses) / len(losses)
 
 
@@ -213,8 +213,8 @@ def test_beta_never_falls():
 
 
 def test_total_loss_by_hand():
-    one, two, three = torch.tensor(1.0), torch.tensor(2.0), torch.tensor(3.0)
-    assert float(eq.total_loss(one, two, three, alpha=1.0, beta=0.5, mu=0.2)) == pytest.approx(2.6)
+    losses = torch.tensor(1.0), torch.tensor(2.0), torch.tensor(3.0)
+    assert float(eq.total_loss(*losses, alpha=1.0, beta=0.5, mu=0.2)) == pytest.approx(2.6)
 
 
 def test_cosines_of_prototypes():
