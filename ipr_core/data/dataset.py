@@ -1,4 +1,4 @@
-"""A partitioned corpus ready for training: the utterance table, its waves, and what follows from both."""
+"""A partitioned corpus ready for training: the utterance table and its waves."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Dataset:
     waves: WaveStore
     classes: tuple[str, ...]
     simulated: bool
-    """Whether the votes are simulated annotators'; said wherever a result rests on them."""
+    """Whether the votes are simulated annotators'. Every page with a result that rests on them says so."""
 
     def rows(self, part: str) -> NDArray[np.int64]:
-        """Rows of "D1", "D2" or "D3"."""
+        """Return the rows of "D1", "D2" or "D3"."""
         return np.flatnonzero(self.table["part"] == part)
 
     @property
@@ -49,7 +49,7 @@ class Dataset:
 
 
 def load(config: Config, cache: Path | None = None, progress: bool = True) -> Dataset:
-    """Read a corpus, check it whole, decode it, simulate annotators if it has none, and partition it.
+    """Read, check, decode and partition a corpus, with simulated annotators if it has none.
 
     raises CorpusError with every fault of the table and of the audio files at once
     """
@@ -60,32 +60,40 @@ def load(config: Config, cache: Path | None = None, progress: bool = True) -> Da
     table = table.assign(duration=waves.seconds)
     simulated = simulates(config, table)
     if simulated:
-        table = ambiguity.simulate_annotators(table, ambiguity.wave_features(waves, cache), config.data)
+        from ipr_core.data.annotators import simulate_annotators, wave_features  # scikit-learn takes long to import
+
+        table = simulate_annotators(table, wave_features(waves, cache), config.data)
     parts = ambiguity.partition(table, config)
     parts = parts[parts["part"] != ""].reset_index(drop=True)
     return Dataset(parts, waves.take(Index(table["id"]).get_indexer(parts["id"])), config.data.classes, simulated)
 
 
 def readable(config: Config, cache: Path, progress: bool = True) -> tuple[DataFrame, WaveStore]:
-    """The corpus's table and its waves, once neither the table nor an audio file has a fault.
+    """Return the corpus's table and its waves.
 
-    raises CorpusError with all of them
+    raises CorpusError with every fault of the table and of the audio files
     """
-    table, found = corpora.survey(config.data, progress=progress)
-    waves, unusable = heard(table, cache, progress)
-    if found or unusable:
-        raise CorpusError(sorted([*found, *unusable], key=lambda fault: (fault.where, fault.row or 0)))
+    table, faults = corpora.survey(config.data, progress=progress)
+    waves, audio_faults = existing_waves(table, cache, progress)
+    if faults or audio_faults:
+        raise CorpusError(sorted([*faults, *audio_faults], key=lambda fault: (fault.source, fault.row or 0)))
     return table, waves
 
 
-def heard(table: DataFrame, cache: Path, progress: bool = True) -> tuple[WaveStore, list[Fault]]:
-    """The waves of the utterances whose file is there, and their faults; a missing file is a fault of the table."""
-    there = {path: os.path.exists(path) for path in table["path"].unique()}
-    return WaveStore.survey(table[table["path"].map(there).astype(bool)], cache, progress=progress)
+def existing_waves(table: DataFrame, cache: Path, progress: bool = True) -> tuple[WaveStore, list[Fault]]:
+    """Return the waves of the utterances whose file exists, and the faults of their audio.
+
+    A missing file is a fault of the table, not of the audio.
+    """
+    exists = {path: os.path.exists(path) for path in table["path"].unique()}
+    return WaveStore.survey(table[table["path"].map(exists).astype(bool)], cache, progress=progress)
 
 
 def simulates(config: Config, table: DataFrame) -> bool:
-    """Whether simulated annotators vote. raises CorpusError where released votes are asked for and there are none."""
+    """Tell whether simulated annotators vote.
+
+    raises CorpusError if released votes are required and there are none
+    """
     has_votes = bool((table[vote_columns(table)].sum().sum()) > 0)
     if config.data.annotators == "released" and not has_votes:
         cure = "set annotators to 'simulated' or 'auto'"

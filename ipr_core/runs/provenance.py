@@ -18,7 +18,7 @@ PACKAGES = ("ipr-workbench", "torch", "torchaudio", "transformers", "numpy", "sc
 """The packages whose versions a run notes."""
 _ROOT = Path(__file__).parents[2]
 _FIRST = "ipr_core.training.advance"
-_BY_NAME = "ipr_core.method.systems"  # whose modules no import statement names
+_BY_NAME = ("ipr_core.method.systems", "ipr_core.data.corpora")  # no import statement names their modules
 
 
 def versions() -> dict[str, str | None]:
@@ -55,7 +55,7 @@ def _needed(first: str) -> dict[str, Path]:
             continue
         found[name] = file
         left += [name.rpartition(".")[0], *_imports(file)]
-        if name == _BY_NAME:
+        if name in _BY_NAME:
             left += [f"{name}.{module.stem}" for module in file.parent.glob("*.py")]
     return found
 

@@ -10,35 +10,34 @@ import pytest
 import soundfile
 import torch
 
+from helpers.corpus_files import real
 from ipr_core.data import waves
 from ipr_core.data.corpora.table import CorpusError
 from ipr_core.data.waves import SAMPLE_RATE, WaveStore
 
-EMODB = Path(__file__).parents[3] / "shared" / "data" / "emodb" / "wav"
 
-
-def sine(seconds: float = 1.0, rate: int = 16_000, hz: float = 440.0, amplitude: float = 0.5) -> np.ndarray:
+def sine(seconds: float = 1.0, rate: int = SAMPLE_RATE, hz: float = 440.0, amplitude: float = 0.5) -> np.ndarray:
     return (amplitude * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
 
 
 def table(*paths: Path, start: float = np.nan, end: float = np.nan) -> pd.DataFrame:
-    """One row a file; rows are counted from 2, as in a CSV with a header line."""
+    """Return one row per file; rows are counted from 2, as in a CSV with a header line."""
     rows = [(f"u{i}", str(path), start, end, "manifest.csv", i + 2) for i, path in enumerate(paths)]
     return pd.DataFrame(rows, columns=["id", "path", "start", "end", "source", "row"])
 
 
-def wav(path: Path, samples: np.ndarray, rate: int = 16_000, **how: str) -> Path:
-    soundfile.write(path, samples, rate, **how)
+def wav(path: Path, samples: np.ndarray, rate: int = SAMPLE_RATE, **form: str) -> Path:
+    soundfile.write(path, samples, rate, **form)
     return path
 
 
 def decode(path: Path, cache: Path, **part: float) -> np.ndarray:
-    """The stored clip as float in [-1, 1]."""
+    """Return the stored clip as float in [-1, 1]."""
     return WaveStore.build(table(path, **part), cache, progress=False)[0].astype(np.float64) / 32768
 
 
 def peak(wave: np.ndarray) -> tuple[float, float]:
-    """Frequency in Hz and amplitude of the strongest sine, away from the clip's ends."""
+    """Return frequency in Hz and amplitude of the strongest sine in the clip's middle."""
     middle = wave[len(wave) // 8 : -len(wave) // 8]
     window = np.hanning(len(middle))
     spectrum = np.abs(np.fft.rfft(middle * window, 2**18))
@@ -46,7 +45,7 @@ def peak(wave: np.ndarray) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize(
-    ("name", "rate", "how", "tolerance"),
+    ("name", "rate", "form", "tolerance"),
     [
         ("a.wav", 16_000, {"subtype": "PCM_16"}, 1e-4),
         ("a.wav", 44_100, {"subtype": "PCM_16"}, 1e-3),
@@ -60,8 +59,8 @@ def peak(wave: np.ndarray) -> tuple[float, float]:
         ("a.ogg", 32_000, {}, 2e-2),
     ],
 )
-def test_any_format_and_rate_keeps_duration_frequency_and_amplitude(tmp_path, name, rate, how, tolerance):
-    wave = decode(wav(tmp_path / name, sine(rate=rate), rate, **how), tmp_path)
+def test_any_format_and_rate_keeps_duration_frequency_and_amplitude(tmp_path, name, rate, form, tolerance):
+    wave = decode(wav(tmp_path / name, sine(rate=rate), rate, **form), tmp_path)
     hz, amplitude = peak(wave)
     assert len(wave) == pytest.approx(SAMPLE_RATE, abs=1)
     assert hz == pytest.approx(440, abs=0.5)
@@ -81,8 +80,8 @@ def test_channels_are_averaged(tmp_path):
 
 def test_sixteen_bit_samples_pass_unchanged_and_louder_ones_are_clipped(tmp_path):
     steps = np.arange(-3200, 3200, dtype=np.int16)
-    kept = WaveStore.build(table(wav(tmp_path / "a.wav", steps)), tmp_path, progress=False)[0]
-    assert np.array_equal(kept, steps)
+    samples = WaveStore.build(table(wav(tmp_path / "a.wav", steps)), tmp_path, progress=False)[0]
+    assert np.array_equal(samples, steps)
     loud = WaveStore.build(table(wav(tmp_path / "b.wav", 3 * sine(), subtype="FLOAT")), tmp_path, progress=False)[0]
     assert (loud.min(), loud.max()) == (-32768, 32767)
 
@@ -99,7 +98,9 @@ def test_start_and_end_give_that_part_of_the_file(tmp_path):
 def test_a_changed_file_is_decoded_again_and_an_unchanged_one_never(tmp_path, monkeypatch):
     decoded = []
     literal = waves._decode
-    monkeypatch.setattr(waves, "_decode", lambda file, to: decoded.append(Path(file.name).name) or literal(file, to))
+    monkeypatch.setattr(
+        waves, "_decode", lambda file, path: decoded.append(Path(file.name).name) or literal(file, path)
+    )
     paths = [wav(tmp_path / f"{hz}.wav", sine(rate=8_000, hz=hz), 8_000) for hz in (300, 400)]
     first = WaveStore.build(table(*paths), tmp_path, progress=False)
     os.utime(paths[0])  # touched, the same bytes
@@ -114,7 +115,7 @@ def test_a_changed_file_is_decoded_again_and_an_unchanged_one_never(tmp_path, mo
 
 
 def stored(cache: Path) -> list[Path]:
-    """What the cache holds."""
+    """Return the cache's files."""
     return [path for path in cache.rglob("*") if path.is_file()]
 
 
@@ -142,10 +143,10 @@ def test_a_16_bit_wav_at_16_khz_is_read_where_it_lies_and_its_change_is_noticed(
 def test_taking_utterances_keeps_what_belongs_to_each(tmp_path):
     paths = [wav(tmp_path / f"{i}.wav", sine(0.2 + 0.1 * i)) for i in range(4)]
     store = WaveStore.build(table(*paths), tmp_path, progress=False)
-    some = store.take(np.array([3, 1]))
-    assert some.keys == [store.keys[3], store.keys[1]]
-    assert some.lengths.tolist() == [8000, 4800]
-    assert np.array_equal(some[1], store[1])
+    part = store.take(np.array([3, 1]))
+    assert part.keys == [store.keys[3], store.keys[1]]
+    assert part.lengths.tolist() == [8000, 4800]
+    assert np.array_equal(part[1], store[1])
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_001, 44_100, 48_000])
@@ -197,7 +198,7 @@ def cut(path: Path, share: float = 0.5) -> Path:
 
 
 def faulty(folder: Path) -> dict[str, Path]:
-    """What is said of it → a file with that fault."""
+    """Return files with a fault each, by the message about it."""
     noise = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
     (folder / "empty.wav").touch()
     (folder / "text.wav").write_text("this is not a recording")
@@ -222,20 +223,20 @@ def faulty(folder: Path) -> dict[str, Path]:
 
 def test_all_faults_are_listed_at_once_each_with_row_and_cure(tmp_path):
     bad = faulty(tmp_path)
-    listed = table(wav(tmp_path / "good.wav", sine()), *bad.values())
+    utterances = table(wav(tmp_path / "good.wav", sine()), *bad.values())
     with pytest.raises(CorpusError) as caught:
-        WaveStore.build(listed, tmp_path / "cache", progress=False)
+        WaveStore.build(utterances, tmp_path / "cache", progress=False)
     lines = str(caught.value).splitlines()
     assert len(lines) == len(caught.value.faults) == len(bad)
-    for row, (line, what) in enumerate(zip(lines, bad, strict=True), start=3):  # row 2 is the good one
-        assert re.search(rf"manifest\.csv, row {row}: utterance 'u{row - 2}' needs the file .*{what}", line)
+    for row, (line, problem) in enumerate(zip(lines, bad, strict=True), start=3):  # row 2 is the good one
+        assert re.search(rf"manifest\.csv, row {row}: utterance 'u{row - 2}' needs the file .*{problem}", line)
     assert all(fault.cure for fault in caught.value.faults)
 
 
 def test_a_survey_gives_the_same_list_without_raising(tmp_path):
     bad = faulty(tmp_path)
-    found = WaveStore.survey(table(*bad.values()), tmp_path / "cache", progress=False)[1]
-    assert [fault.row for fault in found] == list(range(2, 2 + len(bad)))
+    faults = WaveStore.survey(table(*bad.values()), tmp_path / "cache", progress=False)[1]
+    assert [fault.row for fault in faults] == list(range(2, 2 + len(bad)))
     assert WaveStore.survey(table(wav(tmp_path / "good.wav", sine())), tmp_path / "cache", progress=False)[1] == []
 
 
@@ -255,8 +256,8 @@ def test_an_end_beyond_the_file_is_a_fault_but_a_rounded_one_is_not(tmp_path):
 def test_a_wav_written_into_a_pipe_has_no_length_and_is_whole(tmp_path):
     path = wav(tmp_path / "a.wav", sine())
     header = bytearray(path.read_bytes())
-    at = header.index(b"data") + 4
-    header[at : at + 4] = b"\xff\xff\xff\xff"
+    length = header.index(b"data") + 4
+    header[length : length + 4] = b"\xff\xff\xff\xff"
     path.write_bytes(header)
     assert len(decode(path, tmp_path)) == SAMPLE_RATE
 
@@ -294,9 +295,7 @@ def test_the_cache_is_named_by_the_environment(tmp_path, monkeypatch):
 
 
 def test_real_speech_is_stored_sample_by_sample(tmp_path):
-    if not EMODB.is_dir():
-        pytest.skip(f"no EmoDB at {EMODB}")
-    paths = sorted(EMODB.glob("03a*.wav"))
+    paths = sorted((real("emodb") / "wav").glob("03a*.wav"))
     store = WaveStore.build(table(*paths), tmp_path, progress=False)
     assert len(store) == len(paths) > 0
     assert np.array_equal(store[0], soundfile.read(paths[0], dtype="int16")[0])

@@ -1,68 +1,73 @@
-"""Corpora: a reader each, and one utterance table for all of them."""
+"""Corpora: a reader each, and one utterance table for all of them.
+
+A corpus named in `names.Corpus` is read by the file of that name here, which is imported when it is needed. Such a
+file offers `read(data, progress)`, which returns the table of `table.py`, LAYOUT, the files it expects in words, and
+a docstring whose first line describes the corpus. A reader of very long tables may offer `blocks(data, size)` too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Protocol, cast
 
 from pandas import DataFrame
 
-from ipr_core.config import Data
-from ipr_core.data.corpora import cremad, emodb, iemocap, manifest, ravdess
+from ipr_core.config import CORPORA, Data
 from ipr_core.data.corpora.table import CorpusError, Fault, check, tidy
 
 
-def _synthetic(data: Data, progress: bool = True) -> DataFrame:
-    from ipr_core.data.corpora import synthetic  # the generator's imports only for those who generate
+class Reader(Protocol):
+    """A module of this folder that reads a corpus."""
 
-    return synthetic.read(data, progress)
+    __doc__: str
+    """Its first line describes the corpus."""
+    LAYOUT: str
+    """The files that the corpus consists of, in words."""
+
+    def read(self, data: Data, progress: bool = True) -> DataFrame:
+        """Return the utterances, whose table may still hold faults; raises CorpusError if there is no table."""
 
 
-READERS: dict[str, Callable[..., DataFrame]] = {
-    "synthetic": _synthetic,
-    "iemocap": iemocap.read,
-    "cremad": cremad.read,
-    "emodb": emodb.read,
-    "ravdess": ravdess.read,
-    "manifest": manifest.read,
-}
-"""Every corpus by name; a reader's table may still hold faults, which `survey` finds."""
-MADE = ("synthetic",)
-"""Corpora whose reader makes them, which takes a while: it has a second argument `progress`."""
+def reader(name: str) -> Reader:
+    """Import the reader of a corpus."""
+    return cast(Reader, import_module(f"{__name__}.{name}"))
 
 
 def survey(data: Data, labels_needed: bool = True, progress: bool = True) -> tuple[DataFrame, list[Fault]]:
-    """A corpus's table and everything wrong with it, for those who look for more faults before they give up.
+    """Read a corpus and find all its faults, without raising for them.
 
     labels_needed: whether an utterance with neither votes nor a label is a fault
-    progress: whether a corpus that is made meanwhile shows a bar
+    progress: whether a corpus that has to be generated first shows a bar
+    returns: the table, and everything wrong with it
     raises CorpusError if there is no table at all: a wrong folder, an unreadable file
     """
-    raw = _raw(data, progress)
+    raw = reader(data.corpus).read(data, progress)
     return tidy(raw, data), check(raw, data, labels_needed)
 
 
 def surveys(
     data: Data, size: int, labels_needed: bool = True, progress: bool = True
 ) -> Iterator[tuple[DataFrame, list[Fault]]]:
-    """What `survey` returns, of `size` utterances at a time; a manifest is read no further ahead than that.
+    """Yield `survey` of `size` utterances at a time.
 
-    Faults between utterances of two blocks, the same id, are not among them; others may be there in several blocks.
+    A manifest is read no further ahead than that. Two utterances of different blocks with the same id are not found.
+    Other faults may be found in several blocks.
     """
-    for raw in manifest.blocks(data, size) if data.corpus == "manifest" else _blocks(_raw(data, progress), size):
+    for raw in _blocks(data, size, progress):
         yield tidy(raw, data), check(raw, data, labels_needed)
 
 
-def _raw(data: Data, progress: bool) -> DataFrame:
-    further = {"progress": progress} if data.corpus in MADE else {}
-    return READERS[data.corpus](data, **further)
-
-
-def _blocks(table: DataFrame, size: int) -> Iterator[DataFrame]:
+def _blocks(data: Data, size: int, progress: bool) -> Iterator[DataFrame]:
+    module = reader(data.corpus)
+    if hasattr(module, "blocks"):
+        return module.blocks(data, size)
+    table = module.read(data, progress)
     return (table[begin : begin + size] for begin in range(0, max(1, len(table)), size))
 
 
 def read(data: Data, labels_needed: bool = True) -> DataFrame:
-    """A corpus's utterance table (see `corpora.table`), checked whole.
+    """Return a corpus's utterance table (see `corpora.table`), checked whole.
 
     labels_needed: false for a corpus that is to be labelled
     raises CorpusError with every fault at once
@@ -74,7 +79,6 @@ def read(data: Data, labels_needed: bool = True) -> DataFrame:
 
 
 def describe() -> list[tuple[str, str, str]]:
-    """Name, one line and expected layout of every corpus."""
-    modules = {"iemocap": iemocap, "cremad": cremad, "emodb": emodb, "ravdess": ravdess, "manifest": manifest}
-    made = ("synthetic", "A small source-filter voice whose emotions are a known mixture.", "nothing: it is generated")
-    return [made, *((name, module.__doc__.splitlines()[0], module.LAYOUT) for name, module in modules.items())]
+    """Return name, description and expected layout of every corpus."""
+    modules = [(name, reader(name)) for name in CORPORA]
+    return [(name, module.__doc__.splitlines()[0], module.LAYOUT) for name, module in modules]

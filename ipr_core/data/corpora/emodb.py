@@ -1,7 +1,8 @@
-"""Berlin EmoDB: 535 acted sentences of ten speakers, each with the share of listeners who heard what was meant.
+"""Berlin EmoDB: 535 acted sentences of ten speakers, with listeners' recognition rates.
 
-Burkhardt et al. 2005. Of some 20 listeners it is known how many recognised the intended emotion, not what the others
-heard: their votes are `votes_unknown`, which count against the label in every share and are spread over no class.
+Burkhardt et al. 2005. About 20 listeners heard each sentence. It is known how many recognised the intended emotion,
+but not which emotions the others heard. The others' votes are `votes_unknown`: they count against the label in every
+share, and belong to no class.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 from pandas import DataFrame
 
@@ -21,17 +23,23 @@ LETTERS = {
 }  # fmt: skip
 NAME = re.compile(r"(\d\d)([ab]\d\d)([WLNFATE])[a-z]?")  # speaker, sentence, emotion, version
 
+Rates = dict[str, tuple[int, int, int]]
+"""Sentence → how many listeners recognised it, of how many, and the line of erkennung.txt."""
 
-def read(data: Data) -> DataFrame:
-    """Every wav with a name of EmoDB's; one without a line in erkennung.txt has a label and no votes."""
+
+def read(data: Data, progress: bool = True) -> DataFrame:
+    """Return every wav with a name of EmoDB's.
+
+    A sentence without a line in erkennung.txt has a label and no votes.
+    """
     root = corpus_folder(data, ["wav/*.wav", "erkennung.txt"], LAYOUT)
     rates = listeners(root / "erkennung.txt")
-    files = [file for file in sorted((root / "wav").glob("*.wav")) if NAME.fullmatch(file.stem)]
-    return DataFrame([_utterance(file, rates) for file in files])
+    names = [(file, NAME.fullmatch(file.stem)) for file in sorted((root / "wav").glob("*.wav"))]
+    return DataFrame([_utterance(file, name, rates) for file, name in names if name])
 
 
-def listeners(path: str | Path) -> dict[str, tuple[int, int, int]]:
-    """How many listeners recognised each sentence, of how many, and the line that says so.
+def listeners(path: str | Path) -> Rates:
+    """Read how many listeners recognised each sentence.
 
     erkennung.txt is Latin-1 with decimal commas and non-breaking spaces. Its per cents are those of 20 listeners,
     and of 21 for one sentence (b03), which shows in rates such as 95,24.
@@ -49,17 +57,18 @@ def listeners(path: str | Path) -> dict[str, tuple[int, int, int]]:
     return _counts(rates)
 
 
-def _counts(rates: dict[str, tuple[float, int]]) -> dict[str, tuple[int, int, int]]:
-    asked = defaultdict(lambda: 20)
+def _counts(rates: dict[str, tuple[float, int]]) -> Rates:
+    audience: defaultdict[str, int] = defaultdict(lambda: 20)  # by sentence
     for name, (rate, _) in rates.items():
         if abs(rate * 20 - round(rate * 20)) > 0.01:
-            asked[name[2:5]] = 21
-    return {name: (round(rate * asked[name[2:5]]), asked[name[2:5]], row) for name, (rate, row) in rates.items()}
+            audience[name[2:5]] = 21
+    sizes = {name: audience[name[2:5]] for name in rates}
+    return {name: (round(rate * sizes[name]), sizes[name], row) for name, (rate, row) in rates.items()}
 
 
-def _utterance(file: Path, rates: dict[str, tuple[int, int, int]]) -> dict:
-    speaker, _, letter = NAME.fullmatch(file.stem).groups()
-    right, asked, row = rates.get(file.stem, (0, 0, 0))
-    known = {f"votes_{emotion}": 0.0 for emotion in LETTERS.values()} | {f"votes_{LETTERS[letter]}": float(right)}
-    place = {"id": file.stem, "path": str(file), "speaker": speaker, "label": LETTERS[letter]}
-    return place | known | {"votes_unknown": float(asked - right), "source": "erkennung.txt", "row": row}
+def _utterance(file: Path, name: re.Match[str], rates: Rates) -> dict[str, Any]:
+    speaker, _, letter = name.groups()
+    right, audience, row = rates.get(file.stem, (0, 0, 0))
+    votes = {f"votes_{emotion}": 0.0 for emotion in LETTERS.values()} | {f"votes_{LETTERS[letter]}": float(right)}
+    utterance = {"id": file.stem, "path": str(file), "speaker": speaker, "label": LETTERS[letter]}
+    return utterance | votes | {"votes_unknown": float(audience - right), "source": "erkennung.txt", "row": row}

@@ -1,13 +1,15 @@
-"""IEMOCAP, the official release: twelve hours of dyadic sessions, each turn with its evaluators' tags.
+"""IEMOCAP, the official release: twelve hours of dialogues, each turn with its evaluators' tags.
 
-Busso et al. 2008. `C-E*` lines are evaluators, `C-F*` and `C-M*` reports on one's own emotion; one line may carry
-several tags. The label is the release's, the evaluators' majority; `xxx` says they did not agree, so it is no label.
+Busso et al. 2008. `C-E*` lines are evaluators' tags. `C-F*` and `C-M*` lines are reports on one's own emotion. One
+line may carry several tags. The label is the release's: the evaluators' majority. `xxx` says that they did not agree,
+so it is no label.
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from pandas import DataFrame
 
@@ -26,14 +28,15 @@ TAGS = {
     "disgust": "disgusted", "other": "other",
 }  # fmt: skip
 TURN = re.compile(r"\[\s*([\d.]+)\s*-\s*([\d.]+)\s*\]\s+(\S+)\s+(\S+)")
-TAGGED = re.compile(r"C-([EFM])\w*\s*:([^(]*)", re.IGNORECASE)  # what follows "(" is a comment
+TAGS_LINE = re.compile(r"C-([EFM])\w*\s*:([^(]*)", re.IGNORECASE)  # a comment follows "("
 
 
-def read(data: Data) -> DataFrame:
-    """Every turn of the release, in the order of its files; `self_reports` and `several_tags` decide what a vote is.
+def read(data: Data, progress: bool = True) -> DataFrame:
+    """Return every turn of the release, in the order of its files.
 
-    A tag that the release does not name counts as "other". Speaker: session and the letter of the turn's own part,
-    so Ses01F_impro01_M003 is spoken by Ses01M.
+    `self_reports` and `several_tags` decide which tags are votes, and how much each counts. A tag that the release
+    does not name counts as "other". Speaker: session and the letter of the turn's own part, so Ses01F_impro01_M003
+    is spoken by Ses01M.
     """
     root = corpus_folder(data, ["Session*/dialog/EmoEvaluation/*.txt", "Session*/sentences/wav"], LAYOUT)
     files = sorted(root.glob("Session*/dialog/EmoEvaluation/*.txt"))
@@ -42,18 +45,19 @@ def read(data: Data) -> DataFrame:
     return table.fillna(dict.fromkeys(vote_columns(table), 0.0))
 
 
-def _turns(file: Path, root: Path, data: Data) -> list[dict]:
-    turns: list[dict] = []
+def _turns(file: Path, root: Path, data: Data) -> list[dict[str, Any]]:
+    turns: list[dict[str, Any]] = []
     for number, line in enumerate(file.read_text(encoding="latin-1").split("\n"), start=1):
-        if found := TURN.match(line.strip()):
+        if turn := TURN.match(line.strip()):
             source = {"source": str(file.relative_to(root)), "row": number}
-            turns.append(_turn(*found.groups(), session=file.parents[2]) | source)
-        elif turns and (found := TAGGED.match(line.strip())):
-            _count_(turns[-1], found[1].upper(), found[2], data)
+            turns.append(_turn(turn, file.parents[2]) | source)
+        elif turns and (tags := TAGS_LINE.match(line.strip())):
+            _count_(turns[-1], tags[1].upper(), tags[2], data)
     return turns
 
 
-def _turn(start: str, end: str, name: str, label: str, session: Path) -> dict:
+def _turn(match: re.Match[str], session: Path) -> dict[str, Any]:
+    start, end, name, label = match.groups()
     dialog, part = name.rsplit("_", 1)
     return {
         "id": name,
@@ -65,8 +69,9 @@ def _turn(start: str, end: str, name: str, label: str, session: Path) -> dict:
     }
 
 
-def _count_(turn: dict, who: str, text: str, data: Data) -> None:
-    if who != "E" and not data.self_reports:
+def _count_(turn: dict[str, Any], letter: str, text: str, data: Data) -> None:
+    """Add the tags of one line to a turn's votes.  letter: E, an evaluator; F or M, a self-report"""
+    if letter != "E" and not data.self_reports:
         return
     tags = [tag.strip().lower() for tag in text.split(";") if tag.strip()]
     vote = 1.0 if data.several_tags == "whole" else 1.0 / max(len(tags), 1)

@@ -1,9 +1,9 @@
-"""A corpus of your own: any CSV or Parquet file with a row an utterance.
+"""A corpus of your own: any CSV or Parquet file with a row per utterance.
 
-Columns: path (needed; relative to the file, or absolute), and as far as there are id, start and end (seconds),
-speaker, session, duration, label, votes_<emotion>, votes_other, mixture_<class>; others are passed over. A label left
-empty is made from the votes; the label "unlabelled" is none on purpose. A folder in the place of the file stands for
-every audio file in it, unlabelled.
+Columns: path (needed; relative to the file, or absolute), and where they are known id, start and end (seconds),
+speaker, session, duration, label, votes_<emotion>, votes_other, mixture_<class>. Other columns are ignored. A label
+left empty is made from the votes; the label "unlabelled" says that there is none. A folder instead of the file stands
+for every audio file in it, unlabelled.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pyarrow.parquet import ParquetFile
 from ipr_core.config import Data
 from ipr_core.data.corpora.table import TEXTS, CorpusError, Fault
 
-LAYOUT = "a CSV or Parquet file with the column path and, as there are, label, votes_<emotion>, speaker, start, end"
+LAYOUT = "a CSV or Parquet file with the column path and, where known, label, votes_<emotion>, speaker, start, end"
 AUDIO = (".wav", ".flac", ".mp3", ".ogg")
 PLAIN = ("id", "path", "start", "end", "speaker", "session", "duration", "label")
 _STEP = 1024
@@ -30,10 +30,10 @@ _STEP = 1024
 _Row = tuple[int, list[str]]
 
 
-def read(data: Data) -> DataFrame:
-    """The file's rows as they stand, numbers unchecked, so that `table.check` can quote what is wrong with them.
+def read(data: Data, progress: bool = True) -> DataFrame:
+    """Return the file's rows as they are, numbers unchecked, so that `table.check` can quote faulty ones.
 
-    Rows are counted as a person sees them: a CSV's header is row 1. An utterance without an id is named by its
+    Rows are counted as an editor shows them: a CSV's header is row 1. An utterance without an id is named by its
     path and, for a part of a file, its times.
     raises CorpusError if the file is not there, cannot be read or has no column path
     """
@@ -41,7 +41,11 @@ def read(data: Data) -> DataFrame:
 
 
 def blocks(data: Data, size: int = 65_536) -> Iterator[DataFrame]:
-    """What `read` returns, `size` rows at a time, at least one block, in memory that does not grow with the file."""
+    """Yield the table of `read`, `size` rows at a time and at least one block.
+
+    The memory it takes does not grow with the file.
+    """
+    assert data.corpus_path is not None, "the configuration refuses a manifest without a path"
     file = Path(data.corpus_path).expanduser().resolve()
     try:
         yield from (_utterances(cells, file) for cells in _cells(file, size))
@@ -52,17 +56,17 @@ def blocks(data: Data, size: int = 65_536) -> Iterator[DataFrame]:
 
 
 def _utterances(table: DataFrame, file: Path) -> DataFrame:
-    """The columns that are known, ids made and paths absolute."""
+    """Return the columns that have a meaning, with ids made and paths absolute."""
     table.columns = [str(name).strip() for name in table.columns]
     if "path" not in table:
-        there = ", ".join(name for name in table if name != "row")
-        raise _refusal(file, 1, f"it has no column 'path', only {there}", f"give {LAYOUT}")
-    named = [name for name in table if name in (*PLAIN, "row") or name.startswith(("votes_", "mixture_"))]
-    table = table[named].assign(source=file.name)
+        names = ", ".join(name for name in table if name != "row")
+        raise _refusal(file, 1, f"it has no column 'path', only {names}", f"give {LAYOUT}")
+    columns = [name for name in table if name in (*PLAIN, "row") or name.startswith(("votes_", "mixture_"))]
+    table = table[columns].assign(source=file.name)
     texts = {name: table[name].fillna("").astype(str).str.strip() for name in TEXTS if name in table}
     table = table.assign(**texts)
-    places = {path: str(file.parent / path) if path else "" for path in table["path"].unique()}
-    return table.assign(id=_ids(table), path=table["path"].map(places))
+    paths = {path: str(file.parent / path) if path else "" for path in table["path"].unique()}
+    return table.assign(id=_ids(table), path=table["path"].map(paths))
 
 
 def _cells(file: Path, size: int) -> Iterator[DataFrame]:
@@ -75,21 +79,24 @@ def _cells(file: Path, size: int) -> Iterator[DataFrame]:
 
 def _folder(folder: Path, size: int) -> Iterator[DataFrame]:
     names = _audio_files(folder)
-    some = list(islice(names, size))
-    if not some:
+    block = list(islice(names, size))
+    if not block:
         raise _refusal(folder, None, f"there is no audio file in it ({', '.join(AUDIO)})", f"give {LAYOUT}")
-    while some:
-        yield DataFrame({"path": [str(folder / name) for name in some], "id": some, "label": "", "row": 0})
-        some = list(islice(names, size))
+    while block:
+        yield DataFrame({"path": [str(folder / name) for name in block], "id": block, "label": "", "row": 0})
+        block = list(islice(names, size))
 
 
-def _audio_files(folder: Path, within: str = "") -> Iterator[str]:
-    """Paths relative to the folder, in alphabetical order, one directory's names in memory at a time."""
+def _audio_files(folder: Path, prefix: str = "") -> Iterator[str]:
+    """Yield paths relative to the folder, in alphabetical order.
+
+    One directory's names are in memory at a time.
+    """
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.is_dir(follow_symlinks=False):
-            yield from _audio_files(folder / entry.name, f"{within}{entry.name}/")
+            yield from _audio_files(folder / entry.name, f"{prefix}{entry.name}/")
         elif os.path.splitext(entry.name)[1].lower() in AUDIO:
-            yield within + entry.name
+            yield prefix + entry.name
 
 
 def _parquet(file: Path, size: int) -> Iterator[DataFrame]:
@@ -106,7 +113,8 @@ def _parquet(file: Path, size: int) -> Iterator[DataFrame]:
 def _csv(file: Path, size: int) -> Iterator[DataFrame]:
     with file.open(encoding="utf-8-sig", newline="") as stream:
         lines = csv.reader(stream)
-        header, long = next(lines, []), []
+        header = next(lines, [])
+        long: list[int] = []  # numbers of rows with too many cells
         # line_num counts blank lines too, as an editor does
         rows = ((lines.line_num, cells) for cells in lines if any(cells))
         first = True
@@ -118,16 +126,20 @@ def _csv(file: Path, size: int) -> Iterator[DataFrame]:
 
 
 def _block(rows: Iterator[_Row], size: int, header: list[str], long: list[int]) -> Table:
-    """The next `size` rows, or fewer at the end.
+    """Return the next `size` rows, or fewer at the end.
 
-    Few at a time are lists of cells: the garbage collector would go through all of them again and again.
+    Only a few rows at a time are lists of cells, because the garbage collector goes through all such lists again
+    and again.
     """
-    steps = (min(_STEP, size - done) for done in range(0, size, _STEP))
+    steps = (min(_STEP, size - start) for start in range(0, size, _STEP))
     return concat_tables(_columns(list(islice(rows, step)), header, long) for step in steps)
 
 
 def _columns(rows: list[_Row], header: list[str], long: list[int]) -> Table:
-    """Numbered rows of a CSV as a table; the numbers of those with more cells than the header go to `long`."""
+    """Return numbered rows of a CSV as a table.
+
+    long: here the numbers of rows with more cells than the header are added
+    """
     width = len(header)
     for number, cells in rows:
         if len(cells) != width:
@@ -145,9 +157,9 @@ def _ids(table: DataFrame) -> Series:
         if name in table:
             cell = table[name].fillna("").astype(str).str.strip()
             part = part + (mark + cell).where(cell != "", "")
-    made = table["path"] + part
-    return table["id"].mask(table["id"] == "", made) if "id" in table else made
+    ids = table["path"] + part
+    return table["id"].mask(table["id"] == "", ids) if "id" in table else ids
 
 
-def _refusal(file: Path, row: int | None, what: str, cure: str) -> CorpusError:
-    return CorpusError([Fault(str(file), row, what, cure)])
+def _refusal(file: Path, row: int | None, problem: str, cure: str) -> CorpusError:
+    return CorpusError([Fault(str(file), row, problem, cure)])

@@ -1,7 +1,8 @@
-"""The embedded corpus: a small source-filter voice whose emotion is a known mixture, and annotators drawn from it.
+"""A small source-filter voice whose emotions are a known mixture.
 
-Everything follows from (synthetic_size, data_seed, classes). An utterance that is 70 % angry and 30 % sad sounds angry
-for 70 % of its time and sad for the rest, in phrases, and its annotators disagree in these shares.
+Annotators' votes are drawn from the mixture. Everything follows from (synthetic_size, data_seed, classes). An
+utterance that is 70 % angry and 30 % sad sounds angry for 70 % of its time and sad for the rest, in phrases, and its
+annotators disagree in these shares.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ from ipr_core.data.waves import SAMPLE_RATE, default_cache
 
 Floats = NDArray[np.float64]
 
+LAYOUT = "nothing: it is generated"
 ANNOTATORS = 10
 """Votes on each utterance."""
 SPEAKERS = 12
 """The first half with lower voices, the second half with higher ones."""
 VERSION = 1
-"""Counted up when the sounds change, so that older ones are not taken for them."""
+"""To be counted up when the sounds change, so that older ones in a cache are not used."""
 
 PROTOTYPES = {
     "angry": (0.9, 0.3, 1.0, 0.8, 1.0, 0.9),
@@ -54,7 +56,7 @@ _BANDWIDTHS = (80, 100, 140, 200)  # Hz
 
 
 class Speaker(NamedTuple):
-    """What stays the same from one utterance of a speaker to the next."""
+    """The constant traits of a speaker's voice."""
 
     f0: float  # Hz
     tract: float  # factor on the formants
@@ -62,7 +64,10 @@ class Speaker(NamedTuple):
 
 
 def read(data: Data, progress: bool = True) -> DataFrame:
-    """The utterance table, with mixture_<class> columns; the sounds are made if the cache does not hold them yet."""
+    """Return the utterance table, with mixture_<class> columns.
+
+    The sounds are generated if the cache does not hold them yet.
+    """
     table = describe(data)
     folder = _folder(data)
     if not folder.exists():
@@ -71,7 +76,7 @@ def read(data: Data, progress: bool = True) -> DataFrame:
 
 
 def describe(data: Data) -> DataFrame:
-    """The table without paths: who speaks how long, in which mixture, and how the annotators voted."""
+    """Return the table without paths: speakers, durations, mixtures and votes."""
     rng = np.random.default_rng([data.data_seed, 0])
     n, classes = data.synthetic_size, data.classes
     truth = mixtures(n, len(classes), rng)
@@ -96,41 +101,46 @@ def describe(data: Data) -> DataFrame:
 
 
 def mixtures(n: int, classes: int, rng: Generator) -> Floats:
-    """(n, classes) shares, rows sum to 1: nearly pure ones, many of mostly two emotions, the first emotion balanced."""
+    """Return (n, classes) shares of the emotions; rows sum to 1.
+
+    Some are nearly pure, many are mostly of two emotions. Every emotion leads equally often.
+    """
     first = rng.permutation(np.arange(n) % classes)
     clear = rng.random(n) < _CLEAR
     share = np.where(clear, rng.uniform(0.97, 1.0, n), rng.uniform(0.55, 0.95, n))
     rest = rng.dirichlet([0.3] * (classes - 1), n) * (1 - share)[:, None]  # mostly one other emotion
-    others = (first[:, None] + np.arange(1, classes)) % classes
+    rest_classes = (first[:, None] + np.arange(1, classes)) % classes
     truth = np.zeros((n, classes))
     np.put_along_axis(truth, first[:, None], share[:, None], axis=1)
-    np.put_along_axis(truth, others, rest, axis=1)
+    np.put_along_axis(truth, rest_classes, rest, axis=1)
     return truth / truth.sum(axis=1, keepdims=True)
 
 
 def prototypes(classes: Sequence[str], seed: int) -> Floats:
-    """(C, 6) acoustic parameters of each emotion; those of a name not in `PROTOTYPES` are drawn far from all others."""
+    """Return (C, 6) acoustic parameters of each emotion.
+
+    Those of a name that is not in `PROTOTYPES` are drawn far from all others.
+    """
     rng = np.random.default_rng([seed, 1])
-    known = [np.array(PROTOTYPES[name]) for name in classes if name in PROTOTYPES]
-    found = []
+    emotions = {name: np.array(PROTOTYPES[name]) for name in classes if name in PROTOTYPES}
     for name in classes:
-        if name in PROTOTYPES:
-            found.append(np.array(PROTOTYPES[name]))
-        else:
-            found.append(_far_from(known, rng.uniform(-1, 1, (64, 6))))
-            known.append(found[-1])
-    return np.array(found)
+        if name not in emotions:
+            emotions[name] = _far_from(list(emotions.values()), rng.uniform(-1, 1, (64, 6)))
+    return np.array([emotions[name] for name in classes])
 
 
-def _far_from(known: list[Floats], candidates: Floats) -> Floats:
-    if not known:
+def _far_from(emotions: list[Floats], candidates: Floats) -> Floats:
+    if not emotions:
         return candidates[0]
-    distance = np.linalg.norm(candidates[:, None] - np.array(known), axis=2).min(axis=1)
+    distance = np.linalg.norm(candidates[:, None] - np.array(emotions), axis=2).min(axis=1)
     return candidates[distance.argmax()]
 
 
 def speakers(seed: int) -> list[Speaker]:
-    """`SPEAKERS` voices: the first half lower with longer vocal tracts, the second half higher with shorter ones."""
+    """Return `SPEAKERS` voices.
+
+    The first half are lower, with longer vocal tracts, the second half higher, with shorter ones.
+    """
     rng = np.random.default_rng([seed, 2])
     high = np.arange(SPEAKERS) >= SPEAKERS // 2
     f0 = np.where(high, 200.0, 112.0) * 2 ** (rng.normal(0, 1.2, SPEAKERS) / 12)
@@ -140,78 +150,85 @@ def speakers(seed: int) -> list[Speaker]:
 
 
 def utter(mixture: Floats, emotions: Floats, speaker: Speaker, seconds: float, rng: Generator) -> Floats:
-    """(T,) an utterance in [-1, 1]: a phrase of each emotion, as long as its share asks, in any order.
+    """Return (T,) an utterance in [-1, 1]: a phrase of each emotion.
 
+    A phrase lasts the emotion's share of the time. Their order is random.
     mixture: (C,) shares   emotions: (C, 6) acoustic parameters
     """
     share = np.where(mixture < _SHORTEST, 0, mixture)
-    lasting = seconds * share / share.sum()
+    durations = seconds * share / share.sum()
     phrases = []
     for c in rng.permutation(np.flatnonzero(share)):
         parameters = emotions[c] + speaker.habit + _PHRASE_SPREAD * rng.standard_normal(6)
-        phrases.append(speak(parameters, speaker, lasting[c], rng))
+        phrases.append(speak(parameters, speaker, durations[c], rng))
     return np.concatenate(phrases)
 
 
 def speak(parameters: Floats, speaker: Speaker, seconds: float, rng: Generator) -> Floats:
-    """(T,) a phrase in [-1, 1] at 16 kHz: glottal pulses and breath through formants, in syllables.
+    """Return (T,) a phrase in [-1, 1]: glottal pulses and breath through formants, in syllables.
 
     parameters: (6,) pitch, range, level, rate, brightness, roughness; 0 is the middle, 1 high
     """
     pitch, spread, level, rate, bright, rough = np.clip(parameters, -2.5, 2.5)
     t = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
-    place = _syllables(t, 4.2 * 1.45**rate, rng)  # (T,) 2.5: in the middle of the third syllable
-    count = int(place[-1]) + 1
-    tune = np.interp(place, np.arange(count) + 0.5, rng.standard_normal(count)) * 1.6 * 1.8**spread
+    position = _syllables(t, 4.2 * 1.45**rate, rng)  # (T,) 2.5: in the middle of the third syllable
+    count = int(position[-1]) + 1
+    tune = np.interp(position, np.arange(count) + 0.5, rng.standard_normal(count)) * 1.6 * 1.8**spread
     f0 = speaker.f0 * 2 ** ((4.5 * pitch + tune - 1.5 * t / seconds) / 12)
     source = _pulses(f0, jitter=0.008 * 2.2**rough, shimmer=0.06 * 1.8**rough, rng=rng)
     source += 0.01 * rng.standard_normal(len(t))  # breath
-    voice = _formants(_low_pass(source, 320 * 2.6**bright), place, speaker.tract, rng)
-    voice *= np.sin(np.pi * (place % 1)) ** 0.7 * (1 + 0.2 * rng.standard_normal(count))[place.astype(int)]
+    voice = _formants(_low_pass(source, 320 * 2.6**bright), position, speaker.tract, rng)
+    voice *= np.sin(np.pi * (position % 1)) ** 0.7 * (1 + 0.2 * rng.standard_normal(count))[position.astype(int)]
     voice *= 10 ** ((-26 + 5 * level) / 20) / np.sqrt(np.mean(voice**2))
     return np.clip(voice + 0.0003 * rng.standard_normal(len(t)), -1, 1)
 
 
 def _syllables(t: Floats, rate: float, rng: Generator) -> Floats:
-    """(T,) how many syllables are over at each moment; they last 1 / rate seconds, give or take a quarter."""
-    many = int(2 * t[-1] * rate) + 3
-    lasting = (1 + 0.25 * rng.standard_normal(many)).clip(0.4, 2) / rate
-    return np.interp(t, np.concatenate([[0], lasting.cumsum()]), np.arange(many + 1))
+    """Return (T,) how many syllables are over at each moment.
+
+    Syllables last 1 / rate seconds, give or take a quarter.
+    """
+    count = int(2 * t[-1] * rate) + 3
+    durations = (1 + 0.25 * rng.standard_normal(count)).clip(0.4, 2) / rate
+    return np.interp(t, np.concatenate([[0], durations.cumsum()]), np.arange(count + 1))
 
 
 def _pulses(f0: Floats, jitter: float, shimmer: float, rng: Generator) -> Floats:
-    """(T,) one impulse a period; periods vary by `jitter`, heights by `shimmer` (relative standard deviations)."""
+    """Return (T,) one impulse per period.
+
+    Periods vary by `jitter`, heights by `shimmer` (relative standard deviations).
+    """
     period = (f0.cumsum() / SAMPLE_RATE).astype(int)
     uneven = f0 * (1 + jitter * rng.standard_normal(period[-1] + 1))[period]
     turns = uneven.cumsum() / SAMPLE_RATE
-    at = np.flatnonzero(np.diff(np.floor(turns))) + 1
-    early = (turns[at] % 1) * SAMPLE_RATE / uneven[at]  # how much before sample `at` the impulse lies, 0 to 1 samples
-    height = 1 + shimmer * rng.standard_normal(len(at))
+    index = np.flatnonzero(np.diff(np.floor(turns))) + 1
+    advance = (turns[index] % 1) * SAMPLE_RATE / uneven[index]  # samples that the impulse lies before `index`, 0 to 1
+    height = 1 + shimmer * rng.standard_normal(len(index))
     pulses = np.zeros(len(f0))
-    pulses[at] = height * (1 - early)
-    pulses[at - 1] += height * early
+    pulses[index] = height * (1 - advance)
+    pulses[index - 1] += height * advance
     return pulses
 
 
 def _low_pass(wave: Floats, hz: float) -> Floats:
-    """6 dB an octave above hz: the voice's spectral tilt."""
+    """Filter by 6 dB an octave above hz, which is the voice's spectral tilt."""
     pole = np.exp(-2 * np.pi * hz / SAMPLE_RATE)
     return lfilter([1 - pole], [1, -pole], wave)
 
 
-def _formants(source: Floats, place: Floats, tract: float, rng: Generator) -> Floats:
-    """The source through a vowel's resonances, another vowel each syllable."""
-    vowel = rng.integers(len(_VOWELS), size=int(place[-1]) + 1)[place.astype(int)]  # (T,)
-    spoken = [sosfilt(_resonances(formants * tract), source) for formants in _VOWELS]
-    return np.choose(vowel, spoken)
+def _formants(source: Floats, position: Floats, tract: float, rng: Generator) -> Floats:
+    """Filter the source by a vowel's resonances, another vowel each syllable."""
+    vowel = rng.integers(len(_VOWELS), size=int(position[-1]) + 1)[position.astype(int)]  # (T,)
+    waves = [sosfilt(_resonances(formants * tract), source) for formants in _VOWELS]
+    return np.choose(vowel, waves)
 
 
 def _resonances(formants: Floats) -> Floats:
-    """(4, 6) second-order sections, each with gain 1 at 0 Hz (Klatt 1980)."""
+    """Return (4, 6) second-order sections, each with gain 1 at 0 Hz (Klatt 1980)."""
     radius = np.exp(-np.pi * np.array(_BANDWIDTHS) / SAMPLE_RATE)
     b, c = 2 * radius * np.cos(2 * np.pi * formants / SAMPLE_RATE), -(radius**2)
-    zero, one = np.zeros(4), np.ones(4)
-    return np.stack([1 - b - c, zero, zero, one, -b, -c], axis=1)
+    zero, unit = np.zeros(4), np.ones(4)
+    return np.stack([1 - b - c, zero, zero, unit, -b, -c], axis=1)
 
 
 def _folder(data: Data) -> Path:
@@ -220,34 +237,37 @@ def _folder(data: Data) -> Path:
 
 
 def _write(table: DataFrame, data: Data, folder: Path, progress: bool) -> None:
-    """All sounds into a folder beside, which is moved into place whole; another process may be first."""
+    """Write all sounds into a temporary folder, then rename it; another process may be first."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".synthetic-", dir=folder.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=".synthetic-", dir=folder.parent))
     try:
-        save = partial(_save, voice=_voice(table, data), folder=aside, names=table["id"].tolist())
+        save = partial(_save, voice=_voice(table, data), folder=temporary, names=table["id"].tolist())
         with ThreadPoolExecutor() as pool:
             saved = pool.map(save, range(len(table)))
             list(tqdm(saved, "Speaking", len(table), unit="clip", delay=2, leave=False, disable=not progress))
         if not folder.exists():
-            os.replace(aside, folder)
+            os.replace(temporary, folder)
     except OSError:
         if not folder.exists():
             raise
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _voice(table: DataFrame, data: Data) -> Callable[[int], Floats]:
-    """Row of the table → its sound, a function of (data_seed, row) and the classes alone."""
+    """Return the function from a row of the table to its sound.
+
+    The sound depends on (data_seed, row) and the classes alone.
+    """
     truth = table[[f"mixture_{name}" for name in data.classes]].to_numpy()
     emotions = prototypes(data.classes, data.data_seed)  # (C, 6)
     people = speakers(data.data_seed)
-    who = table["speaker"].str[-2:].astype(int) - 1
+    person = table["speaker"].str[-2:].astype(int) - 1
     seconds = table["duration"]
 
     def voice(row: int) -> Floats:
         return utter(
-            truth[row], emotions, people[who[row]], seconds[row], np.random.default_rng([data.data_seed, 3, row])
+            truth[row], emotions, people[person[row]], seconds[row], np.random.default_rng([data.data_seed, 3, row])
         )
 
     return voice

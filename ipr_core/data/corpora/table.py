@@ -1,4 +1,4 @@
-"""The utterance table, the same for every corpus: its columns, what may be wrong with them, and its final form.
+"""The utterance table, the same for every corpus: its columns, their faults, and its final form.
 
 Columns: id, path (absolute), start and end (seconds, NaN: the whole file), speaker, session ("": none), duration
 (seconds, NaN until decoded), label (an emotion, "": none), a votes_<emotion> (0 or more) for each emotion,
@@ -24,7 +24,7 @@ EMOTIONS = (
     "angry", "happy", "sad", "neutral", "frustrated", "surprised", "fearful", "disgusted", "excited", "bored", "calm",
 )  # fmt: skip
 UNLABELLED = "unlabelled"
-"""A reader's label for "on purpose none": neither a fault nor made up from the votes; `tidy` turns it into ""."""
+"""A reader's label for "none, on purpose": no fault, and not replaced by the votes' plurality. `tidy` makes it ""."""
 NOT_EMOTIONS = ("votes_other", "votes_unknown")
 DEFAULTS = {
     "id": "", "path": "", "start": np.nan, "end": np.nan, "speaker": "", "session": "", "duration": np.nan,
@@ -34,36 +34,37 @@ TEXTS = ("id", "path", "speaker", "session", "label", "source")
 
 
 class Fault(NamedTuple):
-    """One thing wrong with a corpus: where, what, and how to mend it."""
+    """One fault of a corpus, and its cure."""
 
-    where: str
+    source: str
+    """The file, folder, corpus or setting that is at fault."""
     row: int | None
-    what: str
+    problem: str
     cure: str
 
     def __str__(self) -> str:
-        place = self.where if self.row is None else f"{self.where}, row {self.row}"
-        return f"{place}: {self.what}; {self.cure}"
+        source = self.source if self.row is None else f"{self.source}, row {self.row}"
+        return f"{source}: {self.problem}; {self.cure}"
 
 
 class CorpusError(ValueError):
-    """A corpus that cannot be used as it is; its message lists every fault, a line each."""
+    """A corpus that cannot be used; the message lists every fault, a line each."""
 
     def __init__(self, faults: Iterable[Fault]):
         self.faults = list(faults)
         super().__init__("\n".join(map(str, self.faults)))
 
 
-def corpus_folder(data: Data, needed: Iterable[str], layout: str) -> Path:
-    """The corpus's folder, once it holds what a reader needs.
+def corpus_folder(data: Data, patterns: Iterable[str], layout: str) -> Path:
+    """Return the corpus's folder, once it holds the files that a reader needs.
 
-    needed: glob patterns, each of which finds something in the folder   layout: the same in words
-    raises CorpusError saying which of them is not there
+    patterns: glob patterns, each of which has to match a file in the folder   layout: the same in words
+    raises CorpusError naming every pattern that matches none
     """
     if data.corpus_path is None:
         raise CorpusError([Fault(data.corpus, None, "corpus_path is not set", f"name the folder with {layout}")])
     root = Path(data.corpus_path).expanduser().resolve()
-    absent = [pattern for pattern in needed if next(root.glob(pattern), None) is None]
+    absent = [pattern for pattern in patterns if next(root.glob(pattern), None) is None]
     if absent:
         raise CorpusError(
             [Fault(str(root), None, f"there is no {name} in it", f"{data.corpus} needs {layout}") for name in absent]
@@ -72,58 +73,59 @@ def corpus_folder(data: Data, needed: Iterable[str], layout: str) -> Path:
 
 
 def vote_columns(table: DataFrame) -> list[str]:
-    """The columns of votes, in the table's order, those for no named emotion (other, unknown) included."""
+    """Return the columns of votes in the table's order, `votes_other` and `votes_unknown` included."""
     return [name for name in table.columns if name.startswith("votes_")]
 
 
 def emotion_columns(table: DataFrame) -> list[str]:
-    """The columns of votes for a named emotion."""
+    """Return the columns of votes for a named emotion."""
     return [name for name in vote_columns(table) if name not in NOT_EMOTIONS]
 
 
 def plurality(table: DataFrame) -> Series:
-    """The emotion with the most votes of each utterance, "" where two share the first place or nobody voted."""
+    """Return the emotion with the most votes of each utterance, "" for a tie or no votes."""
     names = emotion_columns(table)
     if not names or table.empty:
         return Series("", index=table.index, dtype=str)
     votes = table[names].to_numpy(float)
-    most = votes.max(axis=1, keepdims=True)
-    single = ((votes == most).sum(axis=1) == 1) & (most[:, 0] > 0)
+    highest = votes.max(axis=1, keepdims=True)
+    single = ((votes == highest).sum(axis=1) == 1) & (highest[:, 0] > 0)
     winner = np.array([name.removeprefix("votes_") for name in names])[votes.argmax(axis=1)]
     return Series(np.where(single, winner, ""), index=table.index)
 
 
 def check(table: DataFrame, data: Data, labels_needed: bool = True) -> list[Fault]:
-    """Everything wrong with a reader's table, in the order of its rows; no fault: `tidy` gives the final table.
+    """Return every fault of a reader's table, in the order of its rows.
 
-    Numbers may still be the text that stood in a manifest, so that a fault can quote it.
+    Numbers may still be the text of a manifest's cell, so that a fault can quote it.
     labels_needed: whether an utterance with neither votes nor a label is a fault
     """
-    where = data.corpus_path or data.corpus
+    source = data.corpus_path or data.corpus
     if table.empty:
-        return [Fault(where, None, "there is no utterance in it", f"check that it is the {data.corpus} corpus")]
+        return [Fault(source, None, "there is no utterance in it", f"check that it is the {data.corpus} corpus")]
     absent = [name for name in ("id", "path") if name not in table]
     if absent:
-        return [Fault(where, None, f"column {name!r} is missing", "add it") for name in absent]
+        return [Fault(source, None, f"column {name!r} is missing", "add it") for name in absent]
     table = complete(table)
     faults = [
         *_double_ids(table), *_no_files(table), *_bad_times(table), *_bad_votes(table), *_unknown_labels(table, data),
         *_unknown_votes(table, data), *_excited_twice(data), *(_nothing_known(table) if labels_needed else []),
     ]  # fmt: skip
-    return sorted(faults, key=lambda fault: (fault.where, fault.row or 0))
+    return sorted(faults, key=lambda fault: (fault.source, fault.row or 0))
 
 
 def complete(table: DataFrame) -> DataFrame:
-    """The table with a default in every column and cell that a reader did not fill."""
+    """Return the table with a default in every column and cell left empty."""
     missing = {name: value for name, value in DEFAULTS.items() if name not in table}
     table = table.assign(**missing)
     return table.assign(**{name: table[name].fillna("").astype(str) for name in TEXTS})
 
 
 def tidy(table: DataFrame, data: Data) -> DataFrame:
-    """The final table: numbers as numbers, excited merged, labels made from votes where none was given.
+    """Return the final form of a reader's table.
 
-    A label that is "" becomes the emotion with the most votes, if that is one alone; `UNLABELLED` becomes "".
+    Numbers are numbers, and excited is merged into happy if the settings say so. A label "" becomes the emotion with
+    the most votes, unless two tie; `UNLABELLED` becomes "".
     """
     table = complete(table).reset_index(drop=True)
     votes = {name: counts(table[name]).fillna(0.0) for name in vote_columns(table)}
@@ -137,21 +139,21 @@ def tidy(table: DataFrame, data: Data) -> DataFrame:
 
 
 def numbers(cells: Series) -> Series:
-    """Cells as floats, NaN for those that are none."""
+    """Return cells as floats, NaN for those that are none."""
     return pd.to_numeric(cells, errors="coerce").astype(float)
 
 
 def counts(cells: Series) -> Series:
-    """What `numbers` returns, sooner for few different cells, many times, as votes are."""
-    place, different = pd.factorize(cells)
-    return Series(np.append(numbers(Series(different)), np.nan)[place], index=cells.index)  # place -1: an absent cell
+    """Return the same as `numbers`, faster where few values repeat many times, as votes do."""
+    codes, different = pd.factorize(cells)
+    return Series(np.append(numbers(Series(different)), np.nan)[codes], index=cells.index)  # code -1: an absent cell
 
 
 def _in_order(table: DataFrame) -> DataFrame:
     first = ["id", "path", "start", "end", "speaker", "session", "duration", "label", *vote_columns(table)]
     last = ["source", "row"]
-    own = [name for name in table.columns if name not in (*first, *last)]
-    return table[[*first, *own, *last]]
+    extra = [name for name in table.columns if name not in (*first, *last)]
+    return table[[*first, *extra, *last]]
 
 
 def _merge_excited(table: DataFrame) -> DataFrame:
@@ -162,12 +164,12 @@ def _merge_excited(table: DataFrame) -> DataFrame:
     return table.assign(votes_happy=happy).drop(columns="votes_excited")
 
 
-def _faults(table: DataFrame, wrong: Series, what: Callable[[dict[str, Any]], str], cure: str) -> list[Fault]:
-    """A fault for each row that is wrong: `what` says it of the utterance."""
+def _faults(table: DataFrame, wrong: Series, problem: Callable[[dict[str, Any]], str], cure: str) -> list[Fault]:
+    """Return a fault for each row that is wrong; `problem` words it for the utterance."""
     if not wrong.any():  # taking no row of many still goes through all of them
         return []
     return [
-        Fault(row["source"], int(row["row"]) or None, f"utterance {row['id']!r} {what(row)}", cure)
+        Fault(row["source"], int(row["row"]) or None, f"utterance {row['id']!r} {problem(row)}", cure)
         for row in table[wrong].to_dict("records")
     ]
 
@@ -214,25 +216,22 @@ def _bad_times(table: DataFrame) -> list[Fault]:
 
 
 def _bad_votes(table: DataFrame) -> list[Fault]:
-    faults = []
-    for name in vote_columns(table):
-        votes = counts(table[name])
-        wrong = ~_blank(table[name]) & ~(np.isfinite(votes) & (votes >= 0))
-        faults += _faults(
-            table,
-            wrong,
-            lambda row, name=name: f"has {row[name]!r} in {name}",
-            "a vote count is a number, 0 or more, or left empty",
-        )
-    return faults
+    return [fault for name in vote_columns(table) for fault in _bad_votes_in(table, name)]
+
+
+def _bad_votes_in(table: DataFrame, name: str) -> list[Fault]:
+    votes = counts(table[name])
+    wrong = ~_blank(table[name]) & ~(np.isfinite(votes) & (votes >= 0))
+    cure = "a vote count is a number, 0 or more, or left empty"
+    return _faults(table, wrong, lambda row: f"has {row[name]!r} in {name}", cure)
 
 
 def _unknown_labels(table: DataFrame, data: Data) -> list[Fault]:
-    known = {*EMOTIONS, *data.classes, "other", UNLABELLED}
+    labels = {*EMOTIONS, *data.classes, "other", UNLABELLED}
     faults = []
     for label in table["label"].unique():
-        if label not in known | {""}:
-            cure = _nearest(label, known)
+        if label not in labels | {""}:
+            cure = _nearest(label, labels)
             faults += _faults(
                 table, table["label"] == label, lambda row: f"has the unknown label {row['label']!r}", cure
             )
@@ -240,20 +239,20 @@ def _unknown_labels(table: DataFrame, data: Data) -> list[Fault]:
 
 
 def _unknown_votes(table: DataFrame, data: Data) -> list[Fault]:
-    known = {*EMOTIONS, *data.classes}
+    emotions = {*EMOTIONS, *data.classes}
     source = table["source"].iloc[0]
     header = 1 if source.endswith(".csv") else None
     return [
-        Fault(source, header, f"column {name!r} counts votes for an unknown emotion", _nearest(name[6:], known))
+        Fault(source, header, f"column {name!r} counts votes for an unknown emotion", _nearest(name[6:], emotions))
         for name in emotion_columns(table)
-        if name[6:] not in known
+        if name[6:] not in emotions
     ]
 
 
-def _nearest(name: str, known: set[str]) -> str:
-    near = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.5)
-    guess = f"did you mean {near[0]!r}? It" if near else "it"
-    return f"{guess} is one of {', '.join(sorted(known))}, or a class named in `classes`"
+def _nearest(name: str, names: set[str]) -> str:
+    alike = difflib.get_close_matches(name.lower(), sorted(names), n=1, cutoff=0.5)
+    guess = f"did you mean {alike[0]!r}? It" if alike else "it"
+    return f"{guess} is one of {', '.join(sorted(names))}, or a class named in `classes`"
 
 
 def _excited_twice(data: Data) -> list[Fault]:
@@ -265,5 +264,5 @@ def _excited_twice(data: Data) -> list[Fault]:
 
 def _nothing_known(table: DataFrame) -> list[Fault]:
     votes = sum((counts(table[name]).fillna(0) != 0) for name in vote_columns(table))
-    nothing = (table["label"] == "") & (votes == 0)
-    return _faults(table, nothing, lambda row: "has no votes and no label", "give it one, or mark it unlabelled")
+    empty = (table["label"] == "") & (votes == 0)
+    return _faults(table, empty, lambda row: "has no votes and no label", "give it one, or mark it unlabelled")

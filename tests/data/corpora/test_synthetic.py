@@ -1,4 +1,4 @@
-"""The synthetic corpus: determinism, mixtures, votes drawn from them, and that emotions sound as they should."""
+"""The synthetic corpus: determinism, mixtures, votes drawn from them, and how emotions sound."""
 
 from pathlib import Path
 
@@ -26,12 +26,12 @@ def columns(table, prefix: str, classes=SMALL.classes) -> np.ndarray:
 
 
 def shares(table) -> np.ndarray:
-    """Share of the label among an utterance's votes."""
+    """Return (N,) the label's share of each utterance's votes."""
     votes = columns(table, "votes")
     return votes[np.arange(len(table)), [SMALL.classes.index(name) for name in table["label"]]] / ANNOTATORS
 
 
-# ---- the table ----
+# The table
 
 
 def test_mixtures_sum_to_one_and_every_emotion_leads_equally_often():
@@ -59,11 +59,11 @@ def test_the_label_has_the_most_votes_and_ties_go_to_the_truth():
     table = describe(LARGE)
     truth, votes = columns(table, "mixture"), columns(table, "votes")
     label = np.array([SMALL.classes.index(name) for name in table["label"]])
-    most = votes == votes.max(axis=1, keepdims=True)
-    assert most[np.arange(len(table)), label].all()
-    tied = most.sum(axis=1) > 1
+    highest = votes == votes.max(axis=1, keepdims=True)
+    assert highest[np.arange(len(table)), label].all()
+    tied = highest.sum(axis=1) > 1
     assert tied.sum() > 50
-    assert (np.where(most, truth, -1).argmax(axis=1) == label)[tied].all()
+    assert (np.where(highest, truth, -1).argmax(axis=1) == label)[tied].all()
 
 
 def test_agreement_makes_about_40_45_and_15_per_cent():
@@ -89,20 +89,20 @@ def test_any_classes_have_a_corpus(classes):
 
 
 def test_unknown_emotions_are_spread_out_and_depend_on_the_seed():
-    found = prototypes(tuple("abcdefg"), seed=0)
-    distance = np.linalg.norm(found[:, None] - found, axis=2)[~np.eye(7, dtype=bool)]
+    emotions = prototypes(tuple("abcdefg"), seed=0)
+    distance = np.linalg.norm(emotions[:, None] - emotions, axis=2)[~np.eye(7, dtype=bool)]
     assert distance.min() > 1
-    assert not np.array_equal(found, prototypes(tuple("abcdefg"), seed=1))
+    assert not np.array_equal(emotions, prototypes(tuple("abcdefg"), seed=1))
     assert np.array_equal(prototypes(("sad", "a"), 0)[0], synthetic.PROTOTYPES["sad"])
 
 
-# ---- the sounds ----
+# The sounds
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_other_ones(tmp_path, monkeypatch):
     first = synthetic.read(SMALL)
     monkeypatch.setenv("IPR_CACHE", str(tmp_path / "elsewhere"))
-    again, other = synthetic.read(SMALL), synthetic.read(Data(synthetic_size=40, data_seed=1))
+    again, with_another_seed = synthetic.read(SMALL), synthetic.read(Data(synthetic_size=40, data_seed=1))
     assert first.drop(columns="path").equals(again.drop(columns="path"))
     assert first["path"][0] != again["path"][0]
 
@@ -110,7 +110,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_other_ones(tmp_path,
         return [Path(path).read_bytes() for path in table["path"]]
 
     assert sounds(first) == sounds(again)
-    assert not set(sounds(first)) & set(sounds(other))
+    assert not set(sounds(first)) & set(sounds(with_another_seed))
 
 
 def test_files_are_as_the_table_says_and_a_second_reading_makes_none(tmp_path):
@@ -122,9 +122,9 @@ def test_files_are_as_the_table_says_and_a_second_reading_makes_none(tmp_path):
         assert info.duration == pytest.approx(row.duration, abs=1e-3)
         assert 0.8 <= row.duration <= 3.0
     folder = synthetic._folder(SMALL)
-    made = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    changes = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     synthetic.read(SMALL)
-    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == made
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == changes
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [folder.name]  # nothing half made beside it
 
 
@@ -141,7 +141,7 @@ def voices(emotion: np.ndarray, f0: float, n: int = 6) -> list[np.ndarray]:
 
 
 def median_f0(wave: np.ndarray) -> float:
-    """Hz of the highest autocorrelation between 50 and 500 Hz, the median over loud frames of 64 ms."""
+    """Return Hz of the highest autocorrelation between 50 and 500 Hz: the median over loud frames of 64 ms."""
     frames = np.lib.stride_tricks.sliding_window_view(wave, 1024)[::512]
     loud = frames[frames.std(axis=1) > np.median(frames.std(axis=1))]
     power = np.abs(np.fft.rfft(loud, 4096)) ** 2
@@ -151,18 +151,18 @@ def median_f0(wave: np.ndarray) -> float:
 
 def test_the_voice_has_the_speakers_own_pitch():
     for f0 in (110.0, 220.0):
-        heard = np.median([median_f0(wave) for wave in voices(np.array([0.0, -1, 0, 0, 0, -1]), f0)])
-        assert heard == pytest.approx(f0, rel=0.12)
+        pitch = np.median([median_f0(wave) for wave in voices(np.array([0.0, -1, 0, 0, 0, -1]), f0)])
+        assert pitch == pytest.approx(f0, rel=0.12)
 
 
 def test_angry_is_higher_louder_and_brighter_than_sad_and_half_of_each_lies_between():
     angry, sad = prototypes(("angry", "sad"), 0)
     measured = []
     for emotion in (angry, (angry + sad) / 2, sad):
-        spoken = voices(emotion, 130.0)
-        spectra = [np.abs(np.fft.rfft(wave)) ** 2 for wave in spoken]
+        waves = voices(emotion, 130.0)
+        spectra = [np.abs(np.fft.rfft(wave)) ** 2 for wave in waves]
         bright = np.mean([power[len(power) // 8 :].sum() / power.sum() for power in spectra])  # above 1 kHz
-        measured.append([np.median([median_f0(w) for w in spoken]), np.mean([w.std() for w in spoken]), bright])
+        measured.append([np.median([median_f0(w) for w in waves]), np.mean([w.std() for w in waves]), bright])
     assert (np.diff(measured, axis=0) < 0).all()
 
 
@@ -170,11 +170,13 @@ def test_an_utterance_that_is_70_per_cent_angry_sounds_angry_for_70_per_cent_of_
     emotions, person = prototypes(("angry", "sad"), 0), Speaker(130.0, 1.0, np.zeros(6))
 
     def louder(mixture: list[float], seed: int) -> float:
-        """How much louder 70 % of the time is than the other 30 %, in dB, whichever comes first."""
+        """Return how much louder 70 % of the time is than the other 30 %, in dB, in either order."""
         wave = utter(np.array(mixture), emotions, person, 2.0, np.random.default_rng(seed))
         assert len(wave) == pytest.approx(2.0 * SAMPLE_RATE, abs=2)
-        early, late = round(0.3 * len(wave)), round(0.7 * len(wave))
-        return 20 * np.log10(max(wave[:late].std() / wave[late:].std(), wave[early:].std() / wave[:early].std()))
+        early_end, late_start = round(0.3 * len(wave)), round(0.7 * len(wave))
+        return 20 * np.log10(
+            max(wave[:late_start].std() / wave[late_start:].std(), wave[early_end:].std() / wave[:early_end].std())
+        )
 
     # angry is 10 dB louder than sad, give or take 5 dB times the spread of the phrases
     assert np.mean([louder([0.7, 0.3], seed) for seed in range(10)]) == pytest.approx(10, abs=1.5)
