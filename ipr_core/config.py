@@ -39,7 +39,7 @@ class Mark(enum.Enum):
 
     AFTER_WARM_UP = "the warm-up does not depend on it: runs that differ in it alone may share one"
     SECOND_VIEWS = "the second views, and their passes through the encoder's frozen part, depend on it"
-    REPETITION = "other values repeat the same experiment"
+    COMPARED = "runs that differ in it alone stand in one table"
 
 
 _AFTER = Mark.AFTER_WARM_UP
@@ -231,11 +231,11 @@ class Method(Section):
 class Training(Section):
     """The loop."""
 
-    system: System = "ipr"
+    system: Annotated[System, Mark.COMPARED] = "ipr"
     """What is trained on what: the paper's four systems, two controls, and the methods that IPR is compared with."""
-    seed: Annotated[Seed, Mark.SECOND_VIEWS, Mark.REPETITION] = 0
+    seed: Annotated[Seed, Mark.SECOND_VIEWS, Mark.COMPARED] = 0
     """Seed of initial weights, batches, dropout and augmentation."""
-    stream: Annotated[Seed, Mark.SECOND_VIEWS, Mark.REPETITION] = 0
+    stream: Annotated[Seed, Mark.SECOND_VIEWS, Mark.COMPARED] = 0
     """Another random stream of the same seed: the same initial weights, other batches, dropout and augmentation."""
     epochs: Annotated[Count, _AFTER] = 50
     """Epochs, the warm-up included."""

@@ -159,7 +159,7 @@ class Control(w.VBox):
         if state.run is not self._of:
             self._of, self._config = state.run, state.run.config
         training = self._config.training
-        last = training.warm_up if self._runner.until == "warm_up" else training.epochs
+        last = training.warm_up if self._runner.goal == "warm_up" else training.epochs
         for name, button in self.buttons.items():
             button.disabled = state.status not in _BUTTONS[name][1] or (name == "Start" and self.config is None)
         self._show_progress(last)
@@ -198,10 +198,7 @@ def status(state: RunState, config: Config, last: int, changed: Sequence[str] = 
 
 def changed(config: Config, asked: Config | None) -> list[str]:
     """Names of the settings that are asked for otherwise; none while what is asked for is wrong."""
-    if asked is None or asked == config:
-        return []
-    before, now = config.settings(), asked.settings()
-    return [name for name in now if now[name] != before[name]]
+    return [] if asked is None else list(asked.differences(config))
 
 
 def seconds_left(state: RunState, config: Config, last: int) -> float | None:

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 import ipywidgets as w
 import traitlets as t
 
-from ipr_core.config import FIELDS, PRESETS, Config, SettingsError
+from ipr_core.config import FIELDS, PRESETS, Config, SettingsError, nearest_preset
 from ipr_widgets import look
 
 SECTIONS = tuple(Config.model_fields)
@@ -35,7 +35,8 @@ class Form(w.VBox):
         self.notes = {name: w.HTML(layout=wide) for name in FIELDS}
         self.heads = {section: w.HTML() for section in SECTIONS}
         self.preset = w.Dropdown(
-            options=list(PRESETS), value=nearest(config), layout=w.Layout(width="10em"), tooltip=f"Preset. {_PRESET}"
+            options=list(PRESETS), value=nearest_preset(config), layout=w.Layout(width="10em"),
+            tooltip=f"Preset. {_PRESET}",
         )  # fmt: skip
         self.back = w.Button(
             description="Back to the preset", layout=w.Layout(width="auto"), tooltip="Undoes every change to the preset"
@@ -75,10 +76,18 @@ class Form(w.VBox):
             config, faults = Config().replace(**self.given), []
         except SettingsError as error:
             config, faults = None, error.faults
-        changed = differing(config.settings() if config else self.given, self.preset.value)
+        changed = self._changes(config)
         with self.hold_trait_notifications():
             self.config, self.faults, self.changed = config, tuple(faults), tuple(changed)
         self._show_notes()
+
+    def _changes(self, config: Config | None) -> list[str]:
+        """Return the names of the settings that are not the preset's; by their texts while something is wrong."""
+        preset = PRESETS[self.preset.value]()
+        if config is not None:
+            return list(config.differences(preset))
+        values = preset.settings()
+        return [name for name, value in self.given.items() if shown(name, value) != shown(name, values[name])]
 
     def _show_notes(self) -> None:
         told = defaultdict(list)
@@ -130,17 +139,6 @@ class Form(w.VBox):
         finally:
             self._filling = False
         self._check()
-
-
-def nearest(config: Config) -> str:
-    """The preset from which the fewest settings differ."""
-    return min(PRESETS, key=lambda preset: len(differing(config.settings(), preset)))
-
-
-def differing(settings: Mapping[str, Any], preset: str) -> list[str]:
-    """Names of the settings that are not the preset's."""
-    theirs = PRESETS[preset]().settings()
-    return [name for name in FIELDS if shown(name, settings[name]) != shown(name, theirs[name])]
 
 
 def matching(words: str) -> list[str]:

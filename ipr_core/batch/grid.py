@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ipr_core.batch import notebooks
-from ipr_core.config import FIELDS, GROUPS, Config, SettingsError, build
+from ipr_core.config import FIELDS, GROUPS, Config, SettingsError, build, for_notebook
 from ipr_core.runs import run
 
 SHIPPED = Path(__file__).parent / "grids"
@@ -54,10 +54,11 @@ class Cell:
         return run.name(self.config)
 
     def parameters(self, place: Path) -> dict[str, Any]:
-        """What the notebooks are told. Their None means "the preset's value", so that none itself goes as a text."""
-        values = self.config.settings()
-        given = {setting: "none" if values[setting] is None else values[setting] for setting in self.given}
-        return given | {"preset": self.preset, "runs": str(place)}
+        """Return the notebooks' parameters.
+
+        place: the folder of the runs
+        """
+        return for_notebook(self.config, self.given, self.preset, str(place))
 
 
 @dataclass(frozen=True)

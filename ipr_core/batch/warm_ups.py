@@ -14,19 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ipr_core.atomic import write, write_text
-from ipr_core.config import Config
+from ipr_core.config import Config, Mark, marked
 from ipr_core.method.systems import SYSTEMS
 from ipr_core.method.systems.step import terms
 from ipr_core.method.systems.system import Network
 from ipr_core.runs.run import Run
 
-AFTER = frozenset(
-    (
-        "epochs", "mu", "beta_max", "beta_growth", "beta_from", "compare_when", "compare_mode", "target", "confidence",
-        "moves", "gate", "update", "after_warm_up", "positives", "contrast", "tau", "augmented_target", "own_weight",
-    )
-)  # fmt: skip
-"""Settings that change nothing before the end of the warm-up. Any other one does, or is taken as if it did."""
+_LATER = marked(Mark.AFTER_WARM_UP) | {"system"}  # whose part in the warm-up the key has by itself
 
 
 def key(config: Config, corpus: str, code: str | None) -> str | None:
@@ -37,7 +31,7 @@ def key(config: Config, corpus: str, code: str | None) -> str | None:
     if config.training.warm_up == 0 or code is None:
         return None
     system = SYSTEMS[config.training.system]
-    settings = {name: value for name, value in config.settings().items() if name not in AFTER | {"system"}}
+    settings = {name: value for name, value in config.settings().items() if name not in _LATER}
     moving = config.method.warm_up_prototypes == "moving" and system.moves_prototypes  # else they are D1's means
     settings |= {"warm_up_prototypes": moving, "gamma": config.method.gamma if moving else None}
     # A system that is another network, or learns another loss of D1, has a warm-up of its own.

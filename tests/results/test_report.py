@@ -1,4 +1,4 @@
-"""The report: one page with everything in it, that asks nobody for anything."""
+"""The report: one page with everything in it, which loads nothing from a host."""
 
 import json
 import re
@@ -7,9 +7,11 @@ from types import SimpleNamespace
 
 import nbformat.v4 as nb
 import pytest
+from pandas import DataFrame
 
-from ipr_core.config import demo, recommended
+from ipr_core.config import demo, nearest_preset
 from ipr_core.results import report
+from ipr_core.results.table import Table
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
@@ -18,7 +20,7 @@ SILENCE = "data:audio/wav;base64,UklGRiQAAABXQVZFZm10IBAAAAABAAEAgD4AAAB9AAACABA
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 
 
-def shown(data):
+def display(data):
     return nb.new_code_cell("shown", outputs=[nb.new_output("display_data", data)])
 
 
@@ -28,7 +30,7 @@ def printed(*texts, name="stdout"):
 
 def curve(ys, title="</script><b>loss</b>"):
     figure = {"data": [{"type": "scatter", "y": ys}], "layout": {"title": {"text": title}, "height": 300}}
-    return shown({report.PLOTLY: figure, "text/html": '<script src="https://cdn.plot.ly/x.js"></script>'})
+    return display({report.PLOTLY: figure, "text/html": '<script src="https://cdn.plot.ly/x.js"></script>'})
 
 
 WARM_UP = [
@@ -43,10 +45,10 @@ WARM_UP = [
 REFINEMENT = [
     nb.new_markdown_cell("# Refinement\n\n## Figure 3\n\nSee [the paper](https://arxiv.org/abs/2408.00325)."),
     curve([1, 2, 3], title="agreement"),
-    shown({"text/html": f'<audio controls><source src="{SILENCE}" type="audio/wav"></audio>', "text/plain": "Audio"}),
-    shown({"image/png": PIXEL, "text/plain": "picture"}),
-    shown({report.WIDGET: {"model_id": "x"}, "text/plain": "VBox(children=())"}),
-    shown({"text/plain": "a < b"}),
+    display({"text/html": f'<audio controls><source src="{SILENCE}" type="audio/wav"></audio>', "text/plain": "Audio"}),
+    display({"image/png": PIXEL, "text/plain": "picture"}),
+    display({report.WIDGET: {"model_id": "x"}, "text/plain": "VBox(children=())"}),
+    display({"text/plain": "a < b"}),
 ]
 
 
@@ -130,51 +132,60 @@ def test_formulas_are_mathml(page):
     ],
 )
 def test_the_methods_formulas_can_be_read(latex, holds):
-    drawn = report.mathml(latex, "block")
-    assert drawn.startswith("<math")
-    assert holds in drawn
-    assert "<mo>*</mo>" not in drawn
+    markup = report.mathml(latex, "block")
+    assert markup.startswith("<math")
+    assert holds in markup
+    assert "<mo>*</mo>" not in markup
 
 
 def test_the_head_names_what_differs_from_the_nearest_preset(run, page):
-    assert report.beyond_preset(run.config) == (
-        "demo",
-        {"speaker_disjoint": True, "test_speakers": ["one", "two"], "seed": 3},
-    )
-    assert report.beyond_preset(recommended()) == ("recommended", {})
+    changes = {"speaker_disjoint": True, "test_speakers": ["one", "two"], "seed": 3}
+    assert (nearest_preset(run.config), run.config.differences(demo())) == ("demo", changes)
+    assert "Preset <code>demo</code>, and these settings:" in page
     assert "<th>test_speakers</th><td>one, two</td>" in page
     assert "<th>speaker_disjoint</th><td>yes</td>" in page
     assert "simulated" in page
+
+
+def test_tables_of_results_stand_at_the_head(run):
+    scores = Table("results", "Scores of the final epoch", DataFrame({"system": ["IPR"], "Acc D3 %": ["50.0"]}))
+    text = report.write(run, [scores]).read_text("utf-8")
+    head = text[text.index("<header>") : text.index("</header>")]
+    assert head.index("<h2>Results</h2>") < head.index("Scores of the final epoch") < head.index("<td>50.0</td>")
+
+
+def test_without_results_the_head_has_no_heading_for_them(page):
+    assert "<h2>Results</h2>" not in page
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 def test_a_browser_draws_it_and_asks_nobody(run):
     from playwright.sync_api import sync_playwright
 
-    out = report.write(run)
+    path = report.write(run)
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        light, dark = (visit(browser, out, scheme) for scheme in ("light", "dark"))
+        light, dark = (visit(browser, path, scheme) for scheme in ("light", "dark"))
         browser.close()
-    for seen in (light, dark):
-        assert [url for url in seen["asked"] if not url.startswith(("file:", "data:", "blob:"))] == []
-        assert seen["said"] == []
-        assert seen["drawn"] == {".js-plotly-plot": 2, "audio": 1, "math": 2, "nav a": 3}
-        assert seen["picture"] == 1
+    for visits in (light, dark):
+        assert [url for url in visits["requests"] if not url.startswith(("file:", "data:", "blob:"))] == []
+        assert visits["messages"] == []
+        assert visits["drawn"] == {".js-plotly-plot": 2, "audio": 1, "math": 2, "nav a": 3}
+        assert visits["picture"] == 1
     assert light["paper"] != dark["paper"]
 
 
 def visit(browser, path, scheme):
-    """What a reader meets: requests (a refused one too), messages and errors, and what is drawn."""
-    page, asked, said = browser.new_page(color_scheme=scheme), [], []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
+    """Return what a reader meets: requests (a refused one too), messages and errors, and drawings."""
+    page, requests, messages = browser.new_page(color_scheme=scheme), [], []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
     page.goto(path.as_uri())
     page.locator(".js-plotly-plot .main-svg .trace").nth(1).wait_for(state="attached")
     return {
-        "asked": asked,
-        "said": said,
+        "requests": requests,
+        "messages": messages,
         "drawn": {name: page.locator(name).count() for name in (".js-plotly-plot", "audio", "math", "nav a")},
         "picture": page.evaluate("() => document.querySelector('img').naturalWidth"),
         "paper": page.evaluate("() => getComputedStyle(document.body).backgroundColor"),

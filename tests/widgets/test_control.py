@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 
 from helpers.whole_runs import assert_same
-from ipr_core.config import FIELDS, PRESETS, SYSTEMS, demo, paper, recommended
+from ipr_core.config import FIELDS, PRESETS, SYSTEMS, demo, nearest_preset, paper, recommended
 from ipr_core.data.corpora.table import CorpusError, Fault
 from ipr_core.runs.events import EpochEnd, StepEnd
 from ipr_core.runs.run import RunError
@@ -21,7 +21,7 @@ from ipr_core.training.advance import advance, prepare
 from ipr_core.training.loop import LossError
 from ipr_core.training.runner import Began, Changed, Runner
 from ipr_widgets import control
-from ipr_widgets.form import SECTIONS, Form, matching, nearest, whose
+from ipr_widgets.form import SECTIONS, Form, matching, whose
 from ipr_widgets.state import RunState
 
 SECONDS = 60
@@ -193,8 +193,8 @@ def test_another_preset_keeps_what_was_changed(form):
 
 
 def test_the_preset_is_the_nearest_one():
-    assert nearest(paper(seed=3, gamma=0.5)) == "paper"
-    assert nearest(demo(epochs=30, corpus="emodb")) == "demo"
+    assert nearest_preset(paper(seed=3, gamma=0.5)) == "paper"
+    assert nearest_preset(demo(epochs=30, corpus="emodb")) == "demo"
 
 
 def test_a_setting_is_found_by_name_section_and_sentence(form):
