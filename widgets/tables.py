@@ -69,7 +69,7 @@ def disagreements(labels: DataFrame, classes: Sequence[str]) -> DataFrame:
 
     returns: part, label, class and share in per cent by each; the index is the utterance's row in `labels`
     """
-    rows = labels[~labels["views_agree"] & (labels["part"] != "D1")]
+    rows = labels[~labels["classifier_and_prototypes_agree"] & (labels["part"] != "D1")]
     by_model = rows[[f"model_{c}" for c in classes]].set_axis(list(classes), axis=1).astype(float)
     by_prototypes = rows[[f"prototypes_{c}" for c in classes]].set_axis(list(classes), axis=1).astype(float)
     table = DataFrame(

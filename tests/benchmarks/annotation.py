@@ -1,9 +1,9 @@
-"""Whether the memory that annotating takes depends on how large the corpus is, and how quickly it goes on.
+"""Memory and speed of annotation, by the size of the corpus.
 
     python tests/benchmarks/annotation.py [UTTERANCES ...]
 
 Short clips (0.2 to 0.5 s, parts of the recordings of `million.py`) are labelled by the compact encoder, every size in a
-fresh process. Last, one shard of 4,000 of a manifest of a million rows, whose table it checks whole.
+fresh process. Last comes one shard of 4,000 of a manifest of a million rows, whose whole table is checked.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def measure(run: str, manifest: str, rows: str, shard: str) -> None:
     k, _, n = shard.partition("/")
     corpus = Data(corpus="manifest", corpus_path=manifest)
     say("imports", lambda: None)
-    how = (Path(manifest).parent, False, (int(k), int(n)))
-    say(f"{int(rows):,} rows, shard {shard}", lambda: annotate(Run.open(run), corpus, *how))
+    options = (Path(manifest).parent, False, (int(k), int(n)))
+    say(f"{int(rows):,} rows, shard {shard}", lambda: annotate(Run.open(run), corpus, *options))
 
 
 def short(manifest: Path) -> Path:
-    """The same utterances, cut to at most half a second."""
+    """Cut the utterances to at most half a second."""
     table = pd.read_csv(manifest)
     length = (table["end"] - table["start"]) % 0.3 + 0.2
     table.assign(end=(table["start"] + length).round(3)).to_csv(manifest, index=False)
@@ -41,10 +41,10 @@ def short(manifest: Path) -> Path:
 
 
 def main(sizes: list[int]) -> None:
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as path:
+        folder = Path(path)
         ipr = [sys.executable, "-m", "ipr_core"]
-        subprocess.run([*ipr, "train", *TRAIN, "--runs", place + "/runs"], check=True, capture_output=True)
+        subprocess.run([*ipr, "train", *TRAIN, "--runs", path + "/runs"], check=True, capture_output=True)
         (run,) = (folder / "runs").iterdir()
         for rows, shard in [*((size, "1/1") for size in sizes), (1_000_000, "1/4000")]:
             manifest = short(make(folder, rows))

@@ -1,11 +1,11 @@
-"""The second view beside audiomentations: all four effects on 8 clips of 4 s, on the CPU.
+"""The speed of the second view against audiomentations: four effects on 8 clips of 4 s, on the CPU.
 
     pip install audiomentations
     python tests/benchmarks/augmentation.py [ROUNDS]
 
-Both are given the same clips and the same ranges and take turns; the medians of their turns are compared.
-audiomentations is run clip after clip, and also on a pool of two threads; the faster of the two counts. Its rooms are
-read once and kept, and the rooms here are drawn anew for every view.
+Both get the same clips and the same ranges and take turns; the medians of their turns are compared.
+audiomentations runs clip after clip, and also on a pool of two threads; the faster of the two counts. Its rooms are
+read once and kept, while the rooms here are drawn anew for every view.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ def main(rounds: int = 30) -> None:
         peers = audiomentations_effects(Path(folder))
         print(f"{CLIPS} clips of {SECONDS:g} s, {torch.get_num_threads()} threads, medians of {rounds} turns, ms")
         print(f"{'effect':14}{'ours':>8}{'audiomentations':>18}{'on two threads':>16}{'ratio':>8}")
-        for name, theirs in peers.items():
+        for name, transform in peers.items():
             audio = AUDIO if name == "all four" else AUDIO.model_copy(update={"effects": (name,)})
             calls = [
-                ours(clips, audio),
-                lambda apply=theirs: [apply(clip, SAMPLE_RATE) for clip in clips],
-                lambda apply=theirs: list(pool.map(lambda clip: apply(clip, SAMPLE_RATE), clips)),
+                batched_views(clips, audio),
+                lambda apply=transform: [apply(clip, SAMPLE_RATE) for clip in clips],
+                lambda apply=transform: list(pool.map(lambda clip: apply(clip, SAMPLE_RATE), clips)),
             ]
             mine, plain, pooled = (1000 * seconds for seconds in turns(calls, rounds))
             print(f"{name:14}{mine:8.1f}{plain:18.1f}{pooled:16.1f}{mine / min(plain, pooled):8.2f}")
 
 
 def voices() -> np.ndarray:
-    """(CLIPS, samples) float32 of the embedded corpus's speakers, each a few emotions at once."""
+    """Return (CLIPS, samples) float32 of the embedded corpus's speakers, each with a mixture of emotions."""
     rng = np.random.default_rng(0)
     emotions = synthetic.prototypes(("angry", "happy", "sad", "neutral"), 0)
     waves = [
@@ -59,15 +59,15 @@ def voices() -> np.ndarray:
     return np.stack(waves).astype(np.float32)
 
 
-def ours(clips: np.ndarray, audio: Audio) -> Callable[[], object]:
-    """A call that makes the second views of all clips at once."""
+def batched_views(clips: np.ndarray, audio: Audio) -> Callable[[], object]:
+    """Return a call that makes the second views of all clips at once."""
     waves, lengths = torch.from_numpy(clips), torch.full((len(clips),), clips.shape[1])
     keys = [view_key(0, 0, 0, str(i)) for i in range(len(clips))]
     return lambda: second_view(waves, lengths, keys, audio)
 
 
 def audiomentations_effects(folder: Path) -> dict[str, Callable]:
-    """audiomentations' transform of each effect, and all four in our order: (samples, rate) → samples."""
+    """Return audiomentations' transform of each effect, and of all in our order: (samples, rate) → samples."""
     try:
         import audiomentations as am
     except ModuleNotFoundError:
@@ -86,15 +86,15 @@ def audiomentations_effects(folder: Path) -> dict[str, Callable]:
 
 
 def turns(calls: list[Callable[[], object]], rounds: int) -> list[float]:
-    """Seconds that each call takes, the median of `rounds` in which all of them take their turn."""
-    took: list[list[float]] = [[] for _ in calls]
+    """Return the median seconds of each call over `rounds` in which the calls take turns."""
+    times: list[list[float]] = [[] for _ in calls]
     for round_ in range(rounds + 2):  # the first two are not counted
-        for call, seconds in zip(calls, took, strict=True):
-            started = perf_counter()
+        for call, seconds in zip(calls, times, strict=True):
+            start = perf_counter()
             call()
             if round_ > 1:
-                seconds.append(perf_counter() - started)
-    return [statistics.median(seconds) for seconds in took]
+                seconds.append(perf_counter() - start)
+    return [statistics.median(seconds) for seconds in times]
 
 
 if __name__ == "__main__":

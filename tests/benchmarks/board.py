@@ -1,9 +1,9 @@
-"""What the board costs: 5,000 utterances, 50 epochs, in a real JupyterLab in Chromium.
+"""The cost of the board: 5,000 utterances, 50 epochs, in a real JupyterLab in Chromium.
 
     python tests/benchmarks/board.py
 
 An epoch of the refinement is trained for real (embedded corpus, compact encoder) to know how long it takes. Then 50
-that vary around it are recorded and told to the board, one by one, as training would. Prints the share of an
+variations of it are recorded and reported to the board, one by one, as training would. Prints the share of an
 epoch that the board's update takes, how long the page needs to answer its slider, and how memory grows.
 """
 
@@ -26,9 +26,10 @@ MAKE = f"""
 import dataclasses, gc, os, resource, shutil, time
 import numpy as np
 from ipr_core.config import demo
-from ipr_core.runner import Began, Runner, advance, prepare
-from widgets import board
-from widgets.state import RunState
+from ipr_core.training.advance import advance, prepare
+from ipr_core.training.runner import Began, Runner
+from ipr_widgets import board
+from ipr_widgets.state import RunState
 config = demo(synthetic_size={UTTERANCES}, epochs={EPOCHS}, warm_up=1, map_size=1000)
 short = config.replace(epochs=1, warm_up=0)
 trained, data = prepare(short, progress=False)
@@ -105,13 +106,13 @@ WATCH = """() => {
 def main() -> None:
     from playwright.sync_api import sync_playwright
 
-    with tempfile.TemporaryDirectory() as place:
-        root = Path(place)
+    with tempfile.TemporaryDirectory() as path:
+        root = Path(path)
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
         cells = [nbformat.v4.new_code_cell(SHOW)]
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), root / "board.ipynb")
-        own = {"IPR_RUNS": str(root / "runs"), "IPR_CACHE": str(root / "cache"), "TQDM_DISABLE": "1"}
-        with jupyter_lab(root, **own) as address, sync_playwright() as play:
+        environment = {"IPR_RUNS": str(root / "runs"), "IPR_CACHE": str(root / "cache"), "TQDM_DISABLE": "1"}
+        with jupyter_lab(root, **environment) as address, sync_playwright() as play:
             browser = play.chromium.launch(executable_path=chromium(), args=list(FLAGS))
             visit = Visit(browser.new_context(viewport={"width": 1600, "height": 1200}), address, "board.ipynb")
             measure(visit)
@@ -119,17 +120,17 @@ def main() -> None:
 
 
 def measure(visit: Visit) -> None:
-    """Make the run, show the board, tell it every epoch, move its slider."""
+    """Make the run, show the board, report every epoch to it, move its slider."""
     visit.page.set_default_timeout(1_200_000)
     epoch = float(visit.in_kernel(MAKE).split("done")[-1])
     visit.run_all()
     visit.page.locator(".js-plotly-plot").nth(3).wait_for()
     words = visit.in_kernel(FEED).split("done")[-1].split(maxsplit=4)
-    processor, wall, early, late = map(float, words[:4])
+    processor, wall, memory_10, memory_end = map(float, words[:4])
     print(f"an epoch of {UTTERANCES} utterances: {epoch:.1f} s")
     print(f"an update of the board: {processor:.3f} s of processor, {wall:.3f} s by the wall")
     print(f"its share of an epoch: {100 * processor / epoch:.2f} %, {100 * wall / epoch:.2f} % by the wall")
-    print(f"memory after 10 epochs {early:.0f} MB, after {EPOCHS} {late:.0f} MB; failures: {words[4]}")
+    print(f"memory after 10 epochs {memory_10:.0f} MB, after {EPOCHS} {memory_end:.0f} MB; failures: {words[4]}")
     time.sleep(60)  # the planes are laid out by now
     visit.in_kernel("state.change(focus=int(state.sample[0]))")
     time.sleep(2)
@@ -138,17 +139,17 @@ def measure(visit: Visit) -> None:
 
 
 def slide(visit: Visit) -> None:
-    """Move the slider by key and by drag, and print what the page needs until its figures show that epoch."""
+    """Move the slider by key and by drag, and print the time until the page's figures show that epoch."""
     answers = [key(visit) for _ in range(24)]
     print(f"a key on the slider, {len(answers)} times:", _words(answers[2:]))
     answers = [drag(visit, i) for i in range(8)]
     print(f"after a drag over {EPOCHS // 2} epochs, {len(answers)} times:", _words(answers))
-    drawn = sum(answer[4] for answer in answers) / len(answers)
-    print(f"meanwhile {drawn:.0f} of the planes were drawn")
+    planes = sum(answer[4] for answer in answers) / len(answers)
+    print(f"meanwhile {planes:.0f} of the planes were drawn")
 
 
 def key(visit: Visit) -> list[float]:
-    """Milliseconds from a key until plane and matrix show its epoch, and until all figures do; how many; and more."""
+    """Press a key; return the milliseconds until plane and matrix show its epoch, until all figures do, and more."""
     visit.page.get_by_role("slider").first.focus()
     visit.page.evaluate(WATCH)
     visit.page.keyboard.press("ArrowLeft")
@@ -158,8 +159,10 @@ def key(visit: Visit) -> list[float]:
 
 
 def drag(visit: Visit, number: int) -> list[float]:
-    """The same from the pointer's last movement of a drag of one second, there or back."""
-    track, handle = (visit.page.locator(f".widget-slider .noUi-{it}").first.bounding_box() for it in ("base", "handle"))
+    """Drag the slider for a second, there or back; return the same from the pointer's last movement."""
+    track, handle = (
+        visit.page.locator(f".widget-slider .noUi-{name}").first.bounding_box() for name in ("base", "handle")
+    )
     start, end = handle["x"] + handle["width"] / 2, track["x"] + track["width"] * (0.2, 0.7)[number % 2]
     middle = track["y"] + track["height"] / 2
     visit.page.mouse.move(start, middle)
@@ -177,10 +180,10 @@ def drag(visit: Visit, number: int) -> list[float]:
 
 
 def _words(answers: list[list[float]]) -> str:
-    first, every = ([answer[i] for answer in answers] for i in (0, 1))
+    first, whole = ([answer[i] for answer in answers] for i in (0, 1))
     return (
         f"plane and matrix {statistics.median(first):.0f} ms (at most {max(first):.0f}), "
-        f"all {answers[0][3]} figures {statistics.median(every):.0f} ms (at most {max(every):.0f})"
+        f"all {answers[0][3]} figures {statistics.median(whole):.0f} ms (at most {max(whole):.0f})"
     )
 
 

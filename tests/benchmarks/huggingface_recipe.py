@@ -1,4 +1,4 @@
-"""An epoch of `supervised` beside the recipe that a user would write with Hugging Face's Trainer, on the same clips.
+"""An epoch of `supervised` against a user's recipe with Hugging Face's Trainer, on the same clips.
 
     python tests/benchmarks/huggingface_recipe.py [--clips 40] [--layers 12] [--batch-size 16] [--rounds 1]
 
@@ -6,8 +6,8 @@ The recipe: `AutoModelForAudioClassification` and `Trainer`, shuffled batches, p
 convolutions frozen (`freeze_feature_encoder`), AdamW, the same precision, the same number of clips a step, the clips
 decoded and cut to `max_seconds` in memory before it starts. Both train the same wav2vec 2.0 of random weights, on the
 same clips of noise with the lengths of IEMOCAP's, each clip once an epoch, and take turns; both then evaluate all
-clips. What is ours has its clean views kept already, as from the second epoch on; what that takes once is printed too.
-The Trainer clips gradients and steps its schedule besides, as it does when nobody says otherwise.
+clips. Ours has cached its clean views already, as from the second epoch on; the time of that is printed too.
+The Trainer also clips gradients and steps its schedule, as it does by default.
 """
 
 from __future__ import annotations
@@ -40,44 +40,47 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--batch-size", type=int, default=16, help="clips a step; ours are half of D1, half of D2")
     parser.add_argument("--rounds", type=int, default=1)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
-        encoder = random_weights(Path(folder) / "encoder", num_hidden_layers=asked.layers)
+        encoder = random_weights(Path(folder) / "encoder", num_hidden_layers=args.layers)
         config = recommended(
-            encoder=encoder, system="supervised", batch_size=asked.batch_size // 2, warm_up=0, epochs=asked.rounds + 1
+            encoder=encoder, system="supervised", batch_size=args.batch_size // 2, warm_up=0, epochs=args.rounds + 1
         )
-        data = noise(config, asked.clips // 2, Path(folder))
-        compare(config, data, Path(folder), asked)
+        data = noise(config, args.clips // 2, Path(folder))
+        compare(config, data, Path(folder), args)
 
 
-def compare(config: Config, data: Dataset, folder: Path, asked: argparse.Namespace) -> None:
-    started = perf_counter()
+def compare(config: Config, data: Dataset, folder: Path, args: argparse.Namespace) -> None:
+    start = perf_counter()
     session = Session(config, data)
-    kept = perf_counter() - started
-    device, hours = session.device, data.waves.seconds[data.table["part"] != "D3"].sum()
-    print(f"{machine(device)}; wav2vec 2.0 of base width, {asked.layers} layers, random weights; {config_said(config)}")
-    print(f"{asked.clips} clips, {hours:.0f} s of audio, {asked.batch_size} clips a step; kept once: {kept:.1f} s")
-    ours, theirs = [], []
+    cache_seconds = perf_counter() - start
+    device, audio_seconds = session.device, data.waves.seconds[data.table["part"] != "D3"].sum()
+    print(f"{machine(device)}; wav2vec 2.0 of base width, {args.layers} layers, random weights; {config_text(config)}")
+    print(f"{args.clips} clips, {audio_seconds:.0f} s of audio, {args.batch_size} clips a step;", end=" ")
+    print(f"kept once: {cache_seconds:.1f} s")
+    workbench_times, recipe_times = [], []
     epochs = (event for event in refine(session) if isinstance(event, EpochEnd))
-    for _ in range(asked.rounds):
+    for _ in range(args.rounds):
         clock = next(epochs).clock
-        ours.append((clock["seconds"] - clock["evaluation_seconds"], clock["evaluation_seconds"]))
-        theirs.append(recipe(config, data, folder, asked.batch_size, device))
-    mine, other = (np.median(times, axis=0) for times in (ours, theirs))
-    for name, (training, evaluation) in (("supervised", mine), ("the recipe", other)):
+        workbench_times.append((clock["seconds"] - clock["evaluation_seconds"], clock["evaluation_seconds"]))
+        recipe_times.append(recipe(config, data, folder, args.batch_size, device))
+    workbench, rival = (np.median(times, axis=0) for times in (workbench_times, recipe_times))
+    for name, (training, evaluation) in (("supervised", workbench), ("the recipe", rival)):
         print(f"{name}   training {training:8.1f} s   evaluation {evaluation:8.1f} s")
-    print(f"the recipe takes {other[0] / mine[0]:.2f} times as long to train an epoch,", end=" ")
-    print(f"{other[1] / mine[1]:.2f} times to evaluate all clips, {other.sum() / mine.sum():.2f} times for both")
+    print(f"the recipe takes {rival[0] / workbench[0]:.2f} times as long to train an epoch,", end=" ")
+    print(
+        f"{rival[1] / workbench[1]:.2f} times to evaluate all clips, {rival.sum() / workbench.sum():.2f} times for both"
+    )
 
 
-def config_said(config: Config) -> str:
+def config_text(config: Config) -> str:
     return f"precision {config.training.precision}, clips of at most {config.audio.max_seconds:g} s"
 
 
 def recipe(config: Config, data: Dataset, folder: Path, batch_size: int, device: torch.device) -> tuple[float, float]:
-    """Seconds of an epoch of the Trainer, and of its evaluation of all clips; its set-up left out."""
+    """Return the seconds of an epoch of the Trainer and of its evaluation of all clips, without its set-up."""
     extractor = transformers.AutoFeatureExtractor.from_pretrained(config.encoder.encoder)
     model = transformers.AutoModelForAudioClassification.from_pretrained(
         config.encoder.encoder, num_labels=len(data.classes)
@@ -89,9 +92,9 @@ def recipe(config: Config, data: Dataset, folder: Path, batch_size: int, device:
 
     def padded(batch: list[dict]) -> dict[str, torch.Tensor]:
         inputs = extractor(
-            [one["input_values"] for one in batch], sampling_rate=16_000, padding=True, return_tensors="pt"
+            [example["input_values"] for example in batch], sampling_rate=16_000, padding=True, return_tensors="pt"
         )
-        return {**inputs, "labels": torch.tensor([one["label"] for one in batch])}
+        return {**inputs, "labels": torch.tensor([example["label"] for example in batch])}
 
     arguments = transformers.TrainingArguments(
         output_dir=str(folder / "trainer"), num_train_epochs=1, per_device_train_batch_size=batch_size,

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/million.py [ROWS]
 
-The stages are reading, checking and partitioning. The utterances are parts of eight long recordings (made here, noise at
-16 kHz), with the votes of five annotators. All stages run in one fresh process, so the peak is that of all so far. For
-comparison, pandas alone reads the same file, every cell as text.
+The stages are reading, checking and partitioning. The utterances are parts of eight long recordings (made here, noise
+at 16 kHz), with the votes of five annotators. All stages run in one fresh process, so the peak is that of all so far.
+For comparison, pandas alone reads the same file, every cell as text.
 """
 
 from __future__ import annotations

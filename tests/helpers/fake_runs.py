@@ -11,7 +11,7 @@ from ipr_core.training import labels
 
 
 def fake_run(folder, config, data: Dataset, accuracies, confusion=None, right=None, soft=None, simulated=False) -> Run:
-    """A finished run of this configuration.
+    """Write a finished run of this configuration.
 
     accuracies: one an epoch, the first epoch of them the warm-up   confusion: of every epoch
     right: (size of D3,) whether the classifier is right, all if absent   soft: (N, C), uniform if absent
@@ -21,10 +21,11 @@ def fake_run(folder, config, data: Dataset, accuracies, confusion=None, right=No
         run.record(fake_event(epoch, accuracy, confusion or [[1]]))
     n, c = len(data.table), len(data.classes)
     soft = np.full((n, c), 1 / c) if soft is None else soft
-    named = data.labels.copy()
+    predicted = data.labels.copy()
     d3 = data.rows("D3")
-    named[d3] = np.where(np.ones(len(d3), bool) if right is None else right, named[d3], (named[d3] + 1) % c)
-    table = labels.table(data.table[["id", "part", "label"]], data.classes, np.eye(c)[named], soft, True)
+    hits = np.ones(len(d3), bool) if right is None else right
+    predicted[d3] = np.where(hits, predicted[d3], (predicted[d3] + 1) % c)
+    table = labels.table(data.table[["id", "part", "label"]], data.classes, np.eye(c)[predicted], soft, True)
     run.save_labels(table)
     return run
 

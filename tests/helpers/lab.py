@@ -1,4 +1,4 @@
-"""A JupyterLab of its own on loopback, and a page in headless Chromium, for tests that do what a person would."""
+"""A JupyterLab on loopback and a page in headless Chromium, for tests that act like a person."""
 
 import contextlib
 import os
@@ -33,16 +33,16 @@ FOLDERS = {
 
 
 def chromium() -> str:
-    """Where Chromium is; skips the test, with a message, where there is none."""
-    place = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if place is None:
+    """Return Chromium's path; skip the test, with a message, if there is none."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
         pytest.skip("no Chromium on this machine; `apt-get install chromium` brings one")
-    return place
+    return path
 
 
 @contextlib.contextmanager
 def jupyter_lab(root: Path, **environment: str) -> Iterator[str]:
-    """A JupyterLab on loopback that serves `root`, configured by nothing; yields its address, {} for a notebook."""
+    """Start a JupyterLab with default settings that serves `root`; yield its address, {} for a notebook."""
     port, token = _free_port(), secrets.token_hex(16)
     with tempfile.TemporaryDirectory(prefix="lab-", ignore_cleanup_errors=True) as home:
         quiet = Path(home, "settings", "@jupyterlab", "apputils-extension")
@@ -53,10 +53,10 @@ def jupyter_lab(root: Path, **environment: str) -> Iterator[str]:
             f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}",
             f"--ServerApp.root_dir={root}", "--LabApp.expose_app_in_browser=True",
         ]  # fmt: skip
-        own = {name: f"{home}/{folder}" for name, folder in FOLDERS.items()}
+        folders = {name: f"{home}/{folder}" for name, folder in FOLDERS.items()}
         log = Path(home, "log")
-        with log.open("w") as out:
-            server = subprocess.Popen(command, env=os.environ | own | environment, stdout=out, stderr=out)
+        with log.open("w") as output:
+            server = subprocess.Popen(command, env=os.environ | folders | environment, stdout=output, stderr=output)
         try:
             _wait_for(f"http://127.0.0.1:{port}/api/status?token={token}", server, log)
             yield f"http://127.0.0.1:{port}/doc/tree/{{}}?token={token}&reset"
@@ -66,7 +66,7 @@ def jupyter_lab(root: Path, **environment: str) -> Iterator[str]:
 
 
 class Visit:
-    """A notebook open in a page, and what the browser complained about."""
+    """A notebook open in a page, and the browser's complaints."""
 
     def __init__(self, context, address: str, notebook: str):
         self.faults: list[str] = []
@@ -80,19 +80,19 @@ class Visit:
         self.until_idle()
 
     def until_idle(self) -> None:
-        """Wait until the kernel is ready and does nothing."""
+        """Wait until the kernel is ready and idle."""
         self.page.wait_for_function(_IDLE)
 
     def run_all(self) -> None:
-        """What the menu's "Run All Cells" does; returns when every cell has been sent to the kernel."""
+        """Run all cells, as the menu does; return when every cell has been sent to the kernel."""
         self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
 
     def command(self, name: str) -> None:
-        """One of JupyterLab's own commands."""
+        """Execute one of JupyterLab's own commands."""
         self.page.evaluate("(name) => window.jupyterapp.commands.execute(name)", name)
 
     def in_kernel(self, code: str) -> str:
-        """What the notebook's kernel prints when it runs this, beside its cells."""
+        """Run code in the notebook's kernel, and return what it prints."""
         return self.page.evaluate(
             """async (code) => {
                 const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;

@@ -1,4 +1,4 @@
-"""How colours look on a light and a dark page, and to people who see fewer colours."""
+"""Colours on a light and a dark page, and to people who see fewer colours."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Two runs that have to be the same to the bit, and a run folder that has to be whole."""
+"""Assertions that two runs are the same to the bit, and that a run folder is whole."""
 
 import json
 
@@ -13,7 +13,7 @@ def files(run: Run) -> set[str]:
 
 
 def all_whole(run: Run) -> None:
-    """Every file can be read to its end, but for what was being written when it was killed and has no name yet."""
+    """Read every file to its end, except those without a final name, which a kill interrupted."""
     for path in run.folder.rglob("*"):
         if any(part.startswith(".writing-") for part in path.parts):
             continue
@@ -28,13 +28,13 @@ def all_whole(run: Run) -> None:
             pd.read_parquet(path)
 
 
-def assert_same(run: Run, other: Run) -> None:
-    """The same record, labels, states and model, to the bit."""
-    assert files(run) == files(other)
-    assert comparable_lines(run) == comparable_lines(other)
-    pd.testing.assert_frame_equal(run.labels, other.labels, check_exact=True)
+def assert_same(run: Run, twin: Run) -> None:
+    """Assert the same record, labels, states and model, to the bit."""
+    assert files(run) == files(twin)
+    assert comparable_lines(run) == comparable_lines(twin)
+    pd.testing.assert_frame_equal(run.labels, twin.labels, check_exact=True)
     for name in sorted(files(run)):
         if name.endswith(".safetensors"):
-            ours, theirs = load_file(run.folder / name), load_file(other.folder / name)
-            assert ours.keys() == theirs.keys()
-            assert all((ours[key] == theirs[key]).all() for key in ours), name
+            arrays, twins = load_file(run.folder / name), load_file(twin.folder / name)
+            assert arrays.keys() == twins.keys()
+            assert all((arrays[key] == twins[key]).all() for key in arrays), name

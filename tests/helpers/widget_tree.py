@@ -1,8 +1,8 @@
-"""All widgets below a widget."""
+"""The widgets below a widget."""
 
 
-def inside(widget):
-    """A widget and all below it, in order."""
+def descendants(widget):
+    """Yield a widget and all below it, in order."""
     yield widget
     for child in getattr(widget, "children", ()):
-        yield from inside(child)
+        yield from descendants(child)

@@ -8,7 +8,7 @@ import nbformat
 import papermill
 import pytest
 
-from helpers.written import FOLDER, assert_thin, code, read
+from helpers.shipped_notebooks import FOLDER, assert_thin, code, read
 from ipr_core.config import SettingsError, build
 from ipr_core.runs.run import Run
 

@@ -7,7 +7,7 @@ import papermill
 import pytest
 
 from helpers.fake_runs import fake_run
-from helpers.written import FOLDER, assert_thin, code, read
+from helpers.shipped_notebooks import FOLDER, assert_thin, code, read
 from ipr_core.config import SettingsError
 from ipr_core.results import ablations, examples, over_seeds
 from ipr_core.training.advance import train_all

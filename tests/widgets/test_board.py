@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from helpers.widget_tree import inside
+from helpers.widget_tree import descendants
 from ipr_core.training.advance import advance, prepare
 from ipr_core.training.runner import Began, Runner
 from ipr_widgets import board, matrices, pseudo
@@ -18,7 +18,7 @@ SECONDS = 120
 
 def figures(widget):
     """Return the content of every figure of a board as JSON, its keys sorted."""
-    contents = [child.figure for child in inside(widget) if isinstance(child, LiveFigure)]
+    contents = [child.figure for child in descendants(widget) if isinstance(child, LiveFigure)]
     return [json.dumps(json.loads(content or "{}"), sort_keys=True) for content in contents]
 
 

@@ -14,7 +14,7 @@ def labels():
     prototypes = [[0.8, 0.1, 0.1], [0.2, 0.2, 0.6], [0.1, 0.1, 0.8]]
     shares = {"soft": prototypes, "model": model, "prototypes": prototypes}
     columns = {f"{kind}_{c}": np.array(rows)[:, i] for kind, rows in shares.items() for i, c in enumerate(CLASSES)}
-    return rows.assign(part=["D2", "D2", "D3"], **columns, views_agree=[True, False, False])
+    return rows.assign(part=["D2", "D2", "D3"], **columns, classifier_and_prototypes_agree=[True, False, False])
 
 
 def test_results_report_the_final_epoch_and_warn_of_the_best():
@@ -52,7 +52,7 @@ def test_disagreements_are_those_of_ambiguous_utterances_the_surest_first():
 
 
 def test_no_disagreement_is_an_empty_table():
-    assert tables.disagreements(labels().assign(views_agree=True), CLASSES).empty
+    assert tables.disagreements(labels().assign(classifier_and_prototypes_agree=True), CLASSES).empty
 
 
 def test_readings_name_every_open_choice_and_its_value():

@@ -44,7 +44,7 @@ def begin(frozen, data, tmp_path):
     return lambda **settings: prepare(frozen.replace(**settings), tmp_path, data=data)
 
 
-def until(live, *states):
+def wait_for(live, *states):
     end = time.monotonic() + SECONDS
     while live.runner.state not in states:
         assert time.monotonic() < end, live.runner.state
@@ -55,9 +55,9 @@ def until(live, *states):
 def paused(begin):
     """A live training of many epochs that waits in its pause."""
     live = train(*begin(epochs=300, warm_up=100), live=True)
-    until(live, "running", "failed")
+    wait_for(live, "running", "failed")
     live.runner.pause()
-    until(live, "paused", "failed")
+    wait_for(live, "paused", "failed")
     yield live
     live.runner.stop()
     live.runner.wait(SECONDS)
@@ -86,8 +86,8 @@ def test_headless_it_waits_and_shows_plain_figures(begin, outputs):
 def test_the_warm_up_alone_shows_the_warm_up_alone(begin):
     run, data = begin()
     train(run, data, live=False)
-    assert [event.epoch for event in train(run, data, until="warm_up", live=False).events] == [0]
-    live = train(run, data, until="warm_up", live=True)
+    assert [event.epoch for event in train(run, data, goal="warm_up", live=False).events] == [0]
+    live = train(run, data, goal="warm_up", live=True)
     live.wait()
     assert [event.epoch for event in live.events] == [0]
 
@@ -96,7 +96,7 @@ def test_live_it_returns_at_once_and_a_plain_figure_is_left_in_the_end(begin, ou
     run, data = begin(epochs=12)
     live = train(run, data, live=True)
     live.runner.pause()
-    until(live, "paused", "finished")
+    wait_for(live, "paused", "finished")
     assert live.show(curves.losses) is None
     assert VIEW in outputs[0].bundle
     live.runner.resume()
@@ -122,7 +122,7 @@ def test_a_figure_follows_the_training_that_is_started_again(paused, outputs, be
     paused.show(curves.losses)
     live = paused.figures[0].figure
     paused.runner.stop()
-    until(paused, "stopped")
+    wait_for(paused, "stopped")
     paused.runner.wait(SECONDS)
     assert list(outputs[0].bundle) == [PLOTLY]
     run, data = begin(gamma=0.5)  # another run, which is watched to its end

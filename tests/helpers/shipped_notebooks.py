@@ -1,4 +1,4 @@
-"""The notebooks as they are written, and what is asked of each."""
+"""The shipped notebooks, and the limits that each keeps."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
-_TOO_MUCH = re.compile(r"^\s*(def|class) |lambda|^\s*[!%]|sys\.path|chdir", re.MULTILINE)
+_PROGRAMMING = re.compile(r"^\s*(def|class) |lambda|^\s*[!%]|sys\.path|chdir", re.MULTILINE)
 
 
 def read(name):
@@ -18,7 +18,7 @@ def code(notebook):
 
 
 def assert_thin(notebook, parameters_too=True):
-    """Few and short cells without programming, and at least as much prose.
+    """Assert few and short cells without programming, and at least as much prose.
 
     parameters_too: whether the second cell, a line a parameter, has to be short as well
     """
@@ -29,4 +29,4 @@ def assert_thin(notebook, parameters_too=True):
     prose = sum(len(cell.source) for cell in notebook.cells if cell.cell_type == "markdown")
     assert prose >= sum(map(len, sources))
     for source in sources:
-        assert not _TOO_MUCH.search(source), source
+        assert not _PROGRAMMING.search(source), source
