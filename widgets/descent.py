@@ -1,7 +1,7 @@
-"""The one inner loop of `layout`, compiled: UMAP's stochastic descent with points held where they were.
+"""The inner loop of `layout`, compiled: UMAP's stochastic descent with points held in place.
 
-umap-learn's own loop cannot hold points, and keeps the interpreter to itself while it runs; this one lets go of it
-(nogil), so that training in another thread goes on. Importing this module compiles it, which takes seconds.
+umap-learn's own loop cannot hold points, and blocks the interpreter while it runs. This one releases it (nogil), so
+that training in another thread goes on. Importing this module compiles it, which takes seconds.
 """
 
 from __future__ import annotations
@@ -10,18 +10,21 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+Number = np.floating
+Points = NDArray[np.float32]
+
 _CLIP = np.float32(4)  # the longest step of one edge, as umap-learn's
-_NEGATIVES = 5  # points pushed away for each neighbour drawn near, as umap-learn's
+_NEGATIVES = 5  # points pushed away for each neighbour that is pulled, as umap-learn's
 
 
 @numba.njit(nogil=True, fastmath=True)
-def _step(force: float, apart: float, rate: float) -> float:
-    """One coordinate's share of a force, clipped, times the rate."""
-    return min(_CLIP, max(-_CLIP, force * apart)) * rate
+def _step(force: Number, difference: Number, rate: Number) -> Number:
+    """Return one coordinate's share of a force, clipped, times the rate."""
+    return min(_CLIP, max(-_CLIP, force * difference)) * rate
 
 
 @numba.njit(nogil=True, fastmath=True)
-def _draw_near(points: NDArray, i: int, k: int, rate: float, a: float, b: float) -> None:
+def _pull(points: Points, i: np.integer, k: np.integer, rate: Number, a: Number, b: Number) -> None:
     dx, dy = points[i, 0] - points[k, 0], points[i, 1] - points[k, 1]
     square = dx * dx + dy * dy
     if square > 0:
@@ -34,7 +37,7 @@ def _draw_near(points: NDArray, i: int, k: int, rate: float, a: float, b: float)
 
 
 @numba.njit(nogil=True, fastmath=True)
-def _push_away(points: NDArray, i: int, k: int, rate: float, a: float, b: float) -> None:
+def _push_away(points: Points, i: np.integer, k: np.integer, rate: Number, a: Number, b: Number) -> None:
     dx, dy = points[i, 0] - points[k, 0], points[i, 1] - points[k, 1]
     square = dx * dx + dy * dy
     if square > 0:
@@ -49,21 +52,23 @@ def _push_away(points: NDArray, i: int, k: int, rate: float, a: float, b: float)
     fastmath=True,
 )
 def descend(
-    start: NDArray[np.float32],
-    before: NDArray[np.float32],
+    start: Points,
+    anchors: Points,
     hold: NDArray[np.float32],
     head: NDArray[np.int32],
     tail: NDArray[np.int32],
     every: NDArray[np.float32],
     rounds: int,
     rate: float,
-    a: float,
-    b: float,
+    a: Number,
+    b: Number,
     seed: int,
-) -> NDArray[np.float32]:
-    """Points after `rounds` of UMAP's descent, the mean over the second half of them, which takes out its noise.
+) -> Points:
+    """Return the points after `rounds` of UMAP's descent.
 
-    start, before: (M, 2) where points start, and where they are held   hold: (M,) how strongly, 0 not at all
+    They are the mean over the second half of the rounds, which averages out the noise.
+
+    start: (M, 2) the first points   anchors: (M, 2) the points that they are held to   hold: (M,) how strongly, 0 free
     head, tail: (K,) the edges of the graph   every: (K,) rounds between two uses of an edge, 1 for the heaviest
     rate: of the first round, falling to 0   a, b: of UMAP's curve   seed: not 0
     """
@@ -75,7 +80,7 @@ def descend(
             if due[e] > n:
                 continue
             due[e] += every[e]
-            _draw_near(points, head[e], tail[e], now, a, b)
+            _pull(points, head[e], tail[e], now, a, b)
             for _ in range(_NEGATIVES):
                 random ^= random << np.uint64(13)  # xorshift: its numbers depend on the seed alone
                 random ^= random >> np.uint64(7)
@@ -84,7 +89,7 @@ def descend(
         for i in range(len(points)):
             share = min(np.float32(1), now * hold[i])
             for d in range(2):
-                points[i, d] += share * (before[i, d] - points[i, d])
+                points[i, d] += share * (anchors[i, d] - points[i, d])
         if n >= rounds // 2:
             mean += points
     return mean / np.float32(rounds - rounds // 2)

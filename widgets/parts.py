@@ -17,7 +17,12 @@ THIN = dict(width="auto", min_width="0")
 
 def column(children: Sequence[w.Widget], **layout: str) -> w.VBox:
     """Return the widgets below one another, cut off where they do not fit."""
-    return w.VBox(children, layout=w.Layout(min_width="0", min_height="0", overflow="hidden", **layout))
+    return w.VBox(children, layout=column_layout(**layout))
+
+
+def column_layout(**layout: str) -> w.Layout:
+    """Return the layout of a `column`."""
+    return w.Layout(min_width="0", min_height="0", overflow="hidden", **layout)
 
 
 def error_text(error: Exception) -> str:

@@ -1,6 +1,6 @@
-"""Drawing utterances and prototypes on the plane of `layout`.  M utterances of the sample, C classes.
+"""Figures of utterances and prototypes on the plane of `layout`.  M utterances of the sample, C classes.
 
-Both the figure of a page (`panels`) and the live one (`epoch`) are the same traces, WebGL all of them.
+The figure of a page (`panels`) and the live one (`epoch`) have the same traces, all of them WebGL.
 """
 
 from __future__ import annotations
@@ -24,53 +24,58 @@ TOO_FEW = f"UMAP needs at least {FEWEST} utterances; the setting `map_size` says
 SYMBOLS = {"D1": "circle", "D2": "cross-thin-open", "D3": "diamond-open"}
 _AGREEMENT = {True: ("same class", colours.SAME), False: ("different classes", colours.DIFFERENT)}
 _ENTROPY = [[0, "#4A6FB5"], [0.5, "#21918C"], [1, "#8FBF2F"]]
-"""The middle of Viridis: ever lighter, for any sight, and its ends still show on a dark and on a light page."""
+"""The middle of Viridis: its lightness grows steadily, and both ends show on a dark and on a light page."""
 _UNSELECTED = 0.12  # opacity while others are selected
-_STAYS = dict(marker=dict(opacity=1))  # whatever is selected
+_STAYS = dict(marker=dict(opacity=1))  # with any selection
 
 Rows = NDArray[np.bool_]
 Trace = dict[str, Any]  # as plotly's JSON
 Extent = tuple[float, float, float, float]
+Groups = Callable[[DataFrame, Sequence[str]], Iterator[tuple[str, Rows, object]]]
 
 
 @dataclass(frozen=True)
 class Colouring:
-    """What the colour of a point says."""
+    """A way to colour the points."""
 
     meaning: str
     """A sentence above the plane, about 50 letters, so that two lines hold it."""
-    groups: Callable[[DataFrame, Sequence[str]], Iterator[tuple[str, Rows, object]]]
+    groups: Groups
     """The utterances' table and the classes → an entry of the legend each: name, (M,) its utterances, their colour."""
     of_prototypes: bool = False
-    """Whether only a system with prototypes can be so coloured."""
+    """Whether only a system with prototypes has this colouring."""
     scale: bool = False
     """Whether the colour is a number, in bits, and a colour bar explains it."""
 
 
 def table(
-    utterances: DataFrame, own: NDArray, soft: NDArray | None, classes: Sequence[str], by_prototypes: bool
+    utterances: DataFrame,
+    soft_model: NDArray,
+    soft_prototypes: NDArray | None,
+    classes: Sequence[str],
+    by_prototypes: bool,
 ) -> DataFrame:
-    """The utterances with what colours and words need of an epoch.
+    """Return the utterances with the columns of an epoch that colours and words need.
 
-    own, soft: (M, C) shares by the classifier and by the prototypes, None where a system has none
-    by_prototypes: who the system labels with
+    soft_model, soft_prototypes: (M, C) shares by the classifier and by the prototypes, None where a system has none
+    by_prototypes: whether the system labels with its prototypes
     returns: with columns classifier and single_label (names), entropy (bits), prototypes (names) and agree (bool)
     """
     names = np.asarray(classes)
-    model = names[np.asarray(own).argmax(axis=1)]
-    if soft is None:
-        return utterances.assign(classifier=model, single_label=model, entropy=metrics.entropy(own))
-    prototypes = names[np.asarray(soft).argmax(axis=1)]
+    model = names[np.asarray(soft_model).argmax(axis=1)]
+    if soft_prototypes is None:
+        return utterances.assign(classifier=model, single_label=model, entropy=metrics.entropy(soft_model))
+    prototypes = names[np.asarray(soft_prototypes).argmax(axis=1)]
     return utterances.assign(
         classifier=model,
         prototypes=prototypes,
         single_label=prototypes if by_prototypes else model,
         agree=model == prototypes,
-        entropy=metrics.entropy(soft if by_prototypes else own),
+        entropy=metrics.entropy(soft_prototypes if by_prototypes else soft_model),
     )
 
 
-def _by_class(column: str) -> Callable[[DataFrame, Sequence[str]], Iterator[tuple[str, Rows, object]]]:
+def _by_class(column: str) -> Groups:
     def groups(rows: DataFrame, classes: Sequence[str]) -> Iterator[tuple[str, Rows, object]]:
         for name in classes:
             yield name, (rows[column] == name).to_numpy(), colours.colour(name)
@@ -93,10 +98,10 @@ def _by_part(rows: DataFrame, _: Sequence[str]) -> Iterator[tuple[str, Rows, obj
 
 
 def _by_speaker(rows: DataFrame, _: Sequence[str]) -> Iterator[tuple[str, Rows, object]]:
-    """One trace, however many speakers: what is pointed at names its own."""
-    names, which = np.unique(rows["speaker"].to_numpy(str), return_inverse=True)
-    each = np.array([colours.numbered(i) for i in range(len(names))], object)
-    yield "speakers", np.full(len(rows), True), each[which].tolist()
+    """Yield one trace, however many speakers: a point names its own when the pointer is over it."""
+    names, numbers = np.unique(rows["speaker"].to_numpy(str), return_inverse=True)
+    palette = np.array([colours.numbered(i) for i in range(len(names))], object)
+    yield "speakers", np.full(len(rows), True), palette[numbers].tolist()
 
 
 TRUTH, PARTITION, SPEAKER = "true emotion", "partition", "speaker"
@@ -118,11 +123,11 @@ COLOURINGS = {
 
 
 def panels(
-    planes: Sequence[Plane], utterances: DataFrame, classes: Sequence[str], names: Sequence[str], by: str = TRUTH
+    planes: Sequence[Plane], utterances: DataFrame, classes: Sequence[str], names: Sequence[str], colouring: str = TRUTH
 ) -> go.Figure:
-    """Planes side by side, coloured by one of COLOURINGS, symbols by part, prototypes as stars.
+    """Draw planes side by side, symbols by part, prototypes as stars.
 
-    planes: of `layout.planes`   names: a panel's title each
+    planes: of `layout.planes`   names: a panel's title each   colouring: one of COLOURINGS
     utterances: the sample's M rows of the utterance table, with the columns that `table` adds unless coloured by
         truth, partition or speaker. Every point's `customdata` is its utterance's row, the table's index
     """
@@ -136,10 +141,9 @@ def panels(
         shared_yaxes="all",
     )
     for column, plane in enumerate(planes, start=1):
-        traces = _traces(plane, utterances, classes, by)
-        fig.add_traces(traces, rows=1, cols=column)
-        fig.update_traces(showlegend=column == 1 and not COLOURINGS[by].scale, col=column)
-    fig.add_traces(_keys(by, planes[0]), rows=1, cols=1)
+        fig.add_traces(_traces(plane, utterances, classes, colouring), rows=1, cols=column)
+        fig.update_traces(showlegend=column == 1 and not COLOURINGS[colouring].scale, col=column)
+    fig.add_traces(_keys(colouring, planes[0]), rows=1, cols=1)
     return _axes(fig, extent(planes))
 
 
@@ -148,77 +152,80 @@ def epoch(
     utterances: DataFrame,
     classes: Sequence[str],
     title: str,
-    by: str = TRUTH,
-    within: Extent | None = None,
+    colouring: str = TRUTH,
+    axes: Extent | None = None,
     selection: Sequence[int] = (),
     focus: int = -1,
 ) -> go.Figure:
-    """One epoch's plane, with what is selected and looked at.
+    """Draw one epoch's plane with the selection and the utterance in view.
 
-    utterances: as for `panels`   within: the axes' `extent`, the plane's own if absent
+    utterances: as for `panels`   axes: their range, the `extent` of the plane if absent
     selection, focus: rows of the utterance table; those that are not on the plane are not marked
     """
-    fig = look.figure(title, 380, dragmode="select", selectionrevision=f"{by} {hash(tuple(selection))}")
-    fig.update_layout(showlegend=True, legend_uirevision=by)  # what is hidden of one colouring is not in the next
-    _axes(fig, within or extent([plane]))
+    fig = look.figure(title, 380, dragmode="select", selectionrevision=f"{colouring} {hash(tuple(selection))}")
+    fig.update_layout(showlegend=True, legend_uirevision=colouring)  # traces hidden in one colouring show in the next
+    _axes(fig, axes or extent([plane]))
     # Unchecked: plotly would compare each point's symbol with hundreds of names.
-    return go.Figure(traces(plane, utterances, classes, by, selection, focus), fig.layout, _validate=False)
+    return go.Figure(traces(plane, utterances, classes, colouring, selection, focus), fig.layout, _validate=False)
 
 
 def traces(
-    plane: Plane, utterances: DataFrame, classes: Sequence[str], by: str, selection: Sequence[int], focus: int
+    plane: Plane, utterances: DataFrame, classes: Sequence[str], colouring: str, selection: Sequence[int], focus: int
 ) -> list[Trace]:
-    """What `epoch` draws, without the frame around it, which is the same for every epoch."""
-    chosen = utterances.index.isin(selection) if len(selection) else None
+    """Return the traces of `epoch`, without the frame, which is the same for every epoch."""
+    mask = utterances.index.isin(selection) if len(selection) else None
     ring = _ring(plane.points[utterances.index == focus])
-    return [*_traces(plane, utterances, classes, by, chosen), ring, *_keys(by, plane)]
+    return [*_traces(plane, utterances, classes, colouring, mask), ring, *_keys(colouring, plane)]
 
 
 def extent(planes: Sequence[Plane]) -> Extent:
-    """The range of both axes that holds every one of these planes: x from, to, y from, to."""
+    """Return the range of both axes that holds all of these planes: x from, to, y from, to."""
     points = np.concatenate([part for plane in planes for part in plane])
     low, high = points.min(axis=0), points.max(axis=0)
     edge = 0.04 * max(*(high - low), 1e-6)
     return low[0] - edge, high[0] + edge, low[1] - edge, high[1] + edge
 
 
-def _axes(fig: go.Figure, within: Extent) -> go.Figure:
-    """The same range in every epoch: points move, not the frame."""
-    fig.update_xaxes(title="UMAP, first axis (no unit)", showticklabels=False, range=within[:2], zeroline=False)
-    fig.update_yaxes(showticklabels=False, range=within[2:], zeroline=False)
+def _axes(fig: go.Figure, axes: Extent) -> go.Figure:
+    """Set the range of the axes, the same in every epoch: points move, not the frame."""
+    fig.update_xaxes(title="UMAP, first axis (no unit)", showticklabels=False, range=axes[:2], zeroline=False)
+    fig.update_yaxes(showticklabels=False, range=axes[2:], zeroline=False)
     return fig.update_yaxes(title="UMAP, second axis (no unit)", selector=0)
 
 
 def _traces(
-    plane: Plane, utterances: DataFrame, classes: Sequence[str], by: str, chosen: Rows | None = None
+    plane: Plane, utterances: DataFrame, classes: Sequence[str], colouring: str, mask: Rows | None = None
 ) -> list[Trace]:
-    """Utterances, a trace a legend's entry, and the prototypes.  chosen: (M,) those selected, None if nothing is"""
-    order = utterances["part"].to_numpy(str).argsort(kind="stable")  # an entry of the legend shows its first: a circle
+    """Return a trace for each entry of the legend, and the prototypes'.
+
+    mask: (M,) whether an utterance is selected, None if there is no selection
+    """
+    order = utterances["part"].to_numpy(str).argsort(kind="stable")  # the legend shows the first symbol: a circle
     points, utterances = plane.points[order], utterances.iloc[order]
-    chosen = None if chosen is None else chosen[order]
+    mask = None if mask is None else mask[order]
     words, symbols = _words(utterances), np.array([SYMBOLS[part] for part in utterances["part"]], object)
     rows, traces = utterances.index.to_numpy(), []
-    for name, mine, colour in COLOURINGS[by].groups(utterances, classes):
-        trace = _cloud(points[mine], name, colour, COLOURINGS[by].scale and np.log2(len(classes)))
-        trace |= dict(customdata=rows[mine].tolist(), text=words[mine])
-        trace["marker"]["symbol"] = symbols[mine]
-        if chosen is not None:
-            trace["selectedpoints"] = np.flatnonzero(chosen[mine]).tolist()
+    for name, group, colour in COLOURINGS[colouring].groups(utterances, classes):
+        trace = _cloud(points[group], name, colour, COLOURINGS[colouring].scale and np.log2(len(classes)))
+        trace |= dict(customdata=rows[group].tolist(), text=words[group])
+        trace["marker"]["symbol"] = symbols[group]
+        if mask is not None:
+            trace["selectedpoints"] = np.flatnonzero(mask[group]).tolist()
         traces.append(trace)
     return [*traces, _stars(plane.prototypes, classes)] if len(plane.prototypes) else traces
 
 
 def _markers(points: NDArray, name: str, **trace: object) -> Trace:
-    """points: (N, 2)"""
+    """Return a WebGL trace of markers.  points: (N, 2)"""
     x, y = np.asarray(points, np.float32).T
     return dict(type="scattergl", x=x, y=y, mode="markers", name=name) | trace
 
 
-def _cloud(points: NDArray, name: str, colour: object, most: float) -> Trace:
-    """most: the end of the colour scale in bits, 0 where the colour is one"""
+def _cloud(points: NDArray, name: str, colour: object, scale_end: float) -> Trace:
+    """Return the trace of a group of utterances.  scale_end: of the colour scale in bits, 0 for a single colour"""
     bar = dict(title=dict(text="Entropy,<br>bits", side="top"), thickness=10, len=0.9)
-    line = dict(colorscale=_ENTROPY, cmin=0, cmax=most) if most else {}  # a cross is nothing but its line
-    scaled = line | dict(colorbar=bar) if most else {}
+    line = dict(colorscale=_ENTROPY, cmin=0, cmax=scale_end) if scale_end else {}  # a cross is only a line
+    scaled = line | dict(colorbar=bar) if scale_end else {}
     return _markers(
         points,
         name,
@@ -230,22 +237,25 @@ def _cloud(points: NDArray, name: str, colour: object, most: float) -> Trace:
 
 
 def _words(rows: DataFrame) -> NDArray[np.object_]:
-    """(M,) what an utterance says when it is pointed at."""
+    """Return (M,) the text of each utterance when the pointer is over it."""
     columns = {name: rows[name].tolist() for name in rows}
-    known = zip(columns["id"], columns["part"], columns["label"], strict=True)
-    told = [f"<b>{id}</b>, {part}<br>truth: {label}" for id, part, label in known]
+    facts = zip(columns["id"], columns["part"], columns["label"], strict=True)
+    texts = [f"<b>{id}</b>, {part}<br>truth: {label}" for id, part, label in facts]
     if "speaker" in rows:
-        told = [f"{text}<br>speaker: {name}" for text, name in zip(told, columns["speaker"], strict=True)]
+        texts = [f"{text}<br>speaker: {name}" for text, name in zip(texts, columns["speaker"], strict=True)]
     if "prototypes" in rows:
-        told = [f"{text}<br>prototypes: {name}" for text, name in zip(told, columns["prototypes"], strict=True)]
+        texts = [f"{text}<br>prototypes: {name}" for text, name in zip(texts, columns["prototypes"], strict=True)]
     if "classifier" in rows:
-        found = zip(told, columns["classifier"], columns["entropy"], strict=True)
-        told = [f"{text}<br>classifier: {name}<br>entropy: {bits:.2f} bits" for text, name, bits in found]
-    return np.array(told, object)
+        labels = zip(texts, columns["classifier"], columns["entropy"], strict=True)
+        texts = [f"{text}<br>classifier: {name}<br>entropy: {bits:.2f} bits" for text, name, bits in labels]
+    return np.array(texts, object)
 
 
 def _stars(points: NDArray, classes: Sequence[str]) -> Trace:
-    """With an edge of ink: a star has the colour of the cloud it lies in, and white is not seen on a light page."""
+    """Return the prototypes as stars.
+
+    They have an edge of ink: a star has the colour of its cloud, and a white edge is invisible on a light page.
+    """
     marker = dict(color=[colours.colour(name) for name in classes], size=20, symbol="star")
     return _markers(
         points,
@@ -259,14 +269,14 @@ def _stars(points: NDArray, classes: Sequence[str]) -> Trace:
 
 
 def _ring(points: NDArray) -> Trace:
-    """Round the utterance that is looked at; in no one's way when it is clicked."""
+    """Return a ring round the utterance in view, which no click meets."""
     marker = dict(color="rgba(0, 0, 0, 0)", size=18, symbol="circle", line=dict(width=3, color=colours.INK))
     return _markers(points, "looked at", marker=marker, showlegend=False, hoverinfo="skip", unselected=_STAYS)
 
 
-def _keys(by: str, plane: Plane) -> list[Trace]:
-    """Entries of the legend for what symbols mean, where colours do not say it already."""
-    symbols = {} if by == PARTITION else {PARTS[part]: symbol for part, symbol in SYMBOLS.items()}
+def _keys(colouring: str, plane: Plane) -> list[Trace]:
+    """Return the legend's entries for the symbols, unless the colours show the parts already."""
+    symbols = {} if colouring == PARTITION else {PARTS[part]: symbol for part, symbol in SYMBOLS.items()}
     ink = dict(color=colours.INK, size=9, line=dict(width=1.5, color=colours.INK))
     return [
         _markers(np.full((1, 2), np.nan), name, marker=ink | dict(symbol=symbol))

@@ -1,4 +1,4 @@
-"""Listening: audio players with captions, the sound inside the page, so that a saved notebook needs no file."""
+"""Audio players with captions, their sound inside the page: a saved notebook needs no other file."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from ipr_core.data.waves import SAMPLE_RATE, WaveStore
 
 LONGEST = 10.0
-"""Seconds that are kept of a longer utterance, from its start: a page with players stays light."""
+"""Seconds of a player, from the start of a longer utterance: a page with players stays light."""
 
 
 def players(waves: WaveStore, rows: Sequence[int], captions: Sequence[str]) -> HTML:
-    """A player for each of these utterances, its caption beside it.
+    """Return a player with a caption for each of these utterances.
 
     rows: of `waves`, best fewer than ten   captions: one a row, plain text
     """
@@ -32,16 +32,16 @@ def players(waves: WaveStore, rows: Sequence[int], captions: Sequence[str]) -> H
 
 
 def data_uri(wave: NDArray[np.int16]) -> str:
-    """(T,) samples at 16 kHz as an address that holds their MP3."""
+    """Return an address that holds the MP3 of (T,) samples at 16 kHz."""
     return "data:audio/mpeg;base64," + base64.b64encode(mp3(wave)).decode()
 
 
 def mp3(wave: NDArray[np.int16]) -> bytes:
-    """(T,) samples at 16 kHz as an MP3 that every browser plays, a tenth of the size of the samples themselves."""
+    """Return (T,) samples at 16 kHz as an MP3, which every browser plays: a tenth of the samples' size."""
     file = io.BytesIO()
     soundfile.write(file, wave[: round(LONGEST * SAMPLE_RATE)], SAMPLE_RATE, format="MP3")
     return file.getvalue()
 
 
 SILENCE = mp3(np.zeros(SAMPLE_RATE // 10, np.int16))
-"""What a player holds that has nothing to play."""
+"""The sound of a player without an utterance."""

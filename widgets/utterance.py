@@ -1,6 +1,6 @@
-"""One utterance in detail: its sound, its soft label beside the annotators' votes, and how that label came about.
+"""Small figures of one utterance: sound, soft label with the annotators' votes, and the label's history.
 
-C classes, E epochs, T samples. Small figures, for a panel and for a page alike.
+C classes, E epochs, T samples. They fit a panel and a page alike.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ Shares = NDArray[np.floating]
 
 NOTHING = "No utterance is chosen"
 BANDS = 64
-LOWEST, HIGHEST = 50.0, 8000.0  # Hz that the bands span
-RANGE = 80  # dB below the loudest that are told apart
-_WIDEST = 400  # columns of a spectrogram, and half as many turns of a waveform: more than a panel has pixels
+LOWEST, HIGHEST = 50.0, 8000.0  # Hz, the range of the bands
+RANGE = 80  # dB below the loudest that have colours of their own
+_WIDEST = 400  # columns of a spectrogram, and half the points of a waveform: more than a panel has pixels
 _WINDOW = 400  # samples (25 ms), longer where the columns are further apart
 _SMALL = dict(
     title_font_size=13, title_y=0.99, title_yanchor="top", title_pad_t=3, font_size=11,
     margin=dict(l=50, r=16, t=44, b=34), modebar_remove=look.NOT_IN_PANELS,
 )  # fmt: skip
-_ROOMY = 200  # pixels of height, from which on the shade of the warm-up says its name
-_A_LINE = 4  # names of emotions
+_ROOMY = 200  # pixels of height; lower figures have no room for the word warm-up
+_A_LINE = 4  # names of emotions in a line of the legend
 _SIGNS = {"prototypes": "■", "classifier": "▨", "votes": "□"}
 
 
 def sound(wave: NDArray[np.int16] | None, name: str = "", height: int = 230) -> go.Figure:
-    """Waveform above log-mel spectrogram, over the same seconds.
+    """Draw the waveform above the log-mel spectrogram, over the same seconds.
 
     wave: (T,) samples at 16 kHz, None for no utterance   name: of the utterance
     """
@@ -59,7 +59,10 @@ def sound(wave: NDArray[np.int16] | None, name: str = "", height: int = 230) -> 
 
 
 def log_mel(wave: NDArray[np.int16]) -> tuple[float, NDArray[np.int8]]:
-    """Seconds between columns, and (BANDS, F) decibels relative to the loudest, -RANGE or more; F is at most 401."""
+    """Return the seconds between columns, and the decibels relative to the loudest.
+
+    returns: the decibels are (BANDS, F), F at most 401, and -RANGE or more
+    """
     hop = max(SAMPLE_RATE // 100, -(-len(wave) // _WIDEST))
     window = max(_WINDOW, hop)
     fft = max(1024, 1 << (window - 1).bit_length())
@@ -76,7 +79,7 @@ def log_mel(wave: NDArray[np.int16]) -> tuple[float, NDArray[np.int8]]:
 def shares(
     prototypes: Shares | None, model: Shares | None, votes: Shares | None, classes: Sequence[str], height: int = 170
 ) -> go.Figure:
-    """The soft label by the prototypes and by the classifier, and the annotators' votes, a bar each for every class.
+    """Draw the soft labels by prototypes and classifier and the annotators' votes, a bar each for every class.
 
     prototypes, model, votes: (C,) shares, None (or NaN) where they are not known
     """
@@ -84,19 +87,19 @@ def shares(
     fig.update_xaxes(title="Share, %", range=[0, 100], tickvals=[0, 50, 100]).update_yaxes(
         title="Emotion", autorange="reversed"
     )
-    given = {"prototypes": prototypes, "classifier": model, "votes": votes}
-    known = {who: of for who, of in given.items() if of is not None and np.isfinite(of).all()}
-    if not known:
+    sources = {"prototypes": prototypes, "classifier": model, "votes": votes}
+    bars = {source: values for source, values in sources.items() if values is not None and np.isfinite(values).all()}
+    if not bars:
         return look.note(fig, NOTHING)
-    for who, of in known.items():
-        fig.add_trace(_bars(who, 100 * np.asarray(of, float), classes))
-    if "votes" not in known:
+    for source, values in bars.items():
+        fig.add_trace(_bars(source, 100 * np.asarray(values, float), classes))
+    if "votes" not in bars:
         fig.update_layout(title="Soft label (its votes are not known)")
-    return _key(fig, " ".join(f"{_SIGNS[who]} {who}" for who in known))
+    return _key(fig, " ".join(f"{_SIGNS[source]} {source}" for source in bars))
 
 
 def history(soft: Shares, events: Sequence[EpochEnd], classes: Sequence[str], height: int = 170) -> go.Figure:
-    """An utterance's soft label over the epochs; warm-up shaded.  soft: (E, C) a row an event"""
+    """Draw an utterance's soft label over the epochs, the warm-up shaded.  soft: (E, C) a row an event"""
     fig = look.figure("Its soft label over the epochs", height, yaxis_title="Share, %", yaxis_range=[-3, 103], **_SMALL)
     if not len(soft):
         return look.note(fig, look.NO_EPOCH if classes else NOTHING).update_xaxes(title="Epoch")
@@ -117,9 +120,9 @@ def history(soft: Shares, events: Sequence[EpochEnd], classes: Sequence[str], he
 
 
 def caption(utterance: Series, soft: Shares | None, classes: Sequence[str]) -> str:
-    """Who says what, and what it is taken for, as HTML in the page's own colours.
+    """Return the speaker, the part and the labels of an utterance as HTML in the page's own colours.
 
-    utterance: a row of the utterance table   soft: (C,) of the epoch that is looked at, None before there is one
+    utterance: a row of the utterance table   soft: (C,) of the epoch in view, None before there is one
     """
     agreed = look.term(f"{utterance['share']:.0%} of the votes", _SHARE)
     lines = [
@@ -137,7 +140,7 @@ def caption(utterance: Series, soft: Shares | None, classes: Sequence[str]) -> s
 
 
 def emotion(name: str) -> str:
-    """An emotion's name with its colour before it, as HTML."""
+    """Return an emotion's name with a dot of its colour, as HTML."""
     return f'<span style="color: {colours.colour(name)}">●</span> {escape(name)}'
 
 
@@ -146,7 +149,7 @@ _ENTROPY = "entropy of the soft label: 0 bits is certain, log2 of the number of 
 
 
 def _waveform(wave: NDArray[np.int16]) -> go.Scatter:
-    """Every sample of a short one; of a longer one, the lowest and highest of each column."""
+    """Return the waveform: every sample if it is short, else the lowest and highest of each column."""
     size = -(-len(wave) // (2 * _WIDEST))
     columns = np.pad(wave, (0, -len(wave) % size), "edge").reshape(-1, size)
     y = np.stack([columns.min(axis=1), columns.max(axis=1)], axis=1).ravel() if size > 2 else np.asarray(wave)
@@ -168,31 +171,31 @@ def _spectrogram(wave: NDArray[np.int16]) -> go.Heatmap:
 
 
 def _mel(hertz: float) -> float:
-    """The mel scale of `melscale_fbanks` (HTK's)."""
+    """Return the pitch on the mel scale of `melscale_fbanks` (HTK's)."""
     return float(2595 * np.log10(1 + hertz / 700))
 
 
-def _bars(who: str, percent: Shares, classes: Sequence[str]) -> go.Bar:
+def _bars(source: str, percent: Shares, classes: Sequence[str]) -> go.Bar:
     return go.Bar(
-        x=percent, y=list(classes), orientation="h", name=who, 
-        marker=_filled(who, [colours.colour(name) for name in classes]),
-        hovertemplate=f"%{{y}}, {who}: %{{x:.0f}} %<extra></extra>",
+        x=percent, y=list(classes), orientation="h", name=source,
+        marker=_filled(source, [colours.colour(name) for name in classes]),
+        hovertemplate=f"%{{y}}, {source}: %{{x:.0f}} %<extra></extra>",
     )  # fmt: skip
 
 
 def _key(fig: go.Figure, text: str) -> go.Figure:
-    """A legend in one line, since plotly's own takes half of a small figure."""
-    place = dict(x=0, xref="paper", xanchor="left", y=1, yref="paper", yanchor="bottom")
+    """Add a legend in one line, since plotly's own takes half of a small figure."""
+    position = dict(x=0, xref="paper", xanchor="left", y=1, yref="paper", yanchor="bottom")
     return fig.add_annotation(
-        text=text, showarrow=False, font_size=11, align="left", xshift=-40, yshift=4, **place
+        text=text, showarrow=False, font_size=11, align="left", xshift=-40, yshift=4, **position
     ).update_layout(showlegend=False)
 
 
-def _filled(who: str, colour: str | list[str]) -> dict[str, object]:
-    """Emotions have the colours; who gives a share is told by the filling: full, striped, or outline alone."""
+def _filled(source: str, colour: str | list[str]) -> dict[str, object]:
+    """Return the marker of a source: the colour is the emotion's, the filling full, striped, or outline alone."""
     clear, line = "rgba(0, 0, 0, 0)", dict(color=colour, width=1)
-    if who == "votes":
+    if source == "votes":
         return dict(color=clear, line=line)
-    if who == "classifier":
+    if source == "classifier":
         return dict(color=colour, line=line, pattern=dict(shape="/", fgcolor=colour, bgcolor=clear, size=5))
     return dict(color=colour, line=line)

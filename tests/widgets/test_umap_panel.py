@@ -14,6 +14,7 @@ from ipr_core.training.runner import Began
 from ipr_widgets import layout, plane, umap
 from ipr_widgets.layout import Layout
 from ipr_widgets.live import Touch
+from ipr_widgets.planes import growing
 from ipr_widgets.state import RunState
 
 SECONDS = 120
@@ -24,17 +25,17 @@ def run(trained, tmp_path_factory):
     """A copy of the finished run with its planes."""
     folder = tmp_path_factory.mktemp("umap") / "run"
     run = Run(shutil.copytree(trained.folder, folder, ignore=shutil.ignore_patterns("widgets")))
-    list(layout.growing(run, run.history()))
+    list(growing(run, run.history()))
     return run
 
 
 @pytest.fixture
-def shown(run, data):
+def opened(run, data):
     """A panel of the finished run, and its state."""
     state = RunState()
     state.on_event(Began(run, data))
-    panel = umap._Panel(state)
-    panel.planes.wait(SECONDS)
+    panel = umap.panel(state)
+    panel.source.wait(SECONDS)
     return panel, state
 
 
@@ -51,40 +52,40 @@ def rows(panel):
     return sorted(row for trace in points(panel) for row in trace["customdata"])
 
 
-def touch(kind, *found):
-    return Touch(kind, [{"trace": 0, "point": 0, "x": 0, "y": 0, "customdata": row, "meta": None} for row in found])
+def touch(kind, *rows):
+    return Touch(kind, [{"trace": 0, "point": 0, "x": 0, "y": 0, "customdata": row, "meta": None} for row in rows])
 
 
 def test_before_anything_began_the_panel_says_so():
-    panel = umap._Panel(RunState())
+    panel = umap.panel(RunState())
     assert "No epoch has been trained yet" in figure(panel)["layout"]["annotations"][0]["text"]
     assert umap.panel(RunState()).children
 
 
-def test_events_fed_one_by_one_end_with_the_figure_of_a_replay(run, data, shown):
+def test_events_fed_one_by_one_end_with_the_figure_of_a_replay(run, data, opened):
     live_run = Run(shutil.copytree(run.folder, run.folder.with_name("live"), ignore=shutil.ignore_patterns("widgets")))
     events, lines = list(run.replay()), (run.folder / "events.jsonl").read_text().splitlines()
     (live_run.folder / "events.jsonl").write_text("")
     state = RunState()
     state.on_event(Began(live_run, data))
-    panel = umap._Panel(state)
+    panel = umap.panel(state)
     for i, event in enumerate(events):
         (live_run.folder / "events.jsonl").write_text("\n".join(lines[: i + 1]) + "\n")
         state.on_event(event)
-    assert len(panel.made) < 3  # it did not wait for the layout
-    panel.planes.wait(SECONDS)
+    assert len(panel.planes) < 3  # it did not wait for the layout
+    panel.source.wait(SECONDS)
     assert state.faults == {}
-    assert figure(panel) == figure(shown[0])
+    assert figure(panel) == figure(opened[0])
 
 
-def test_every_utterance_of_the_sample_is_drawn_with_webgl_and_knows_its_row(shown):
-    panel, state = shown
+def test_every_utterance_of_the_sample_is_drawn_with_webgl_and_knows_its_row(opened):
+    panel, state = opened
     assert rows(panel) == state.sample.tolist()
     assert {trace["type"] for trace in figure(panel)["data"]} == {"scattergl"}
 
 
-def test_the_epoch_that_is_looked_at_is_drawn_within_axes_that_stay(shown):
-    panel, state = shown
+def test_the_epoch_that_is_looked_at_is_drawn_within_axes_that_stay(opened):
+    panel, state = opened
     frames = []
     for epoch in (0, 2):
         state.change(epoch=epoch)
@@ -95,72 +96,74 @@ def test_the_epoch_that_is_looked_at_is_drawn_within_axes_that_stay(shown):
     assert frames[0]["data"][0]["x"] != frames[1]["data"][0]["x"]
 
 
-@pytest.mark.parametrize("by", plane.COLOURINGS)
-def test_every_colouring_draws_every_utterance(shown, by):
-    panel, state = shown
-    panel.colour.value = by
+@pytest.mark.parametrize("colouring", plane.COLOURINGS)
+def test_every_colouring_draws_every_utterance(opened, colouring):
+    panel, state = opened
+    panel.colour.value = colouring
     assert rows(panel) == state.sample.tolist()
-    assert plane.COLOURINGS[by].meaning in html.unescape(panel.words.value)
+    assert plane.COLOURINGS[colouring].meaning in html.unescape(panel.words.value)
     assert state.faults == {}
 
 
-def test_entropy_has_a_colour_bar_in_bits_that_ends_at_the_most_undecided(shown):
-    panel, state = shown
+def test_entropy_has_a_colour_bar_in_bits_that_ends_at_the_most_undecided(opened):
+    panel, state = opened
     panel.colour.value = "soft-label entropy"
     (trace,) = points(panel)
     assert (trace["marker"]["cmin"], trace["marker"]["cmax"]) == (0, np.log2(len(state.classes)))
     assert "bits" in trace["marker"]["colorbar"]["title"]["text"]
 
 
-def test_pseudo_labels_are_those_of_the_epoch(shown):
-    panel, state = shown
+def test_pseudo_labels_are_those_of_the_epoch(opened):
+    panel, state = opened
     panel.colour.value = "prototypes' pseudo-label"
     state.change(epoch=1)
-    named = state.arrays(1)["soft_prototypes"].argmax(axis=1)
+    labels = state.arrays(1)["soft_prototypes"].argmax(axis=1)
     for trace in points(panel):
-        assert {state.classes[named[row]] for row in trace["customdata"]} <= {trace["name"]}
+        assert {state.classes[labels[row]] for row in trace["customdata"]} <= {trace["name"]}
 
 
-def test_a_click_sets_the_focus_and_marks_it(shown):
-    panel, state = shown
+def test_a_click_sets_the_focus_and_marks_it(opened):
+    panel, state = opened
     row = int(state.sample[3])
     panel.figure._on_touch(None, {"kind": "click", "points": touch("click", row).points}, None)
     assert state.focus == row
     panel._on_touch(touch("click", None))  # a star
     assert state.focus == row
     (ring,) = [trace for trace in figure(panel)["data"] if trace["name"] == "looked at"]
-    assert ring["x"] != plane.epoch(panel.made[2], umap._looked_up(state, 2), state.classes, "").data[-5].x.tolist()
+    assert (
+        ring["x"] != plane.epoch(panel.planes[2], umap._sample_table(state, 2), state.classes, "").data[-5].x.tolist()
+    )
 
 
-def test_box_and_lasso_select_and_a_double_click_clears(shown):
-    panel, state = shown
-    chosen = tuple(int(row) for row in state.sample[[5, 2]])
-    panel._on_touch(touch("select", *chosen, None))
-    assert state.selection == tuple(sorted(chosen))
+def test_box_and_lasso_select_and_a_double_click_clears(opened):
+    panel, state = opened
+    pair = tuple(int(row) for row in state.sample[[5, 2]])
+    panel._on_touch(touch("select", *pair, None))
+    assert state.selection == tuple(sorted(pair))
     marked = [trace["customdata"][i] for trace in points(panel) for i in trace["selectedpoints"]]
-    assert sorted(marked) == sorted(chosen)
+    assert sorted(marked) == sorted(pair)
     panel._on_touch(touch("deselect"))
     assert state.selection == ()
     assert not any("selectedpoints" in trace for trace in points(panel))
 
 
-def test_the_selection_is_listed_and_saved_whole(shown, monkeypatch):
-    panel, state = shown
-    monkeypatch.setattr(umap, "LISTED", 2)
+def test_the_selection_is_listed_and_saved_whole(opened, monkeypatch):
+    panel, state = opened
+    monkeypatch.setattr(umap, "ROWS", 2)
     state.change(selection=(0, 4, 7), epoch=1)
     panel.fold.value = True
     ids = state.data.table["id"].to_list()
-    assert [name in panel.listed.value for name in (ids[0], ids[4], ids[7])] == [True, True, False]
-    assert "and 1 more" in panel.listed.value
-    assert re.findall("<th>(.*?)</th>", panel.listed.value)[0] == "id"
-    panel.saving.click()
+    assert [name in panel.table.value for name in (ids[0], ids[4], ids[7])] == [True, True, False]
+    assert "and 1 more" in panel.table.value
+    assert re.findall("<th>(.*?)</th>", panel.table.value)[0] == "id"
+    panel.save.click()
     saved = pd.read_csv(state.run.folder / "selection-1.csv", dtype={"id": str})
     assert saved["id"].to_list() == [ids[0], ids[4], ids[7]]
     assert {"speaker", "votes_other", "single_label", "entropy"} <= set(saved)
     assert (saved["epoch"] == 1).all()
     shares = saved[[f"prototypes_{name}" for name in state.classes]]
     np.testing.assert_allclose(shares, state.arrays(1)["soft_prototypes"][[0, 4, 7]].astype(float), atol=1e-6)
-    assert str(state.run.folder / "selection-1.csv") in panel.saved.value
+    assert str(state.run.folder / "selection-1.csv") in panel.message.value
 
 
 def test_what_was_saved_before_is_kept(run, data, tmp_path):
@@ -174,39 +177,39 @@ def test_what_was_saved_before_is_kept(run, data, tmp_path):
     assert saved == [data.table["id"].iloc[list(rows)].to_list() for rows in ((0, 4), (7,))]
 
 
-def test_many_speakers_are_said_to_come_close(shown, monkeypatch):
-    panel, state = shown
+def test_many_speakers_are_said_to_come_close(opened, monkeypatch):
+    panel, state = opened
     panel.colour.value = "speaker"
     speakers = state.data.table["speaker"].iloc[state.sample].nunique()
-    for apart, said in ((speakers, False), (speakers - 1, True)):
-        monkeypatch.setattr(umap.colours, "DISTINCT", apart)
-        panel._tell()
-        assert ("come close" in panel.words.value) == said
+    for limit, crowded in ((speakers, False), (speakers - 1, True)):
+        monkeypatch.setattr(umap.colours, "DISTINCT", limit)
+        panel._show_words()
+        assert ("come close" in panel.words.value) == crowded
 
 
-def test_nothing_selected_is_said_and_cannot_be_saved(shown):
-    panel, _ = shown
+def test_nothing_selected_is_said_and_cannot_be_saved(opened):
+    panel, _ = opened
     panel.fold.value = True
-    assert "Nothing is selected" in panel.listed.value
-    assert panel.saving.disabled
+    assert "Nothing is selected" in panel.table.value
+    assert panel.save.disabled
 
 
-def test_too_small_a_sample_is_said(shown, monkeypatch):
-    panel, state = shown
+def test_too_small_a_sample_is_said(opened, monkeypatch):
+    panel, state = opened
     monkeypatch.setattr(layout, "FEWEST", 100)
-    assert "at least" in umap.draw(state, panel.made).layout.annotations[0].text
+    assert "at least" in umap.draw(state, panel.planes).layout.annotations[0].text
 
 
 def test_a_layout_that_fails_says_so_and_epochs_go_on(run, data, monkeypatch):
-    def broken(*_):
+    def fail(*_):
         raise ArithmeticError("no plane <today>")
 
-    monkeypatch.setattr(Layout, "place", broken)
-    monkeypatch.setattr(layout, "_VERSION", "none is kept of it")
+    monkeypatch.setattr(Layout, "next_plane", fail)
+    monkeypatch.setattr(layout, "VERSION", "none is kept of it")
     state = RunState()
     state.on_event(Began(run, data))
-    panel = umap._Panel(state)
-    panel.planes.wait(SECONDS)
+    panel = umap.panel(state)
+    panel.source.wait(SECONDS)
     assert "no plane <today>" in state.faults["UMAP layout"]
     assert "no plane &lt;today&gt;" in panel.words.value
     state.change(epoch=0)
