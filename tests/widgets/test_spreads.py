@@ -31,8 +31,8 @@ def test_every_axis_has_a_title_and_no_figure_a_background(batch):
     figures = [
         spreads.curves(batch),
         spreads.recalls(over_seeds.recalls(batch), CLASSES),
-        spreads.differences(significance.over_seeds(batch)),
-        spreads.differences(significance.over_utterances(batch)),
+        spreads.differences(significance.differences(batch, "baseline")),
+        spreads.differences(significance.differences(batch, "baseline", pairs="utterances")),
         spreads.soft(over_seeds.soft(batch)),
     ]
     for fig in figures:
@@ -70,7 +70,7 @@ def test_recalls_have_the_colours_of_their_emotions_and_bars_of_a_deviation(batc
 
 
 def test_differences_have_intervals_and_the_noise_is_shaded(batch):
-    table = significance.over_seeds(batch)
+    table = significance.differences(batch, "baseline")
     fig = spreads.differences(table)
     (dots,) = fig.data
     (row,) = table.values.to_dict("records")
@@ -108,6 +108,6 @@ def test_every_system_is_told_apart_and_none_has_an_emotions_colour():
 def test_nothing_to_draw_is_said():
     assert look.NO_EPOCH in text(spreads.curves([]))
     assert "ipr batch table3" in text(spreads.recalls(over_seeds.recalls([]), ()))
-    assert "two seeds" in text(spreads.differences(significance.over_seeds([])))
-    assert "ipr batch ablations" in text(spreads.differences(ablations.effects(ablations.of([]))))
+    assert "two seeds" in text(spreads.differences(significance.differences([], pairs="seeds")))
+    assert "ipr batch ablations" in text(spreads.differences(ablations.effects(ablations.arrange([]))))
     assert "ipr batch table3" in text(spreads.soft(over_seeds.soft([])))
