@@ -1,77 +1,83 @@
-"""A small batch for the result notebooks to show where there is none yet: seconds to make, and worth nothing."""
+"""Example runs for the result notebooks if there is nothing else to show.
+
+They are made in less than a minute, and their figures mean nothing.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ipr_core.config import SYSTEMS, TABLE2, Config, demo
-from ipr_core.results import summary
+from ipr_core.results.selection import comparable, finished_runs
 from ipr_core.runs.run import Run, default_runs
 
 FOLDER = "example"
-"""Below the folder of all runs."""
+"""The folder of the example, in the folder of all runs."""
 SEEDS = (0, 1)
-VARIED = ({}, {"gamma": 0.9}, {"mu": 0.0}, {"target": "soft"}, {"beta_growth": 2.0})
-"""What the ablations of the example change, one at a time."""
-NAMED = {
+VARIATIONS: tuple[dict[str, Any], ...] = ({}, {"gamma": 0.9}, {"mu": 0.0}, {"target": "soft"}, {"beta_growth": 2.0})
+"""The settings that the ablations of the example change, one at a time."""
+EXAMPLE_SYSTEMS = {
     "systems": ("baseline", "baseline_plus", "ipr", "supervised"),
     "rivals": ("baseline", "ipr", "mcil", "mmd", "bnm"),
 }
-"""The systems of the examples that compare some."""
-SAID = (
+"""The systems of the examples that compare systems."""
+WARNING = (
     "**This is a small EXAMPLE that was made just now** (synthetic voices, an encoder that was never trained, few "
-    "epochs): it shows what the tables look like, its figures mean nothing. Give `runs` or `grid` for your own."
+    "epochs): it shows how the tables look, and its figures mean nothing. Give `runs` or `grid` for your own."
 )
 
-What = Literal["systems", "ablations", "rivals"]
+Kind = Literal["systems", "ablations", "rivals"]
 
 
-def found(runs: Path | str | None = None, grid: Path | str | None = None, what: What = "systems") -> list[Run]:
-    """The finished runs that are asked for; an example's where nothing is asked for and nothing can be compared yet.
+def runs_or_example(
+    folder: Path | str | None = None, grid: Path | str | None = None, kind: Kind = "systems"
+) -> list[Run]:
+    """Return the finished runs, or train an example if there is nothing to compare yet.
 
-    runs, grid: as `results.found` takes them; where one of them is given, no example is made
+    folder, grid: as `selection.finished_runs` takes them; if one of them is given, no example is made
     """
-    there = summary.found(runs, grid)
-    if runs is not None or grid is not None or _enough(there, what):
-        return there
+    runs = finished_runs(folder, grid)
+    if folder is not None or grid is not None or _enough(runs, kind):
+        return runs
     from ipr_core.training.advance import train_all
 
-    return train_all(configs(what), default_runs() / FOLDER, progress=False)
+    return train_all(configs(kind), default_runs() / FOLDER, progress=False)
 
 
-def said(runs: Sequence[Run]) -> str:
-    """A warning, in Markdown, where these are runs of the example; nothing for others."""
-    made_here = bool(runs) and all(run.folder.parent == default_runs() / FOLDER for run in runs)
-    return f"{SAID}\n\n" if made_here else ""
+def warning(runs: Sequence[Run]) -> str:
+    """Return a warning, in Markdown, if these are runs of the example; an empty text otherwise."""
+    is_example = bool(runs) and all(run.folder.parent == default_runs() / FOLDER for run in runs)
+    return f"{WARNING}\n\n" if is_example else ""
 
 
-def configs(what: What) -> list[Config]:
-    """What the example trains: systems, or one with several settings; two seeds; the noise of the first."""
+def configs(kind: Kind) -> list[Config]:
+    """Return the example's configurations: systems, or one system with several settings, for two seeds.
+
+    The first of them is trained with a second random stream too, which measures the noise.
+    """
     base = demo(
         synthetic_size=64, test_size=20, epochs=3, warm_up=1, batch_size=8, map_size=0, max_seconds=1, effects="volume",
         train_features=False, frozen_layers=-1, lr=1e-3, device="cpu",
     )  # fmt: skip
-    if what == "ablations":
-        named, first = list(VARIED), "ipr"
+    if kind == "ablations":
+        variations, first = list(VARIATIONS), "ipr"
     else:
-        named, first = [{"system": name} for name in NAMED[what]], "baseline"
-    again = [{"system": first, "stream": 1}]
-    return [base.replace(seed=seed, **settings) for seed in SEEDS for settings in [*named, *again]]
+        variations, first = [{"system": name} for name in EXAMPLE_SYSTEMS[kind]], "baseline"
+    variations.append({"system": first, "stream": 1})
+    return [base.replace(seed=seed, **settings) for seed in SEEDS for settings in variations]
 
 
-def _enough(there: Sequence[Run], what: What) -> bool:
-    """Whether two systems with the same settings, or two settings of one system, share two seeds."""
-    if what == "ablations":
-        systems = dict.fromkeys(run.config.training.system for run in there)
-        groups = [[run for run in there if run.config.training.system == name] for name in systems]
+def _enough(runs: Sequence[Run], kind: Kind) -> bool:
+    """Return whether two systems with the same settings, or two settings of one system, share two seeds."""
+    if kind == "ablations":
+        systems = dict.fromkeys(run.config.training.system for run in runs)
+        groups = [[run for run in runs if run.config.training.system == name] for name in systems]
     else:
-        asked = (*TABLE2, "ipr") if what == "rivals" else SYSTEMS
-        groups = [
-            [run for run in alike if run.config.training.system in asked] for _, alike in summary.comparable(there)
-        ]
+        names = (*TABLE2, "ipr") if kind == "rivals" else SYSTEMS
+        groups = [[run for run in group if run.config.training.system in names] for _, group in comparable(runs)]
     return any(map(_two_share_two_seeds, groups))
 
 

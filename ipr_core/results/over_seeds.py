@@ -1,6 +1,6 @@
-"""Tables over the seeds of comparable runs: the paper's Table 3 and what stands beside it. Usual random stream alone.
+"""Tables over the seeds of comparable runs: the paper's Table 3 and more.
 
-Every score is of the final epoch. R runs, C classes.
+Every score is of the final epoch and of the usual random stream. R runs, C classes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from ipr_core import metrics
 from ipr_core.config import TABLE2
 from ipr_core.data.ambiguity import soft_votes
 from ipr_core.method.systems import SYSTEMS
-from ipr_core.results import summary
+from ipr_core.results.scores import SCORES, run_scores
+from ipr_core.results.selection import cautions, usual_stream
 from ipr_core.results.table import DEVIATION, Table
 from ipr_core.runs.run import Run
 
@@ -33,99 +34,93 @@ SOFT = {
 }
 """`metrics.soft_scores` and their titles."""
 PARTS = {"D2": ["D2"], "D3": ["D3"], "D2 and D3": ["D2", "D3"]}
-"""Where soft labels are judged: the utterances whose votes no system is told."""
+"""The utterances on which soft labels are judged: no system is given their votes."""
 UNIFORM = "uniform soft labels"
 NO_RUN = "No finished run is here. `ipr batch table3` makes a batch, `ipr train --systems all --seeds 0 1 2 3 4` too."
 _NO_VOTES = "The annotators' votes for each class are not known: there is nothing to compare soft labels with."
 
 
-def comparison(runs: Sequence[Run]) -> list[Run]:
-    """Those of the runs that differ by system, seed and stream alone: the group with most systems, then most runs."""
-    groups = [alike for _, alike in summary.comparable(runs)]
-    return max(groups, key=lambda alike: (len({run.config.training.system for run in alike}), len(alike)), default=[])
+def circumstances(runs: Sequence[Run], finished: Sequence[Run] = ()) -> str:
+    """Describe what the runs rest on, in Markdown: corpus, votes, encoder, seeds, and differences to the paper.
 
-
-def circumstances(runs: Sequence[Run], among: Sequence[Run] = ()) -> str:
-    """What these runs rest on, in Markdown: corpus, parts, votes, encoder, seeds, and how that differs from the paper.
-
-    among: all runs that were found; how many of them are not these is said
+    finished: all finished runs; the text says how many of them are left out
     """
     if not runs:
         return NO_RUN
     config, meta = runs[0].config, runs[0].meta
     sizes = runs[0].table["part"].value_counts()
     parts = ", ".join(f"{part} {sizes.get(part, 0):,}" for part in ("D1", "D2", "D3"))
-    several = sorted({run.config.training.seed for run in runs})
+    seeds = sorted({run.config.training.seed for run in runs})
     votes = "**simulated annotators'**: classifiers, no people" if meta["simulated_annotators"] else "the corpus's own"
     lines = [
         f"**{len(runs)} runs**, {len({run.config.training.system for run in runs})} systems, seeds "
-        f"{', '.join(map(str, several))}: corpus `{config.data.corpus}` ({parts}; votes are {votes}), encoder "
+        f"{', '.join(map(str, seeds))}: corpus `{config.data.corpus}` ({parts}; votes are {votes}), encoder "
         f"`{_encoder(runs[0])}`, {config.training.epochs} epochs, {config.training.warm_up} of them warm-up.",
         unlike_paper(runs[0]),
-        *summary.cautions(runs),
+        *cautions(runs),
     ]
-    if others := len(among) - len(runs):
-        lines.append(f"{others} more finished runs have other settings or utterances and are left out.")
+    if left_out := len(finished) - len(runs):
+        lines.append(f"{left_out} more finished runs have other settings or utterances and are left out.")
     return "\n\n".join(lines)
 
 
 def unlike_paper(run: Run) -> str:
-    """Whether the paper's figures can be set beside a run's: only where corpus and encoder are the paper's."""
+    """Say whether the paper's figures can be compared with a run's: only if corpus and encoder are the paper's."""
     corpus, encoder = run.config.data.corpus, _encoder(run)
-    differ = [f"corpus (`{corpus}`, not IEMOCAP-4)"] if corpus != "iemocap" else []
-    differ += [f"encoder (`{encoder}`, not wav2vec 2.0)"] if "wav2vec2" not in encoder else []
-    if not differ:
+    differences = [f"corpus (`{corpus}`, not IEMOCAP-4)"] if corpus != "iemocap" else []
+    differences += [f"encoder (`{encoder}`, not wav2vec 2.0)"] if "wav2vec2" not in encoder else []
+    if not differences:
         return "Corpus and family of the encoder are the paper's."
     return (
-        f"The paper's figures are of another {' and another '.join(differ)}: "
+        f"The paper's figures are of another {' and another '.join(differences)}: "
         "the order of the systems may be compared with them, the values may not."
     )
 
 
 def systems(runs: Sequence[Run]) -> Table:
-    """Mean and standard deviation over the seeds, of every score of the final epoch: a row a system."""
+    """Tabulate every score, mean and standard deviation over the seeds: a row a system."""
     caption = "Scores of the final epoch in per cent, mean ± standard deviation over the seeds."
-    return Table("systems", caption, _over_seeds(_usual(runs), summary.SCORES), lacking=NO_RUN)
+    return Table("systems", caption, _over_seeds(_by_run(runs), SCORES), lacking=NO_RUN)
 
 
-def paper(runs: Sequence[Run], table: str = "table3", over: str = "baseline") -> Table:
-    """One of the paper's tables beside the runs: accuracy on D3, and what it gains over one of the systems.
+def paper(runs: Sequence[Run], table: str = "table3", reference: str = "baseline") -> Table:
+    """Tabulate one of the paper's tables beside the runs: accuracy on D3, and its gain over one of the systems.
 
-    table: one of TABLES   over: a system of it
+    table: one of TABLES   reference: a system of it
     """
-    ours = _over_seeds(_usual(runs), {"accuracy": "here"})
-    asked = [SYSTEMS[name] for name in TABLES[table]]
-    frame = DataFrame({"system": [of.title for of in asked], "paper": [of.paper for of in asked]})
-    frame = frame.merge(ours, on="system", how="left") if len(ours) else frame.iloc[:0]
-    gains = [f"over {SYSTEMS[over].title}, {name}" for name in ("here", "paper")]
+    accuracies = _over_seeds(_by_run(runs), {"accuracy": "here"})
+    rows = [SYSTEMS[name] for name in TABLES[table]]
+    frame = DataFrame({"system": [system.title for system in rows], "paper": [system.paper for system in rows]})
+    frame = frame.merge(accuracies, on="system", how="left") if len(accuracies) else frame.iloc[:0]
+    gains = [f"over {SYSTEMS[reference].title}, {name}" for name in ("here", "paper")]
     if len(frame):
         frame["seeds"] = frame["seeds"].fillna(0).astype(int)
-        reference = frame["system"] == SYSTEMS[over].title
+        is_reference = frame["system"] == SYSTEMS[reference].title
         for name, gain in zip(("here", "paper"), gains, strict=True):
-            frame[gain] = (frame[name] - frame.loc[reference, name].iloc[0]).where(~reference)
+            frame[gain] = (frame[name] - frame.loc[is_reference, name].iloc[0]).where(~is_reference)
         frame = frame[[c for c in ("system", "seeds", *_pair("here"), "paper", *gains) if c in frame]]
     caption = "Accuracy on D3 of the final epoch in per cent. " + (unlike_paper(runs[0]) if runs else "")
     return Table("paper", caption.replace("`", ""), frame, decimals={"paper": 2, gains[1]: 2}, lacking=NO_RUN)
 
 
 def recalls(runs: Sequence[Run]) -> Table:
-    """Recall of every class on D3, mean and deviation over the seeds: a row a system, a column a class."""
+    """Tabulate the recall of every class on D3 over the seeds: a row a system, a column a class."""
 
     def by_class(run: Run) -> dict[str, float]:
         return dict(zip(run.meta["classes"], 100 * metrics.recalls(run.history()[-1].confusion), strict=True))
 
-    each = _usual(runs, by_class)
-    names = {name: name for name in each.columns if name not in ("system", "seed")}
+    by_run = _by_run(runs, by_class)
+    names = {name: name for name in by_run.columns if name not in ("system", "seed")}
     caption = "Recall of each class on D3 in per cent, final epoch, mean ± standard deviation over the seeds."
-    return Table("recalls", caption, _over_seeds(each, names), lacking=NO_RUN)
+    return Table("recalls", caption, _over_seeds(by_run, names), lacking=NO_RUN)
 
 
 def soft(runs: Sequence[Run]) -> Table:
-    """Soft labels against the annotators' votes on D2 and D3: a row a system and part, and uniform labels beside them.
+    """Compare soft labels with the annotators' votes on D2 and D3: a row a system and part, and uniform labels.
 
-    Where the annotators are simulated, the table's name and caption say so: it is about classifiers, not people.
+    If the annotators are simulated, the table's name and caption say so: it is about classifiers, not people.
     """
-    finished = _of_usual_stream(runs)
+    finished = usual_stream(runs)
     rows = [{"system": run.config.training.system, **row} for run in finished for row in _soft_rows(run)]
     rows += [{"system": UNIFORM, **row} for run in finished[:1] for row in _soft_rows(run, uniform=True)]
     parts = [_over_seeds(DataFrame([r for r in rows if r["part"] == part]), SOFT).assign(part=part) for part in PARTS]
@@ -134,45 +129,46 @@ def soft(runs: Sequence[Run]) -> Table:
         frame.insert(1, "part", frame.pop("part"))
         frame = frame.drop(columns=[SOFT["no_majority"] + DEVIATION], errors="ignore")  # the votes are always the same
     simulated = bool(finished) and finished[0].meta["simulated_annotators"]
-    whose = "the votes of SIMULATED annotators (classifiers, no people)" if simulated else "the annotators' votes"
+    votes = "the votes of SIMULATED annotators (classifiers, no people)" if simulated else "the annotators' votes"
     caption = (
-        f"Soft labels against {whose}, mean ± standard deviation over the seeds. AUPRC: how well entropy finds the "
-        "utterances where no emotion has more than half of the votes; their share is what labels that know nothing get."
+        f"Soft labels against {votes}, mean ± standard deviation over the seeds. AUPRC: how well entropy finds the "
+        "utterances where no emotion has more than half of the votes; labels that know nothing get their share."
     )
     name = "soft_labels_simulated_votes" if simulated else "soft_labels"
     return Table(name, caption, frame, digits=3, lacking=_NO_VOTES if finished else NO_RUN)
 
 
 def cost(runs: Sequence[Run]) -> Table:
-    """What a run costs by its record's clock, mean and deviation over the seeds: a row a system, and all runs together.
+    """Tabulate the cost of a run by its record's clock: a row a system, and all runs together.
 
     Training and evaluation count, reading the corpus does not. A warm-up that was reused counts as if trained again.
     """
-    each = _usual(runs, _cost)
-    names = {name: name for name in each.columns if name not in ("system", "seed")}
-    frame = _over_seeds(each, names)
+    by_run = _by_run(runs, _cost)
+    names = {name: name for name in by_run.columns if name not in ("system", "seed")}
+    frame = _over_seeds(by_run, names)
     if len(frame):
-        sums = {name: each[name].sum(min_count=1) for name in names if name != _PEAK}
-        whole = {"system": "all together", "seeds": len(each), **sums, _PEAK: each[_PEAK].max()}
-        frame = pd.concat([frame, DataFrame([whole])], ignore_index=True).dropna(axis=1, how="all")
+        sums = {name: by_run[name].sum(min_count=1) for name in names if name != _PEAK}
+        total = {"system": "all together", "seeds": len(by_run), **sums, _PEAK: by_run[_PEAK].max()}
+        frame = pd.concat([frame, DataFrame([total])], ignore_index=True).dropna(axis=1, how="all")
     caption = "Cost of a run, mean ± standard deviation over the seeds; below, all runs together (their highest peak)."
     return Table("cost", caption, frame, decimals={_WALL: 4, "audio trained on, s": 0, _PEAK: 0}, lacking=NO_RUN)
 
 
 def over_epochs(runs: Sequence[Run], score: str) -> DataFrame:
-    """Mean and deviation over the seeds of a score in every epoch, in per cent: columns system, epoch, mean, deviation.
+    """Return mean and deviation over the seeds of a score in every epoch, in per cent.
 
-    score: a field of the events that is a share, such as "accuracy"; epochs where it is not known are left out
+    score: a field of the events that is a share, such as "accuracy"; epochs without a value are left out
+    returns: columns system, epoch, mean, deviation
     """
     rows = [
         (run.config.training.system, event.epoch, 100 * value)
-        for run in _of_usual_stream(runs)
+        for run in usual_stream(runs)
         for event in run.history()
         if (value := getattr(event, score)) is not None
     ]
     frame = DataFrame(rows, columns=["system", "epoch", "value"])
     spread = frame.groupby(["system", "epoch"])["value"].agg(mean="mean", deviation="std").reset_index()
-    return spread.sort_values("system", key=_place, kind="stable").reset_index(drop=True)
+    return spread.sort_values("system", key=lambda names: names.map(_rank), kind="stable").reset_index(drop=True)
 
 
 _WALL, _PEAK = "wall time, h", "peak memory, MB"
@@ -194,34 +190,30 @@ def _cost(run: Run) -> dict[str, float]:
 
 
 def _soft_rows(run: Run, uniform: bool = False) -> list[dict[str, Any]]:
-    """`metrics.soft_scores` of a run, or of uniform labels, on each of PARTS whose votes are known."""
+    """Return `metrics.soft_scores` of a run, or of uniform labels, on each of PARTS whose votes are known."""
     table, classes = run.table, run.meta["classes"]
     votes = soft_votes(table, classes)
     soft = run.labels[[f"soft_{name}" for name in classes]].to_numpy(float)
     soft = np.full_like(votes, 1 / len(classes)) if uniform else soft
-    known = np.isfinite(votes).all(axis=1)
-    asked = {part: known & table["part"].isin(of).to_numpy() for part, of in PARTS.items()}
-    return [{"part": p, **metrics.soft_scores(soft[rows], votes[rows])} for p, rows in asked.items() if rows.any()]
+    judged = np.isfinite(votes).all(axis=1)
+    masks = {name: judged & table["part"].isin(parts).to_numpy() for name, parts in PARTS.items()}
+    return [{"part": name, **metrics.soft_scores(soft[m], votes[m])} for name, m in masks.items() if m.any()]
 
 
-def _of_usual_stream(runs: Sequence[Run]) -> list[Run]:
-    return [run for run in runs if run.finished and run.config.training.stream == 0]
+def _by_run(runs: Sequence[Run], measure: Callable[[Run], dict[str, Any]] = run_scores) -> DataFrame:
+    """Return a row a run: its system and its measurements."""
+    return DataFrame([{"system": run.config.training.system, **measure(run)} for run in usual_stream(runs)])
 
 
-def _usual(runs: Sequence[Run], measured: Callable[[Run], dict[str, float]] = summary.scores) -> DataFrame:
-    """A row a run: its system, and what is measured of it."""
-    return DataFrame([{"system": run.config.training.system, **measured(run)} for run in _of_usual_stream(runs)])
-
-
-def _over_seeds(each: DataFrame, names: dict[str, str]) -> DataFrame:
-    """A row a system, in their usual order: how many seeds, and mean and deviation of every named column."""
-    if each.empty:
-        return each
+def _over_seeds(by_run: DataFrame, titles: dict[str, str]) -> DataFrame:
+    """Return a row a system: its number of seeds, and mean and deviation of every column that has a title."""
+    if by_run.empty:
+        return by_run
     rows = []
-    for system, of in sorted(each.groupby("system", sort=False), key=lambda pair: _rank(pair[0])):
-        row: dict[str, Any] = {"system": SYSTEMS[system].title if system in SYSTEMS else system, "seeds": len(of)}
-        for name, title in names.items():
-            row |= dict(zip(_pair(title), (of[name].mean(), of[name].std(ddof=1)), strict=True))
+    for system, group in sorted(by_run.groupby("system", sort=False), key=lambda pair: _rank(pair[0])):
+        row: dict[str, Any] = {"system": SYSTEMS[system].title if system in SYSTEMS else system, "seeds": len(group)}
+        for name, title in titles.items():
+            row |= dict(zip(_pair(title), (group[name].mean(), group[name].std(ddof=1)), strict=True))
         rows.append(row)
     return DataFrame(rows).dropna(axis=1, how="all")
 
@@ -232,10 +224,6 @@ def _pair(title: str) -> tuple[str, str]:
 
 def _rank(system: str) -> int:
     return list(SYSTEMS).index(system) if system in SYSTEMS else len(SYSTEMS)
-
-
-def _place(systems: pd.Series) -> pd.Series:
-    return systems.map(_rank)
 
 
 def _encoder(run: Run) -> str:

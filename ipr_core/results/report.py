@@ -1,7 +1,8 @@
-"""The report of a run: its executed notebooks as one HTML page that opens offline and asks no host for anything.
+"""The report of a run: its executed notebooks as one HTML page that opens offline.
 
-nbconvert's own page asks three hosts for its scripts and leaves plotly's figures out. This one holds plotly.js once,
-draws formulas as MathML, keeps sound and pictures as data, and forbids the browser every request (`_POLICY`).
+The page loads nothing from a host. nbconvert's own page loads scripts from three hosts and leaves plotly's figures out.
+This one holds plotly.js once, draws formulas as MathML, keeps sound and pictures as data, and forbids the browser every
+request (`_POLICY`).
 """
 
 from __future__ import annotations
@@ -19,35 +20,35 @@ from latex2mathml.converter import convert
 from nbconvert.filters import ansi2html
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
-from pandas import DataFrame
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from ipr_core.atomic import write_text
-from ipr_core.config import PRESETS, Config
+from ipr_core.config import PRESETS, nearest_preset
+from ipr_core.results.table import Table
 from ipr_core.runs.run import Run
 
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def write(run: Run, results: DataFrame | None = None) -> Path:
-    """Make report.html of the executed notebooks in a run folder.
+def write(run: Run, results: Iterable[Table] = ()) -> Path:
+    """Make report.html from the executed notebooks in a run folder.
 
-    results: the results table, if one is to stand at the head
+    results: the tables at the head of the page
     """
-    out = run.folder / "report.html"
-    write_text(out, page(run, sorted((run.folder / "notebooks").glob("*.ipynb")), results))
-    return out
+    path = run.folder / "report.html"
+    write_text(path, page(run, sorted((run.folder / "notebooks").glob("*.ipynb")), results))
+    return path
 
 
-def page(run: Run, notebooks: Iterable[Path], results: DataFrame | None = None) -> str:
-    """The whole page."""
+def page(run: Run, notebooks: Iterable[Path], results: Iterable[Table] = ()) -> str:
+    """Return the whole page."""
     chapters = [_Chapter(path.stem, nbformat.read(path, as_version=4)) for path in notebooks]
     bodies = "\n".join(f'<section id="{c.name}">{c.body}</section>' for c in chapters)
     contents = "\n".join(
-        f'<li class="h{level}"><a href="#{id}">{title}</a></li>' for level, id, title in _all(chapters)
+        f'<li class="h{level}"><a href="#{id}">{title}</a></li>' for level, id, title in _headings(chapters)
     )
     script = f"<script>{plotly_js()}</script>\n<script>{_DRAW}</script>" if 'class="figure"' in bodies else ""
     return f"""<!DOCTYPE html>
@@ -65,31 +66,22 @@ def page(run: Run, notebooks: Iterable[Path], results: DataFrame | None = None) 
 
 
 def plotly_js() -> str:
-    """plotly.js of the installed plotly, which draws what that version describes; plotly itself is not imported."""
+    """Return the plotly.js of the installed plotly, which fits its figures; plotly itself is not imported."""
     package = importlib.util.find_spec("plotly")
-    return Path(package.origin).with_name("package_data").joinpath("plotly.min.js").read_text("utf-8")  # type: ignore
+    assert package is not None
+    assert package.origin is not None
+    return Path(package.origin).with_name("package_data").joinpath("plotly.min.js").read_text("utf-8")
 
 
 def mathml(latex: str, display: str = "inline") -> str:
-    """A formula as MathML, which browsers draw themselves; what cannot be read stays LaTeX, as code."""
+    """Return a formula as MathML, which browsers draw themselves; one that cannot be read stays LaTeX, as code."""
     for pattern, plain in _REWRITTEN:
         latex = re.sub(pattern, plain, latex)
     try:
-        drawn = convert(latex, display=display)
-    except Exception:  # its parser's many kinds, of which none may stop a report
-        drawn = "<mi>\\"
-    return f"<code>{html.escape(latex)}</code>" if re.search(r">\\", drawn) else drawn
-
-
-def beyond_preset(config: Config) -> tuple[str, dict[str, Any]]:
-    """The preset nearest to a configuration, and the settings that differ from it."""
-    own = config.settings()
-    differ = {}
-    for name, preset in PRESETS.items():
-        theirs = preset().settings()
-        differ[name] = {key: value for key, value in own.items() if value != theirs[key]}
-    nearest = min(differ, key=lambda name: len(differ[name]))
-    return nearest, differ[nearest]
+        markup = convert(latex, display=display)
+    except Exception:  # its parser raises many kinds, and none may stop a report
+        markup = "<mi>\\"
+    return f"<code>{html.escape(latex)}</code>" if re.search(r">\\", markup) else markup
 
 
 class _Chapter:
@@ -117,10 +109,10 @@ class _Chapter:
             return _text(output.text, "stderr" if output.name == "stderr" else "")
         if output.output_type == "error":
             return _text("\n".join(output.traceback), "error")
-        return self._shown(output.data)
+        return self._richest(output.data)
 
-    def _shown(self, data: NotebookNode) -> str:
-        """The richest form of an output that a page can hold."""
+    def _richest(self, data: NotebookNode) -> str:
+        """Return the richest form of an output that a page can hold."""
         if PLOTLY in data:
             return _figure(data[PLOTLY])
         if WIDGET in data:
@@ -140,7 +132,7 @@ class _Chapter:
 
 
 class _Markdown(IPythonRenderer):
-    """nbconvert's Markdown, but formulas as MathML, and headings noted for the table of contents."""
+    """nbconvert's Markdown, with formulas as MathML and headings noted for the table of contents."""
 
     def __init__(self, chapter: str, headings: list[tuple[int, str, str]], attachments: Any = None):
         super().__init__(escape=False, attachments=attachments)
@@ -161,8 +153,8 @@ class _Markdown(IPythonRenderer):
         return mathml(f"\\begin{{{name}}}{body}\\end{{{name}}}", "block")
 
 
-def _all(chapters: Iterable[_Chapter]) -> list[tuple[int, str, str]]:
-    """The headings of the table of contents; links in them would nest."""
+def _headings(chapters: Iterable[_Chapter]) -> list[tuple[int, str, str]]:
+    """Return the headings of the table of contents, without links, which would nest."""
     return [
         (level, id, re.sub(r"</?a\b[^>]*>", "", title))
         for chapter in chapters
@@ -171,16 +163,17 @@ def _all(chapters: Iterable[_Chapter]) -> list[tuple[int, str, str]]:
     ]
 
 
-def _head(run: Run, results: DataFrame | None) -> str:
-    meta, (preset, differ) = run.meta, beyond_preset(run.config)
+def _head(run: Run, results: Iterable[Table]) -> str:
+    meta, preset = run.meta, nearest_preset(run.config)
+    changes = run.config.differences(PRESETS[preset]())
     simulated = "<p>The annotators' votes of this run are <strong>simulated</strong>: its labels rest on them.</p>"
-    table = "" if results is None else f"<h2>Results</h2>\n{results.to_html(index=False, na_rep='')}"
+    tables = "\n".join(table._repr_html_() for table in results)
     return f"""<header><h1>{html.escape(run.folder.name)}</h1>
-<p>Preset <code>{preset}</code>{" as it is." if not differ else ", and these settings:"}</p>{_pairs(differ)}
+<p>Preset <code>{preset}</code>{", and these settings:" if changes else " as it is."}</p>{_pairs(changes)}
 {simulated if meta["simulated_annotators"] else ""}
 <details><summary>all settings</summary>{_pairs(meta["settings"])}</details>
 <details><summary>versions</summary>{_pairs(meta["versions"])}</details>
-{table}</header>"""
+{f"<h2>Results</h2>{tables}" if tables else ""}</header>"""
 
 
 def _pairs(values: dict[str, Any]) -> str:
@@ -197,7 +190,7 @@ def _plain(value: Any) -> str:
 
 
 def _joined(outputs: Iterable[NotebookNode]) -> list[NotebookNode]:
-    """Outputs, with pieces of one stream that follow each other put together."""
+    """Return the outputs, with consecutive pieces of one stream put together."""
     joined: list[NotebookNode] = []
     for output in outputs:
         last = joined[-1] if joined else {}
@@ -209,13 +202,13 @@ def _joined(outputs: Iterable[NotebookNode]) -> list[NotebookNode]:
 
 
 def _text(text: str, kind: str = "") -> str:
-    """Plain text as a terminal shows it: colours kept, and of a line that was overwritten its last state."""
-    shown = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.rstrip().split("\n"))
-    return f'<pre class="{kind}">{ansi2html(shown)}</pre>' if shown.strip() else ""
+    """Return plain text as a terminal shows it: with colours, and an overwritten line in its last state."""
+    screen = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.rstrip().split("\n"))
+    return f'<pre class="{kind}">{ansi2html(screen)}</pre>' if screen.strip() else ""
 
 
 def _figure(figure: NotebookNode) -> str:
-    """A figure's description, drawn by `_DRAW`; its height is reserved so that the page does not jump."""
+    """Return a figure's description for `_DRAW`, with its height reserved so that the page does not jump."""
     described = json.dumps(figure).replace("</", "<\\/").replace("<!--", "<\\!--")
     height = figure.get("layout", {}).get("height") or 450
     data = f'<script type="application/json">{described}</script>'
@@ -234,13 +227,13 @@ _REWRITTEN = (
     (r"\{aligned\}", "{align*}"),
     (r"\\tag\{(.*?)\}", r"\\qquad(\1)"),
 )
-"""LaTeX that latex2mathml does not read, and what it reads for it."""
+"""LaTeX that latex2mathml does not read, and its replacement."""
 
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
     "img-src data: blob:; media-src data: blob:; font-src data:"
 )
-"""What the browser may load: what stands in the page. plotly.js compiles its WebGL shaders, hence eval."""
+"""The browser may load only what stands in the page. plotly.js compiles its WebGL shaders, hence eval."""
 
 _STYLE = """
 :root { --ink: #1c1e21; --faint: #667; --line: #dde; --page: #fff; --card: #f6f7f9; --link: #1a5fb4; }

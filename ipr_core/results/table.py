@@ -1,4 +1,4 @@
-"""Result tables: numbers, how they are shown, and the same as LaTeX, CSV and Markdown files."""
+"""Result tables: numbers, their texts, and LaTeX, CSV and Markdown files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pandas import DataFrame
 from ipr_core.atomic import write_text
 
 DEVIATION = " ±"
-"""What the name of a column ends in that holds another one's standard deviation; both are shown as one."""
+"""The ending of a column that holds another one's standard deviation; both are shown as one."""
 
 _LATEX = str.maketrans(
     {
@@ -27,10 +27,10 @@ _LATEX = str.maketrans(
 
 @dataclass(frozen=True)
 class Table:
-    """A result table. A notebook shows it with its caption; where it has no row, a sentence says what it needs."""
+    """A result table, which a notebook shows with its caption; without rows, a sentence says what it needs."""
 
     name: str
-    """What its files are called."""
+    """The name of its files."""
     caption: str
     values: DataFrame
     """Numbers and words, a row a result; a column "x ±" holds the standard deviation of column "x"."""
@@ -39,35 +39,35 @@ class Table:
     decimals: Mapping[str, int] = field(default_factory=dict)
     """Decimals of single columns."""
     lacking: str = "No finished run."
-    """What is missing where there is no row."""
+    """The sentence that is shown if there is no row."""
 
     @property
-    def shown(self) -> DataFrame:
-        """The table as it is read: every cell a text, mean and deviation together, "" for what is not known."""
+    def texts(self) -> DataFrame:
+        """The table as it is read: mean and deviation together, "" for a missing value."""
         spread = [name for name in self.values if f"{name}{DEVIATION}" in self.values]
-        kept = [name for name in self.values if name.removesuffix(DEVIATION) not in spread or name in spread]
-        return DataFrame({name: [self._cell(i, name) for i in range(len(self.values))] for name in kept})
+        columns = [name for name in self.values if name.removesuffix(DEVIATION) not in spread or name in spread]
+        return DataFrame({name: [self._cell(i, name) for i in range(len(self.values))] for name in columns})
 
     def markdown(self) -> str:
-        """The caption and the table."""
-        return f"{self.caption}\n\n{show(self.shown)}\n"
+        """Return the caption and the table."""
+        return f"{self.caption}\n\n{show(self.texts)}\n"
 
     def latex(self) -> str:
-        """A table environment with booktabs' rules; its label is tab: and the name."""
-        frame = self.shown.rename(columns=_escaped).map(_escaped)
-        columns = "l" + "".join("l" if _is_text(self.values[name]) else "r" for name in self.shown.columns[1:])
+        """Return a table environment with booktabs' rules; its label is tab: and the name."""
+        frame = self.texts.rename(columns=_escaped).map(_escaped)
+        columns = "l" + "".join("l" if _is_text(self.values[name]) else "r" for name in self.texts.columns[1:])
         return frame.to_latex(
             index=False, escape=False, column_format=columns, caption=_escaped(self.caption), label=f"tab:{self.name}"
         )
 
     def csv(self) -> str:
-        """The numbers with all their digits; means and deviations in columns of their own."""
+        """Return the numbers with all their digits; means and deviations have columns of their own."""
         return self.values.to_csv(index=False)
 
     def _repr_html_(self) -> str:
         if self.values.empty:
             return f"<p>{html.escape(self.lacking)}</p>"
-        return f"<p>{html.escape(self.caption)}</p>{self.shown.to_html(index=False, border=0)}"
+        return f"<p>{html.escape(self.caption)}</p>{self.texts.to_html(index=False, border=0)}"
 
     def _cell(self, row: int, name: str) -> str:
         value, digits = self.values[name].iloc[row], 3 if _is_p(name) else self.decimals.get(name, self.digits)
@@ -78,21 +78,21 @@ class Table:
 
 
 def write(tables: Iterable[Table], folder: Path | str) -> list[Path]:
-    """Write every table that has a row as NAME.tex, NAME.csv and NAME.md, each whole or not at all.
+    """Write every table that has rows as NAME.tex, NAME.csv and NAME.md, each file whole or not at all.
 
     returns: the files
     """
     forms = {".tex": Table.latex, ".csv": Table.csv, ".md": Table.markdown}
-    written = []
+    paths = []
     for table in tables:
         for suffix, form in forms.items() if len(table.values) else ():
-            written.append(Path(folder, table.name + suffix))
-            write_text(written[-1], form(table))
-    return written
+            paths.append(Path(folder, table.name + suffix))
+            write_text(paths[-1], form(table))
+    return paths
 
 
 def show(frame: DataFrame) -> str:
-    """A table of texts as Markdown."""
+    """Return a table of texts as Markdown."""
     if frame.empty:
         return "no finished run"
     cells = [[str(column) for column in frame.columns], *frame.fillna("").astype(str).to_numpy().tolist()]
@@ -102,7 +102,7 @@ def show(frame: DataFrame) -> str:
 
 
 def _number(value: object, digits: int, smallest: bool = False, signed: bool = False) -> str:
-    """A number with so many decimals; a whole number and a text as they are; "" for what is not known."""
+    """Return a number with so many decimals; integers and texts as they are; "" for a missing value."""
     if pd.isna(value):
         return ""
     if not isinstance(value, float):

@@ -1,5 +1,6 @@
 """The result notebooks: thin, clean and parameterised; they show a small batch, and a sentence where there is none."""
 
+import json
 import re
 
 import nbformat
@@ -22,7 +23,7 @@ FILES = {
 
 
 def run_cells(name, **settings):
-    """What the cells leave behind, run in this process with these parameters after the parameters cell."""
+    """Run the cells in this process with these parameters; return their names and values."""
     namespace = {}
     for cell in code(read(name)):
         exec(cell.source, namespace)
@@ -41,16 +42,16 @@ def prepared(tmp_path_factory, cache):
 
 @pytest.fixture(scope="module")
 def executed(prepared, tmp_path_factory):
-    """Both notebooks, executed by papermill on that folder, and where their tables went."""
-    done, place = {}, tmp_path_factory.mktemp("executed")
+    """The notebooks, executed by papermill on that folder, and the folders of their tables."""
+    notebooks, folder = {}, tmp_path_factory.mktemp("executed")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("IPR_RUNS", str(place / "none"))
+        patch.setenv("IPR_RUNS", str(folder / "none"))
         for name in NOTEBOOKS:
-            asked = {"runs": str(prepared), "tables": str(place / name)}
-            out = place / f"{name}.ipynb"
-            papermill.execute_notebook(FOLDER / f"{name}.ipynb", out, asked, kernel_name="python3", progress_bar=False)
-            done[name] = nbformat.read(out, as_version=4), place / name
-    return done
+            source, path = FOLDER / f"{name}.ipynb", folder / f"{name}.ipynb"
+            parameters = {"runs": str(prepared), "tables": str(folder / name)}
+            papermill.execute_notebook(source, path, parameters, kernel_name="python3", progress_bar=False)
+            notebooks[name] = nbformat.read(path, as_version=4), folder / name
+    return notebooks
 
 
 # How they are written
@@ -67,7 +68,7 @@ def test_imports_come_first_then_parameters_then_the_check(name):
     assert all(re.match("import |from |$", line) for line in imports.source.splitlines())
     assert parameters.metadata["tags"] == ["parameters"]
     assert all(re.fullmatch(r"\w+ = \S+  # .+", line) for line in parameters.source.splitlines())
-    assert "examples.found(runs, grid" in check.source
+    assert "examples.runs_or_example(runs, grid" in check.source
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -113,21 +114,21 @@ def test_an_executed_notebook_is_light_and_warns_of_nothing(executed, name):
 
 
 def test_a_mixed_folder_is_sorted_out(prepared, tmp_path):
-    found = run_cells("10_table3", runs=str(prepared), tables=str(tmp_path))
-    assert [run.config.training.system for run in found["batch"]].count("supervised") == 2
-    audio = found["cost"].values.set_index("system")["audio trained on, s"]
+    names = run_cells("10_table3", runs=str(prepared), tables=str(tmp_path))
+    assert [run.config.training.system for run in names["batch"]].count("supervised") == 2
+    audio = names["cost"].values.set_index("system")["audio trained on, s"]
     assert audio["baseline"] < audio["IPR"] == audio["supervised"]  # the baseline does not hear D2
-    assert "8 more finished runs" in over_seeds.circumstances(found["batch"], found["found"])
-    found = run_cells("11_ablations", runs=str(prepared), tables=str(tmp_path))
-    assert found["ablation"].varied == ["mu", "beta_growth", "gamma", "target"]
-    assert len(found["ablation"].base) == 4  # two seeds, two random streams
-    assert {run.config.training.system for run in found["ablation"].beside} == {
+    assert "8 more finished runs" in over_seeds.circumstances(names["batch"], names["finished"])
+    names = run_cells("11_ablations", runs=str(prepared), tables=str(tmp_path))
+    assert names["ablation"].varied == ["mu", "beta_growth", "gamma", "target"]
+    assert len(names["ablation"].base) == 4  # two seeds, two random streams
+    assert {run.config.training.system for run in names["ablation"].other_systems} == {
         "baseline", "baseline_plus", "supervised"
     }  # fmt: skip
 
 
 def titles(notebook):
-    """Of the figures that an executed notebook holds."""
+    """Return the titles of the figures in an executed notebook."""
     outputs = [output.data for cell in code(notebook) for output in cell.outputs if "data" in output]
     return [data[PLOTLY]["layout"]["title"]["text"] for data in outputs if PLOTLY in data]
 
@@ -137,11 +138,11 @@ def titles(notebook):
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_an_empty_folder_gives_sentences(tmp_path, name):
-    found = run_cells(name, runs=str(tmp_path))
-    made = [found["effects"], found["readings"]] if name == "11_ablations" else found["made"]
-    for table in made:
+    names = run_cells(name, runs=str(tmp_path))
+    tables = [names["effects"], names["readings"]] if name == "11_ablations" else names["written"]
+    for table in tables:
         assert table.values.empty
-        assert "ipr " in table._repr_html_() or "needed" in table._repr_html_()
+        assert "ipr " in table._repr_html_()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -151,11 +152,11 @@ def test_one_seed_gives_figures_and_says_what_tests_need(tmp_path, frozen, data)
         fake_run(tmp_path, frozen.replace(system=system), data, (0.2, 0.5), confusion=counts)
         for system in ("baseline", "ipr")
     ]
-    found = run_cells("10_table3", runs=str(tmp_path))
-    assert len(found["batch"]) == len(runs)
-    assert found["systems"].shown["Acc D3 %"].tolist() == ["50.0", "50.0"]
-    assert "needs two seeds" in found["over_seeds"]._repr_html_()
-    assert found["over_utterances"].values["seeds"].tolist() == [1]
+    names = run_cells("10_table3", runs=str(tmp_path))
+    assert len(names["batch"]) == len(runs)
+    assert names["systems"].texts["Acc D3 %"].tolist() == ["50.0", "50.0"]
+    assert "needs two seeds" in names["by_seeds"]._repr_html_()
+    assert names["by_utterances"].values["seeds"].tolist() == [1]
     assert "needs runs of one system" in run_cells("11_ablations", runs=str(tmp_path))["effects"]._repr_html_()
 
 
@@ -163,19 +164,24 @@ def test_where_nothing_is_asked_for_and_nothing_is_there_an_example_is_shown(pre
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / examples.FOLDER).symlink_to(prepared)  # so that nothing is trained again
     monkeypatch.setenv("IPR_RUNS", str(tmp_path / "runs"))
-    found = examples.found()
-    assert {run.config.training.system for run in found} == {"baseline", "baseline_plus", "ipr", "supervised"}
-    assert "EXAMPLE" in examples.said(found)
-    assert ablations.of(examples.found(what="ablations")).varied == ["mu", "beta_growth", "gamma", "target"]
-    assert examples.found(runs=str(tmp_path / "runs")) == []  # a folder that is named is taken as it stands
+    runs = examples.runs_or_example()
+    assert {run.config.training.system for run in runs} == {"baseline", "baseline_plus", "ipr", "supervised"}
+    assert "EXAMPLE" in examples.warning(runs)
+    assert ablations.arrange(examples.runs_or_example(kind="ablations")).varied == [
+        "mu",
+        "beta_growth",
+        "gamma",
+        "target",
+    ]
+    assert examples.runs_or_example(str(tmp_path / "runs")) == []  # a folder that is named is taken as it stands
 
 
 def test_what_can_be_compared_already_is_no_example(prepared, monkeypatch):
     monkeypatch.setenv("IPR_RUNS", str(prepared))
-    for what in ("systems", "ablations"):
-        found = examples.found(what=what)
-        assert len(found) == len({run.folder for run in found}) == 20
-        assert examples.said(found) == ""
+    for kind in ("systems", "ablations"):
+        runs = examples.runs_or_example(kind=kind)
+        assert len(runs) == len({run.folder for run in runs}) == 20
+        assert examples.warning(runs) == ""
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -201,9 +207,9 @@ def test_other_systems_are_no_ablation(tmp_path, frozen, data, monkeypatch):
     ]
     assert examples._enough(runs, "systems")
     assert not examples._enough(runs, "ablations")
-    other = [fake_run(tmp_path, frozen.replace(seed=n, gamma=0.5), data, (0.2,)) for n in (0, 1)]
-    assert not examples._enough([*runs, other[0]], "ablations")  # one seed is shared
-    assert examples._enough([*runs, *other], "ablations")
+    variation = [fake_run(tmp_path, frozen.replace(seed=n, gamma=0.5), data, (0.2,)) for n in (0, 1)]
+    assert not examples._enough([*runs, variation[0]], "ablations")  # one seed is shared
+    assert examples._enough([*runs, *variation], "ablations")
 
 
 def test_a_grid_names_its_runs(prepared, tmp_path):
@@ -212,11 +218,21 @@ def test_a_grid_names_its_runs(prepared, tmp_path):
     text = [f"{key} = {toml(value)}" for key, value in settings.items() if key not in preset and value is not None]
     lines = ['preset = "demo"', 'systems = ["baseline", "ipr"]', "seeds = [0, 1]", "[settings]", *text]
     (tmp_path / "mine.toml").write_text("\n".join(lines), "utf-8")
-    found = run_cells("10_table3", runs=str(prepared), grid=str(tmp_path / "mine.toml"), tables=str(tmp_path))
-    assert found["systems"].values["system"].tolist() == ["baseline", "IPR"]
+    names = run_cells("10_table3", runs=str(prepared), grid=str(tmp_path / "mine.toml"), tables=str(tmp_path))
+    assert names["systems"].values["system"].tolist() == ["baseline", "IPR"]
 
 
 def toml(value):
-    import json
-
     return json.dumps(value)
+
+
+@pytest.mark.parametrize("name", ["10_table3", "12_table2"])
+def test_the_reference_of_the_tests_may_be_chosen(prepared, tmp_path, name):
+    default = run_cells(name, runs=str(prepared), tables=str(tmp_path))
+    for table in ("by_seeds", "by_utterances"):
+        assert default[table].values["comparison"].tolist()[0] == "baseline − IPR"
+    names = run_cells(name, runs=str(prepared), tables=str(tmp_path), against="baseline")
+    for table in ("by_seeds", "by_utterances"):
+        assert names[table].values["comparison"].str.endswith(" − baseline").all()
+    with pytest.raises(SettingsError, match="against is 'mcil'; the finished runs here are of baseline, "):
+        run_cells(name, runs=str(prepared), tables=str(tmp_path), against="mcil")

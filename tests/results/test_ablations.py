@@ -1,4 +1,4 @@
-"""What is the base, what is varied, and what it changes: from run folders written by hand."""
+"""Ablations, from run folders written by hand."""
 
 import math
 
@@ -10,75 +10,75 @@ from ipr_core.results import ablations, significance
 
 
 @pytest.fixture
-def made(frozen, data, tmp_path):
+def make(frozen, data, tmp_path):
     """Accuracies by seed, and settings → finished runs."""
 
-    def made(*accuracies, system="ipr", stream=0, **settings):
+    def make(*accuracies, system="ipr", stream=0, **settings):
         return [
             fake_run(tmp_path, frozen.replace(system=system, seed=s, stream=stream, **settings), data, (0.9, value))
             for s, value in enumerate(accuracies)
         ]
 
-    return made
+    return make
 
 
 @pytest.fixture
-def campaign(made):
+def campaign(make):
     return [
-        *made(0.60, 0.70, 0.80, mu=0.0),
-        *made(0.50, 0.60, 0.73),
-        *made(0.50, 0.61, 0.72, stream=1),
-        *made(0.40, 0.55, 0.60, gamma=0.9),
-        *made(0.51, 0.61, gamma=0.99),
-        *made(0.30, 0.40, 0.50, system="baseline"),
-        *made(0.30, 0.40, 0.50, system="baseline", mu=0.0),
+        *make(0.60, 0.70, 0.80, mu=0.0),
+        *make(0.50, 0.60, 0.73),
+        *make(0.50, 0.61, 0.72, stream=1),
+        *make(0.40, 0.55, 0.60, gamma=0.9),
+        *make(0.51, 0.61, gamma=0.99),
+        *make(0.30, 0.40, 0.50, system="baseline"),
+        *make(0.30, 0.40, 0.50, system="baseline", mu=0.0),
     ]
 
 
 def test_the_base_is_what_the_others_differ_from_least(campaign):
-    found = ablations.of(campaign)
-    assert [run.folder for run in found.base] == [run.folder for run in campaign[3:9]]
-    assert [changed for changed, _ in found.variations] == [{"mu": 0.0}, {"gamma": 0.9}, {"gamma": 0.99}]
-    assert found.varied == ["mu", "gamma"]
-    assert {run.config.training.system for run in found.beside} == {"baseline"}
-    assert found.left_out == 3
-    said = ablations.circumstances(found)
-    assert "**Base**, 3 seeds: `mu` 0.2, `gamma` 0.999. 3 variations of it." in said
-    assert "3 finished runs of other systems" in said
+    ablation = ablations.arrange(campaign)
+    assert [run.folder for run in ablation.base] == [run.folder for run in campaign[3:9]]
+    assert [changed for changed, _ in ablation.variations] == [{"mu": 0.0}, {"gamma": 0.9}, {"gamma": 0.99}]
+    assert ablation.varied == ["mu", "gamma"]
+    assert {run.config.training.system for run in ablation.other_systems} == {"baseline"}
+    assert ablation.left_out == 3
+    text = ablations.circumstances(ablation)
+    assert "**Base**, 3 seeds: `mu` 0.2, `gamma` 0.999. 3 variations of it." in text
+    assert "3 finished runs of other systems" in text
 
 
-def test_of_two_settings_the_one_with_more_runs_is_the_base(made):
-    assert ablations.of([*made(0.5, 0.6), *made(0.5, 0.6, 0.7, mu=0.0)]).varied == ["mu"]
-    found = ablations.of([*made(0.5, 0.6), *made(0.5, 0.6, 0.7, mu=0.0)])
-    assert found.variations[0][0] == {"mu": 0.2}
-    found = ablations.of([*made(0.5, 0.6, gamma=0.9), *made(0.5, 0.6)])
-    assert found.variations[0][0] == {"gamma": 0.9}  # as many: what is recommended is the base
+def test_of_two_settings_the_one_with_more_runs_is_the_base(make):
+    assert ablations.arrange([*make(0.5, 0.6), *make(0.5, 0.6, 0.7, mu=0.0)]).varied == ["mu"]
+    ablation = ablations.arrange([*make(0.5, 0.6), *make(0.5, 0.6, 0.7, mu=0.0)])
+    assert ablation.variations[0][0] == {"mu": 0.2}
+    ablation = ablations.arrange([*make(0.5, 0.6, gamma=0.9), *make(0.5, 0.6)])
+    assert ablation.variations[0][0] == {"gamma": 0.9}  # as many: what is recommended is the base
 
 
-def test_a_base_may_be_named(campaign, made, tmp_path):
-    found = ablations.of(campaign, base=campaign[0].folder)
-    assert [changed for changed, _ in found.variations] == [
+def test_a_base_may_be_named(campaign, make, tmp_path):
+    ablation = ablations.arrange(campaign, base=campaign[0].folder)
+    assert [changed for changed, _ in ablation.variations] == [
         {"mu": 0.2},
         {"mu": 0.2, "gamma": 0.9},
         {"mu": 0.2, "gamma": 0.99},
     ]
     with pytest.raises(ValueError, match="nowhere is none of the finished runs of this system"):
-        ablations.of(campaign, base=tmp_path / "nowhere")
+        ablations.arrange(campaign, base=tmp_path / "nowhere")
 
 
-def test_runs_on_other_utterances_cannot_be_paired(made, tmp_path):
-    other = made(0.9, 0.9, mu=0.0)
-    for run in other:
+def test_runs_on_other_utterances_cannot_be_paired(make, tmp_path):
+    strangers = make(0.9, 0.9, mu=0.0)
+    for run in strangers:
         text = (run.folder / "config.json").read_text("utf-8").replace('"corpus": "', '"corpus": "0', 2)
         text = text.replace('"corpus": "0synthetic"', '"corpus": "synthetic"')
         (run.folder / "config.json").write_text(text, "utf-8")
-    found = ablations.of([*made(0.5, 0.6, 0.7), *other])
-    assert found.variations == ()
-    assert found.left_out == 2
+    ablation = ablations.arrange([*make(0.5, 0.6, 0.7), *strangers])
+    assert ablation.variations == ()
+    assert ablation.left_out == 2
 
 
 def test_effects_by_hand(campaign):
-    table = ablations.effects(ablations.of(campaign)).values.set_index("setting")
+    table = ablations.effects(ablations.arrange(campaign)).values.set_index("setting")
     assert table.index.tolist() == ["mu 0.0", "gamma 0.99", "gamma 0.9"]  # the largest gain first
     assert table["seeds"].tolist() == [3, 2, 3]
     assert table["difference"].tolist() == pytest.approx([9, 1, -28 / 3])
@@ -98,24 +98,24 @@ def t_sf(d):
     return t.sf(abs(d.mean()) / (d.std(ddof=1) / math.sqrt(len(d))), len(d) - 1)
 
 
-def test_the_baselines_noise_stands_in_and_no_noise_is_said(made):
-    runs = [*made(0.5, 0.6), *made(0.6, 0.7, mu=0.0)]
-    table = ablations.effects(ablations.of(runs))
+def test_the_baselines_noise_stands_in_and_no_noise_is_said(make):
+    runs = [*make(0.5, 0.6), *make(0.6, 0.7, mu=0.0)]
+    table = ablations.effects(ablations.arrange(runs))
     assert "Noise was not measured" in table.caption
     assert table.values["within noise"].tolist() == ["not measured"]
-    runs += [*made(0.5, 0.5, system="baseline"), *made(0.52, 0.5, system="baseline", stream=1)]
-    table = ablations.effects(ablations.of(runs)).values
+    runs += [*make(0.5, 0.5, system="baseline"), *make(0.52, 0.5, system="baseline", stream=1)]
+    table = ablations.effects(ablations.arrange(runs)).values
     assert table["noise"].tolist() == pytest.approx([2 * math.sqrt(2) / math.sqrt(2)])
 
 
-def test_one_seed_has_a_difference_and_no_test(made):
-    table = ablations.effects(ablations.of([*made(0.5), *made(0.6, mu=0.0)]))
+def test_one_seed_has_a_difference_and_no_test(make):
+    table = ablations.effects(ablations.arrange([*make(0.5), *make(0.6, mu=0.0)]))
     assert table.values["difference"].tolist() == pytest.approx([10])
     assert not any(name.startswith("p") for name in table.values)
 
 
 def test_readings_are_grouped_with_their_sentence(campaign):
-    table = ablations.readings(ablations.of(campaign)).values
+    table = ablations.readings(ablations.arrange(campaign)).values
     assert list(zip(table["setting"], table["value"], strict=True)) == [
         ("mu", "0.2"),
         ("mu", "0.0"),
@@ -128,15 +128,15 @@ def test_readings_are_grouped_with_their_sentence(campaign):
     assert table["Acc D3 %"].tolist() == pytest.approx([61, 70, 61, 155 / 3, 56])
 
 
-def test_many_settings_at_once_are_named_in_short(made):
+def test_many_settings_at_once_are_named_in_short(make):
     changed = dict(mu=0.0, gamma=0.5, tau=0.5, beta_growth=2.0, target="soft")
-    table = ablations.effects(ablations.of([*made(0.5, 0.6, 0.7), *made(0.5, 0.6, **changed)]))
+    table = ablations.effects(ablations.arrange([*make(0.5, 0.6, 0.7), *make(0.5, 0.6, **changed)]))
     assert table.values["setting"].tolist() == ["mu 0.0, beta_growth 2.0, gamma 0.5 and 2 more"]
 
 
-def test_nothing_varied_is_a_sentence_not_a_traceback(made):
-    for runs in ([], made(0.5, 0.6)):
-        found = ablations.of(runs)
-        assert "ipr batch ablations" in ablations.circumstances(found)
-        assert "ipr batch ablations" in ablations.effects(found)._repr_html_()
-        assert ablations.readings(found).values.empty
+def test_nothing_varied_is_a_sentence_not_a_traceback(make):
+    for runs in ([], make(0.5, 0.6)):
+        ablation = ablations.arrange(runs)
+        assert "ipr batch ablations" in ablations.circumstances(ablation)
+        assert "ipr batch ablations" in ablations.effects(ablation)._repr_html_()
+        assert ablations.readings(ablation).values.empty

@@ -13,24 +13,24 @@ SYSTEMS = {"ipr": (0.60, 0.80), "baseline": (0.50, 0.60), "supervised": (0.9, 0.
 
 
 @pytest.fixture
-def made(frozen, data, tmp_path):
+def make(frozen, data, tmp_path):
     """System, seed, accuracies of the epochs → a finished run."""
 
-    def made(system, seed, *accuracies, stream=0, settings=None, **more):
+    def make(system, seed, *accuracies, stream=0, settings=None, **options):
         config = frozen.replace(system=system, seed=seed, stream=stream, **settings or {})
-        return fake_run(tmp_path, config, data, accuracies, **more)
+        return fake_run(tmp_path, config, data, accuracies, **options)
 
-    return made
+    return make
 
 
 @pytest.fixture
-def campaign(made):
-    return [made(name, seed, 0.2, each) for name, of in SYSTEMS.items() for seed, each in enumerate(of)]
+def campaign(make):
+    return [make(name, seed, 0.2, score) for name, scores in SYSTEMS.items() for seed, score in enumerate(scores)]
 
 
 def row(table, system):
-    (found,) = table.values[table.values["system"] == system].to_dict("records")
-    return found
+    (values,) = table.values[table.values["system"] == system].to_dict("records")
+    return values
 
 
 def test_systems_are_in_their_order_with_mean_and_deviation_of_the_final_epoch(campaign):
@@ -38,17 +38,17 @@ def test_systems_are_in_their_order_with_mean_and_deviation_of_the_final_epoch(c
     assert table.values["system"].tolist() == ["baseline", "IPR", "supervised"]
     assert row(table, "IPR")["Acc D3 %"] == pytest.approx(70)
     assert row(table, "IPR")["Acc D3 % ±"] == pytest.approx(np.std([60, 80], ddof=1))
-    assert table.shown["Acc D3 %"].tolist() == ["55.0 ± 7.1", "70.0 ± 14.1", "90.0 ± 0.0"]
+    assert table.texts["Acc D3 %"].tolist() == ["55.0 ± 7.1", "70.0 ± 14.1", "90.0 ± 0.0"]
 
 
-def test_one_seed_has_no_deviation(made):
-    assert over_seeds.systems([made("ipr", 0, 0.2, 0.5)]).shown["Acc D3 %"].tolist() == ["50.0"]
+def test_one_seed_has_no_deviation(make):
+    assert over_seeds.systems([make("ipr", 0, 0.2, 0.5)]).texts["Acc D3 %"].tolist() == ["50.0"]
 
 
-def test_another_stream_and_unfinished_runs_do_not_count(campaign, made):
-    other, unfinished = made("ipr", 0, 0.2, 0.1, stream=1), made("ipr", 5, 0.2, 0.1)
+def test_another_stream_and_unfinished_runs_do_not_count(campaign, make):
+    stream, unfinished = make("ipr", 0, 0.2, 0.1, stream=1), make("ipr", 5, 0.2, 0.1)
     (unfinished.folder / "labels.csv").unlink()
-    assert over_seeds.systems([*campaign, other, unfinished]).values.equals(over_seeds.systems(campaign).values)
+    assert over_seeds.systems([*campaign, stream, unfinished]).values.equals(over_seeds.systems(campaign).values)
 
 
 def test_the_papers_figures_stand_beside_ours(campaign):
@@ -60,42 +60,42 @@ def test_the_papers_figures_stand_beside_ours(campaign):
     assert absent["seeds"] == 0
     assert math.isnan(absent["here"])
     assert "another corpus (synthetic, not IEMOCAP-4) and another encoder (compact" in table.caption
-    assert table.shown["over baseline, paper"].tolist() == ["", "+2.60", "+6.50", "+8.05"]
+    assert table.texts["over baseline, paper"].tolist() == ["", "+2.60", "+6.50", "+8.05"]
 
 
-def test_recall_by_class_is_by_row_of_the_confusion(made):
+def test_recall_by_class_is_by_row_of_the_confusion(make):
     counts = [[3, 1, 0, 0], [0, 2, 2, 0], [0, 0, 0, 0], [1, 1, 1, 1]]
-    other = [[4, 0, 0, 0], [0, 2, 2, 0], [0, 0, 0, 0], [0, 0, 0, 4]]
-    runs = [made("ipr", seed, 0.1, 0.2, confusion=each) for seed, each in enumerate((counts, other))]
-    found = row(over_seeds.recalls(runs), "IPR")
-    assert (found["angry"], found["happy"], found["neutral"]) == (87.5, 50, 62.5)
-    assert found["angry ±"] == pytest.approx(np.std([75, 100], ddof=1))
-    assert "sad" not in found  # no utterance of D3 has that label
+    second = [[4, 0, 0, 0], [0, 2, 2, 0], [0, 0, 0, 0], [0, 0, 0, 4]]
+    runs = [make("ipr", seed, 0.1, 0.2, confusion=rows) for seed, rows in enumerate((counts, second))]
+    recalls = row(over_seeds.recalls(runs), "IPR")
+    assert (recalls["angry"], recalls["happy"], recalls["neutral"]) == (87.5, 50, 62.5)
+    assert recalls["angry ±"] == pytest.approx(np.std([75, 100], ddof=1))
+    assert "sad" not in recalls  # no utterance of D3 has that label
 
 
-def test_soft_labels_are_judged_on_what_no_system_was_told(made, data):
-    runs = [made("ipr", 0, 0.1, 0.2, soft=data.mixtures)]
+def test_soft_labels_are_judged_on_what_no_system_was_told(make, data):
+    runs = [make("ipr", 0, 0.1, 0.2, soft=data.mixtures)]
     table = over_seeds.soft(runs)
     assert table.name == "soft_labels"
     d3 = data.rows("D3")
     expected = metrics.soft_scores(data.mixtures[d3], data.votes[d3])
-    (found,) = table.values.query("system == 'IPR' and part == 'D3'").to_dict("records")
+    (judged,) = table.values.query("system == 'IPR' and part == 'D3'").to_dict("records")
     for name, title in over_seeds.SOFT.items():
-        assert found[title] == pytest.approx(expected[name], rel=1e-6), name
-    (plain,) = table.values.query("system == @seeds.UNIFORM and part == 'D3'").to_dict("records")
+        assert judged[title] == pytest.approx(expected[name], rel=1e-6), name
+    (plain,) = table.values.query("system == @over_seeds.UNIFORM and part == 'D3'").to_dict("records")
     assert plain["AUPRC"] == pytest.approx(plain["without majority"])  # labels that know nothing find by chance
     assert plain["NLL, nats"] == pytest.approx(math.log(4))
     assert list(table.values["part"].unique()) == ["D2", "D3", "D2 and D3"]
 
 
-def test_simulated_votes_have_a_name_that_says_so(made):
-    table = over_seeds.soft([made("ipr", 0, 0.1, 0.2, simulated=True)])
+def test_simulated_votes_have_a_name_that_says_so(make):
+    table = over_seeds.soft([make("ipr", 0, 0.1, 0.2, simulated=True)])
     assert table.name == "soft_labels_simulated_votes"
     assert "SIMULATED" in table.caption
 
 
-def test_unknown_votes_are_said(made):
-    run = made("ipr", 0, 0.1, 0.2)
+def test_unknown_votes_are_said(make):
+    run = make("ipr", 0, 0.1, 0.2)
     run.table.assign(votes_unknown=1.0).to_parquet(run.folder / "corpus.parquet")
     table = over_seeds.soft([run])
     assert table.values.empty
@@ -104,43 +104,40 @@ def test_unknown_votes_are_said(made):
 
 def test_cost_is_read_from_the_records_clock(campaign):
     table = over_seeds.cost(campaign)
-    found = row(table, "IPR")  # two epochs: 1,800 s each, of these 1,000 s of training at 2 s of audio a second
-    assert found["wall time, h"] == pytest.approx(1)
-    assert found["audio trained on, s"] == pytest.approx(4000)
-    assert (found["GPU, s"], found["CPU, s"]) == (0, 3600)
-    assert found["peak memory, MB"] == 101
-    together = row(table, "all together")
-    assert (together["seeds"], together["wall time, h"], together["peak memory, MB"]) == (6, pytest.approx(6), 101)
+    cost = row(table, "IPR")  # two epochs: 1,800 s each, of these 1,000 s of training at 2 s of audio a second
+    assert cost["wall time, h"] == pytest.approx(1)
+    assert cost["audio trained on, s"] == pytest.approx(4000)
+    assert (cost["GPU, s"], cost["CPU, s"]) == (0, 3600)
+    assert cost["peak memory, MB"] == 101
+    total = row(table, "all together")
+    assert (total["seeds"], total["wall time, h"], total["peak memory, MB"]) == (6, pytest.approx(6), 101)
 
 
 def test_curves_have_mean_and_deviation_in_every_epoch(campaign):
     spread = over_seeds.over_epochs(campaign, "accuracy")
     assert list(dict.fromkeys(spread["system"])) == ["baseline", "ipr", "supervised"]
-    ours = spread[spread["system"] == "ipr"]
-    assert ours["epoch"].tolist() == [0, 1]
-    assert ours["mean"].tolist() == pytest.approx([20, 70])
-    assert ours["deviation"].tolist() == pytest.approx([0, np.std([60, 80], ddof=1)])
+    curve = spread[spread["system"] == "ipr"]
+    assert curve["epoch"].tolist() == [0, 1]
+    assert curve["mean"].tolist() == pytest.approx([20, 70])
+    assert curve["deviation"].tolist() == pytest.approx([0, np.std([60, 80], ddof=1)])
     assert over_seeds.over_epochs(campaign, "gate").empty  # never known
 
 
-def test_the_group_with_most_systems_is_compared_and_the_others_are_said(campaign, made):
-    others = [made("ipr", seed, 0.1, 0.2, settings={"gamma": 0.5}) for seed in range(9)]
-    batch = over_seeds.comparison([*others, *campaign])
-    assert [run.folder for run in batch] == [run.folder for run in campaign]
-    text = over_seeds.circumstances(batch, [*others, *campaign])
+def test_the_circumstances_name_the_runs_and_those_left_out(campaign, make):
+    variations = [make("ipr", seed, 0.1, 0.2, settings={"gamma": 0.5}) for seed in range(9)]
+    text = over_seeds.circumstances(campaign, [*variations, *campaign])
     assert "**6 runs**, 3 systems, seeds 0, 1" in text
     assert "9 more finished runs" in text
     assert "votes are the corpus's own" in text
 
 
-def test_simulated_annotators_and_no_run_are_said(made):
-    assert "**simulated annotators'**" in over_seeds.circumstances([made("ipr", 0, 0.1, simulated=True)])
-    assert over_seeds.comparison([]) == []
+def test_simulated_annotators_and_no_run_are_said(make):
+    assert "**simulated annotators'**" in over_seeds.circumstances([make("ipr", 0, 0.1, simulated=True)])
     assert "ipr batch table3" in over_seeds.circumstances([])
 
 
-def test_corpus_and_encoder_of_the_paper_need_no_warning(made, tmp_path):
-    run = made("ipr", 0, 0.1)
+def test_corpus_and_encoder_of_the_paper_need_no_warning(make, tmp_path):
+    run = make("ipr", 0, 0.1)
     assert "may not" in over_seeds.unlike_paper(run)
     text = (run.folder / "config.json").read_text("utf-8")
     text = text.replace('"corpus": "synthetic"', '"corpus": "iemocap"')

@@ -1,4 +1,4 @@
-"""Tests of differences: by hand, against scipy's and against slow second versions; and the tables made of them."""
+"""Tests of differences, by hand and against slow second versions; their tables, and the interval of a run."""
 
 import itertools
 import math
@@ -30,6 +30,9 @@ def test_the_t_interval_is_scipys_and_known_for_two_pairs():
 def test_one_pair_has_no_interval():
     assert all(math.isnan(end) for end in significance.t_interval([1.0]))
     assert all(math.isnan(end) for end in significance.bootstrap([]))
+    assert all(math.isnan(end) for end in significance.bootstrap([1.0]))
+    assert all(math.isnan(end) for end in significance.bootstrap([1.0, 0.0], clusters=["one", "one"]))
+    assert significance.sign_flip([1.0]) == 1
 
 
 def test_sign_flips_by_hand():
@@ -41,11 +44,18 @@ def test_sign_flips_by_hand():
     assert significance.sign_flip([-1, 2, 3]) == 4 / 8
 
 
-@pytest.mark.parametrize("n", [2, 5, 8])
-def test_sign_flips_are_scipys_permutation_test(n):
+@pytest.mark.parametrize("n", [2, 5, 8, 14])
+def test_up_to_fourteen_pairs_all_ways_are_tried(n):
     values = d(n, seed=n)
-    theirs = stats.permutation_test((values,), np.mean, permutation_type="samples", n_resamples=np.inf)
-    assert significance.sign_flip(values) == pytest.approx(theirs.pvalue)
+    ways = np.array(list(itertools.product((-1, 1), repeat=n)))
+    exact = (np.abs(ways @ values) >= abs(values.sum()) - 1e-12).mean()
+    assert significance.sign_flip(values) == pytest.approx(exact)
+
+
+def test_ties_that_differ_by_rounding_count_as_ties():
+    # of the eight sums ±0.1 ±0.2 ±0.3 those as far from 0 as −0.1 + 0.2 + 0.3 are ±0.4 and ±0.6
+    assert significance.sign_flip([-0.1, 0.2, 0.3]) == 4 / 8
+    assert significance.sign_flip([0.1, 0.2, -0.3]) == 1
 
 
 def test_five_seeds_cannot_give_less_than_a_sixteenth():
@@ -56,10 +66,10 @@ def test_many_pairs_are_drawn_and_agree_with_all_ways():
     values = d(16, mean=0.6)
     ways = np.array(list(itertools.product((-1, 1), repeat=16)))
     exact = (np.abs(ways @ values) >= abs(values.sum()) - 1e-12).mean()
-    drawn = significance.sign_flip(values)
-    # 10,000 draws: the standard error of a share is at most 0.005
-    assert drawn == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 10_000) + 1e-4)
-    assert drawn == significance.sign_flip(values)
+    p = significance.sign_flip(values)
+    # p is twice the share of one tail: four standard errors of 10,000 draws
+    assert p == pytest.approx(exact, abs=2 * 4 * math.sqrt(exact / 2 * (1 - exact / 2) / 10_000) + 2e-4)
+    assert p == significance.sign_flip(values)
 
 
 def test_differences_of_nothing_say_nothing():
@@ -80,12 +90,31 @@ def test_sign_flips_of_right_and_wrong_are_mcnemars_test():
     assert significance.sign_flip(values) == pytest.approx(significance.mcnemar(7, 1))
 
 
-def test_the_bootstrap_is_seeded_and_close_to_scipys():
+def test_the_bootstrap_is_seeded_and_close_to_a_literal_one():
     values = d(300)
     low, high = significance.bootstrap(values)
     assert (low, high) == significance.bootstrap(values)
-    theirs = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=10_000, rng=1)
-    assert (low, high) == pytest.approx(theirs.confidence_interval, abs=0.01)
+    rng = np.random.default_rng(1)
+    means = [rng.choice(values, 300).mean() for _ in range(10_000)]
+    assert (low, high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.01)
+
+
+def test_the_bootstrap_draws_clusters_whole():
+    rng = np.random.default_rng(2)
+    sizes = rng.integers(1, 30, 12)  # the mean is over utterances: a speaker with more of them counts more
+    clusters = np.repeat([f"speaker {i}" for i in range(12)], sizes)
+    values = rng.random(sizes.sum()) < np.repeat(rng.random(12), sizes)
+    members = [np.flatnonzero(clusters == name) for name in np.unique(clusters)]
+    means = [values[np.concatenate([members[i] for i in rng.integers(0, 12, 12)])].mean() for _ in range(10_000)]
+    low, high = significance.bootstrap(values, clusters)
+    assert (low, high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.01)
+    single = significance.bootstrap(values)
+    assert high - low > single[1] - single[0]  # utterances of one speaker are alike
+
+
+def test_clusters_of_one_are_the_plain_bootstrap():
+    values = np.arange(20) % 3 == 0
+    assert significance.bootstrap(values, [f"speaker {i:02d}" for i in range(20)]) == significance.bootstrap(values)
 
 
 def test_the_bootstrap_of_two_values_is_known():
@@ -144,44 +173,69 @@ def campaign(frozen, data, tmp_path):
 
 
 def test_over_seeds_by_hand(campaign):
-    table = significance.over_seeds(campaign).values.set_index("comparison")
-    assert table.index.tolist() == ["baseline+ − baseline", "IPR − baseline", "IPR − baseline+"]
+    table = significance.differences(campaign, "baseline").values.set_index("comparison")
+    assert table.index.tolist() == ["baseline+ − baseline", "IPR − baseline"]
+    assert set(table["pairs"]) == {"seeds"}
     row = table.loc["IPR − baseline"]
     # differences 10, 11 and 10
     assert row["difference"] == pytest.approx(31 / 3)
     assert row["difference ±"] == pytest.approx(math.sqrt(1 / 3))
     assert row["p, t-test"] == pytest.approx(1 - 31 / math.sqrt(31**2 + 2))
     assert row["p, signs"] == 1 / 4
-    assert row["p, signs, Holm"] == 3 / 4
+    assert row["p, signs, Holm"] == 2 / 4
     half = 4.302652729911275 / 3  # t(0.975) of two degrees of freedom, times the standard error 1/3
     assert (row["95 % from"], row["to"]) == pytest.approx((31 / 3 - half, 31 / 3 + half))
     assert row["noise"] == pytest.approx(2 * math.sqrt(13 / 3) / math.sqrt(3))
-    assert table["within noise"].tolist() == ["yes", "no", "no"]
+    assert table["within noise"].tolist() == ["yes", "no"]
     np.testing.assert_allclose(table["p, t-test, Holm"], significance.holm(table["p, t-test"]))
+
+
+def test_the_reference_is_ipr_or_the_first_system(campaign):
+    table = significance.differences(campaign).values
+    assert table["comparison"].tolist() == ["baseline − IPR", "baseline+ − IPR"]
+    assert table["difference"].tolist()[0] == pytest.approx(-31 / 3)
+    rest = [run for run in campaign if run.config.training.system != "ipr"]
+    assert significance.differences(rest).values["comparison"].tolist() == ["baseline+ − baseline"]
+    assert significance.differences(campaign, "mcil").values.empty
 
 
 def test_over_seeds_needs_two_of_them(campaign):
     first = [run for run in campaign if run.config.training.seed == 0]
-    table = significance.over_seeds(first)
+    table = significance.differences(first, pairs="seeds")
     assert table.values.empty
     assert "two seeds" in table._repr_html_()
-    assert significance.over_seeds([]).values.empty
+    assert significance.differences([], pairs="seeds").values.empty
+
+
+def test_without_two_seeds_utterances_are_paired(campaign):
+    first = [run for run in campaign if run.config.training.seed == 0]
+    table = significance.differences(first)
+    assert (table.name, set(table.values["pairs"])) == ("over_utterances", {"utterances"})
+    assert significance.differences(campaign).name == "over_seeds"
+    assert significance.differences([]).values.empty
 
 
 def test_over_seeds_says_where_noise_was_not_measured(campaign):
-    table = significance.over_seeds([run for run in campaign if run.config.training.stream == 0]).values
+    table = significance.differences([run for run in campaign if run.config.training.stream == 0]).values
     assert set(table["within noise"]) == {"not measured"}
 
 
+def test_only_seeds_that_both_systems_have_are_paired(campaign, frozen, data, tmp_path):
+    run = fake_run(tmp_path, frozen.replace(system="ipr", seed=9), data, (0.0, 0.0), right=False)
+    for pairs in ("seeds", "utterances"):
+        table = significance.differences([*campaign, run], pairs=pairs).values
+        assert table.equals(significance.differences(campaign, pairs=pairs).values)
+
+
 def test_another_score_is_named(campaign):
-    table = significance.over_seeds(campaign, "uar")
+    table = significance.differences(campaign, "baseline", "uar")
     assert table.values["difference"].tolist()[1] == pytest.approx(31 / 6)
     assert "UAR D3 %" in table.caption
 
 
 def test_over_utterances_by_hand(campaign, data):
     n = len(data.rows("D3"))
-    table = significance.over_utterances(campaign).values.set_index("comparison")
+    table = significance.differences(campaign, "baseline", pairs="utterances").values.set_index("comparison")
     row = table.loc["IPR − baseline"]  # the same in all three seeds: right on two more, wrong on none more
     assert (row["seeds"], row["utterances"], row["better on"], row["worse on"]) == (3, n, 2, 0)
     assert row["difference"] == pytest.approx(100 * 2 / n)
@@ -194,15 +248,9 @@ def test_over_utterances_by_hand(campaign, data):
 
 def test_one_seed_is_tested_by_mcnemar(campaign):
     first = [run for run in campaign if run.config.training.seed == 0]
-    table = significance.over_utterances(first).values.set_index("comparison")
+    table = significance.differences(first, "baseline", pairs="utterances").values.set_index("comparison")
     assert table.loc["baseline+ − baseline", "p"] == significance.mcnemar(3, 1)
     assert set(table["seeds"]) == {1}
-
-
-def test_only_shared_seeds_and_the_usual_stream_are_paired_by_utterance(campaign, frozen, data, tmp_path):
-    other = fake_run(tmp_path, frozen.replace(system="ipr", seed=9), data, (0.0, 0.0), right=False)
-    again = significance.over_utterances([*campaign, other]).values
-    assert again.equals(significance.over_utterances(campaign).values)
 
 
 def test_averages_over_seeds_count_in_parts(frozen, data, tmp_path):
@@ -218,12 +266,34 @@ def test_averages_over_seeds_count_in_parts(frozen, data, tmp_path):
         )
         for system, seed, wrong in settings
     ]
-    (row,) = significance.over_utterances(runs).values.to_dict("records")
+    (row,) = significance.differences(runs, "baseline", pairs="utterances").values.to_dict("records")
     assert row["difference"] == pytest.approx(-100 * 0.5 / n)
     assert (row["better on"], row["worse on"]) == (0, 1)
 
 
-def test_what_is_right_is_the_classifiers_label_on_d3(campaign, data):
-    found = significance.right(campaign[0])
-    assert list(found.index) == data.table["id"].iloc[data.rows("D3")].tolist()
-    assert found.tolist() == [False] + [True] * (len(found) - 1)
+# The interval of a single run
+
+
+def test_a_single_run_is_resampled_by_speaker(campaign, data):
+    d3 = data.table.iloc[data.rows("D3")]
+    hits = np.arange(len(d3)) > 0  # the first run is wrong on the first utterance alone
+    low, high = significance.bootstrap(hits, d3["speaker"])
+    interval = significance.accuracy_interval(campaign[0])
+    assert (interval.low, interval.high) == (100 * low, 100 * high)
+    assert str(interval) == f"{100 * low:.1f} to {100 * high:.1f} ({d3['speaker'].nunique()} speakers)"
+
+
+@pytest.mark.parametrize("names", [["one"], ["one", "two", "three", "four"], [""]])
+def test_few_or_unknown_speakers_are_not_resampled(campaign, names):
+    run, n = campaign[0], len(campaign[0].table)
+    run.table.assign(speaker=np.resize(names, n)).to_parquet(run.folder / "corpus.parquet")
+    interval = significance.accuracy_interval(run)
+    hits = significance.correct(run)
+    assert interval.units == f"{len(hits)} utterances"
+    assert (interval.low, interval.high) == tuple(100 * end for end in significance.bootstrap(hits))
+
+
+@pytest.mark.parametrize(("right", "reason"), [(True, "all utterances right"), (False, "none right")])
+def test_without_any_spread_the_reason_is_said(frozen, data, tmp_path, right, reason):
+    run = fake_run(tmp_path, frozen, data, (0.5, 0.5), right=right)
+    assert str(significance.accuracy_interval(run)) == f"none: {reason}"

@@ -23,15 +23,15 @@ TABLE = Table("some", "Points, 95 % of them", VALUES, digits=1, decimals={"noise
 
 
 def test_mean_and_deviation_are_read_as_one():
-    shown = TABLE.shown
-    assert list(shown) == ["comparison", "seeds", "difference", "p", "noise"]
-    assert shown.iloc[0].tolist() == ["baseline+ − baseline", "5", "−1.2 ± 0.5", "<0.001", ""]
-    assert shown.iloc[1].tolist() == ["50 % & more_", "1", "+2.0", "0.042", "3.46"]
+    texts = TABLE.texts
+    assert list(texts) == ["comparison", "seeds", "difference", "p", "noise"]
+    assert texts.iloc[0].tolist() == ["baseline+ − baseline", "5", "−1.2 ± 0.5", "<0.001", ""]
+    assert texts.iloc[1].tolist() == ["50 % & more_", "1", "+2.0", "0.042", "3.46"]
 
 
 def test_a_deviation_alone_is_not_lost():
     frame = pd.DataFrame({"x ±": [1.0]})
-    assert list(Table("t", "", frame).shown) == ["x ±"]
+    assert list(Table("t", "", frame).texts) == ["x ±"]
 
 
 def test_csv_holds_all_digits_in_columns_of_their_own():
@@ -67,10 +67,10 @@ def test_a_notebook_shows_the_table_or_what_it_lacks():
 
 def test_every_table_that_has_a_row_becomes_three_files(tmp_path):
     empty = Table("none", "caption", VALUES.iloc[:0])
-    written = table.write([TABLE, empty], tmp_path / "new" / "tables")
-    assert [path.name for path in written] == ["some.tex", "some.csv", "some.md"]
-    assert sorted(path.name for path in (tmp_path / "new" / "tables").iterdir()) == sorted(p.name for p in written)
-    assert [path.read_text("utf-8") for path in written] == [TABLE.latex(), TABLE.csv(), TABLE.markdown()]
+    paths = table.write([TABLE, empty], tmp_path / "new" / "tables")
+    assert [path.name for path in paths] == ["some.tex", "some.csv", "some.md"]
+    assert sorted(path.name for path in (tmp_path / "new" / "tables").iterdir()) == sorted(p.name for p in paths)
+    assert [path.read_text("utf-8") for path in paths] == [TABLE.latex(), TABLE.csv(), TABLE.markdown()]
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -1,0 +1,115 @@
+"""Scores of finished runs, all of the final epoch: the paper has no validation set to choose another by."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas import DataFrame
+
+from ipr_core import metrics
+from ipr_core.config import SettingsError
+from ipr_core.data.ambiguity import soft_votes
+from ipr_core.method.systems import SYSTEMS
+from ipr_core.runs.run import Run
+
+SCORES = {
+    "accuracy": "Acc D3 %",
+    "uar": "UAR D3 %",
+    "macro_f1": "F1 D3 %",
+    "agreement_model": "model right on D2 %",
+    "agreement_prototypes": "prototypes right on D2 %",
+}
+"""Scores of the final epoch in per cent, and their titles."""
+BEFORE = ("agreement_model", "agreement_prototypes")
+"""Scores that are given for the end of the warm-up too."""
+DIVERGENCES = {"js_mixture": "JS to true mixtures, bits", "js_votes": "JS to votes, bits"}
+"""Jensen-Shannon divergence of the soft labels on D2 and D3, lower is better, and the titles."""
+
+
+def check(score: str, system: str = "ipr") -> None:
+    """Raise SettingsError if the score or the system does not exist."""
+    choices: dict[str, tuple[str, Collection[str]]] = {"score": (score, SCORES), "system": (system, SYSTEMS)}
+    faults = [
+        f"{name} is {value!r}; it is one of {', '.join(names)}"
+        for name, (value, names) in choices.items()
+        if value not in names
+    ]
+    if faults:
+        raise SettingsError(faults)
+
+
+def score_table(runs: Sequence[Run]) -> DataFrame:
+    """Return `run_scores` of every finished run, a row a run; no column if there is none."""
+    return DataFrame([run_scores(run) for run in runs if run.finished])
+
+
+def run_scores(run: Run) -> dict[str, Any]:
+    """Return the figures of one finished run."""
+    history, training = run.history(), run.config.training
+    warm_up_end = history[max(training.warm_up - 1, 0)]
+    return {
+        "system": training.system,
+        "seed": training.seed,
+        "stream": training.stream,
+        **{name: _percent(getattr(history[-1], name)) for name in SCORES},
+        **{f"{name}_before": _percent(getattr(warm_up_end, name)) for name in BEFORE},
+        **divergences(run),
+        "seconds": sum(epoch.clock["seconds"] for epoch in history),
+    }
+
+
+def divergences(run: Run) -> dict[str, float]:
+    """Measure the JS divergence of a run's soft labels, and of uniform ones, to the truth.
+
+    The truth is the true mixtures and the annotators' votes, as far as they are known, on D2 and D3, whose votes the
+    system was not given. nan if nothing is known.
+    """
+    table, classes = run.table, run.meta["classes"]
+    judged = (table["part"] != "D1").to_numpy()
+    soft = run.labels.loc[judged, [f"soft_{c}" for c in classes]].to_numpy()
+    truths = {"votes": soft_votes(table[judged], classes)}
+    columns = [f"mixture_{c}" for c in classes]
+    if set(columns) <= set(table.columns):
+        truths["mixture"] = table.loc[judged, columns].to_numpy()
+    values = dict.fromkeys([*DIVERGENCES, *(f"{name}_uniform" for name in DIVERGENCES)], np.nan)
+    for name, truth in truths.items():
+        rows = np.isfinite(truth).all(axis=1)
+        if rows.any() and not run.meta["simulated_annotators"]:
+            uniform = np.full_like(truth[rows], 1 / len(classes))
+            values[f"js_{name}"] = float(metrics.js_divergence(soft[rows], truth[rows]).mean())
+            values[f"js_{name}_uniform"] = float(metrics.js_divergence(uniform, truth[rows]).mean())
+    return values
+
+
+def noise(scores: DataFrame, score: str, system: str = "baseline") -> float:
+    """Return how much a system differs between two random streams of the same seed; nan if unknown.
+
+    scores: `score_table` of comparable runs
+    The root mean square, not the deviation around the mean: the expected difference is known to be 0.
+    """
+    if scores.empty:
+        return float("nan")
+    streams = scores[scores["system"] == system].pivot(index="seed", columns="stream", values=score)
+    if not {0, 1} <= set(streams.columns):
+        return float("nan")
+    return float(np.sqrt(((streams[1] - streams[0]) ** 2).mean()))
+
+
+def correct(run: Run) -> pd.Series:
+    """Return whether the classifier's label is the true one, by the id of every utterance of D3."""
+    labels, classes = run.labels, run.meta["classes"]
+    labels = labels[labels["part"] == "D3"].set_index("id")
+    return labels[[f"model_{name}" for name in classes]].set_axis(classes, axis=1).idxmax(axis=1) == labels["label"]
+
+
+def speakers(run: Run) -> pd.Series:
+    """Return the speaker of every utterance of D3 by its id; "" if not known."""
+    table = run.table
+    return table[table["part"] == "D3"].set_index("id")["speaker"]
+
+
+def _percent(share: float | None) -> float:
+    return np.nan if share is None else 100 * share

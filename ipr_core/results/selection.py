@@ -1,0 +1,83 @@
+"""Selection of runs: those that are finished, and those that can be compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ipr_core.config import FIELDS, Mark, SettingsError, marked
+from ipr_core.method.systems import SYSTEMS
+from ipr_core.runs.run import Run, default_runs
+
+
+def finished_runs(folder: Path | str | None = None, grid: Path | str | None = None) -> list[Run]:
+    """Find the finished runs in a folder; with a grid, only those of its cells.
+
+    folder: of runs; None: $IPR_RUNS or `runs`
+    grid: a grid's file, or a shipped grid's name if the batch was given no options beside it
+    raises SettingsError with every fault of the grid
+    """
+    folder = Path(folder or default_runs())
+    if grid is not None:
+        from ipr_core.batch import plan
+        from ipr_core.batch.grid import read
+
+        runs = plan.runs_of(read(grid), folder)
+    else:
+        runs = [Run(path) for path in sorted(folder.glob("*"))]
+    return [run for run in runs if run.exists and run.finished]
+
+
+def comparable(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
+    """Group runs that differ in system, seed and stream alone.
+
+    returns: for each group the settings that set it apart from the others, in words, and its runs
+    """
+    groups: dict[str, list[Run]] = {}
+    settings: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        shared = {
+            name: value for name, value in run.meta["settings"].items() if name not in marked(Mark.COMPARED)
+        }
+        key = json.dumps([shared, run.meta["corpus"]], sort_keys=True)
+        groups.setdefault(key, []).append(run)
+        settings[key] = shared
+    varying = [name for name in FIELDS if len({json.dumps(values.get(name)) for values in settings.values()}) > 1]
+    return [
+        (", ".join(f"{name} {settings[key].get(name)}" for name in varying), group) for key, group in groups.items()
+    ]
+
+
+def largest_group(runs: Sequence[Run]) -> list[Run]:
+    """Return the comparable runs with most systems, then with most runs."""
+    groups = [group for _, group in comparable(runs)]
+    return max(groups, key=lambda group: (len({run.config.training.system for run in group}), len(group)), default=[])
+
+
+def check_reference(runs: Sequence[Run], reference: str | None) -> None:
+    """Raise SettingsError if a reference is named of which there is no run."""
+    systems = sorted({run.config.training.system for run in runs if run.finished})
+    if reference is not None and reference not in systems:
+        raise SettingsError([f"against is {reference!r}; the finished runs here are of {', '.join(systems) or 'none'}"])
+
+
+def usual_stream(runs: Sequence[Run]) -> list[Run]:
+    """Return the finished runs of the usual random stream."""
+    return [run for run in runs if run.finished and run.config.training.stream == 0]
+
+
+def cautions(runs: Sequence[Run]) -> list[str]:
+    """Return the warnings that some systems' results need, in Markdown, a line each."""
+    lines = {}
+    for run in runs:
+        system = SYSTEMS[run.config.training.system]
+        if caution := system.caution(run.config.encoder):
+            lines[system.title] = f"**{system.title}**: {caution}."
+    return list(lines.values())
+
+
+def tables_folder(runs: Sequence[Run]) -> Path:
+    """Return the default folder for the tables of runs: `tables`, beside the first run."""
+    return (runs[0].folder.parent if runs else default_runs()) / "tables"

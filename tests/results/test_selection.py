@@ -1,0 +1,64 @@
+"""Selection of runs: those that are finished, and those that can be compared."""
+
+import json
+
+import pytest
+
+from helpers.fake_runs import fake_run
+from ipr_core.atomic import write_text
+from ipr_core.config import SettingsError
+from ipr_core.results import selection
+
+
+@pytest.fixture
+def make(frozen, data, tmp_path):
+    """System, seed and settings → a finished run."""
+
+    def make(system="ipr", seed=0, **settings):
+        return fake_run(tmp_path, frozen.replace(system=system, seed=seed, **settings), data, (0.2, 0.5))
+
+    return make
+
+
+@pytest.fixture
+def campaign(make):
+    return [make(system, seed) for system in ("baseline", "ipr") for seed in (0, 1)]
+
+
+def test_the_finished_runs_of_a_folder_are_found(make, campaign, tmp_path, monkeypatch):
+    unfinished = make("supervised")
+    (unfinished.folder / "labels.csv").unlink()
+    (tmp_path / "tables").mkdir()
+    assert {run.folder for run in selection.finished_runs(tmp_path)} == {run.folder for run in campaign}
+    monkeypatch.setenv("IPR_RUNS", str(tmp_path))
+    assert len(selection.finished_runs()) == len(campaign)
+    assert selection.finished_runs(tmp_path / "nowhere") == []
+    assert selection.tables_folder(campaign) == selection.tables_folder([]) == tmp_path / "tables"
+
+
+def test_runs_of_other_settings_are_a_group_of_their_own(make, campaign):
+    run = make("supervised", seed=9)
+    meta = run.meta | {"settings": run.meta["settings"] | {"gamma": 0.5}}
+    write_text(run.folder / "config.json", json.dumps(meta))
+    groups = selection.comparable([*campaign, run])
+    assert [(title, len(runs)) for title, runs in groups] == [("gamma 0.999", len(campaign)), ("gamma 0.5", 1)]
+
+
+def test_the_largest_group_has_most_systems(make, campaign):
+    variations = [make(seed=seed, gamma=0.5) for seed in range(9)]
+    group = selection.largest_group([*variations, *campaign])
+    assert [run.folder for run in group] == [run.folder for run in campaign]
+    assert selection.largest_group([]) == []
+
+
+def test_the_usual_stream_leaves_out_others_and_unfinished_runs(make, campaign):
+    stream, unfinished = make(stream=1), make(seed=5)
+    (unfinished.folder / "labels.csv").unlink()
+    assert selection.usual_stream([*campaign, stream, unfinished]) == campaign
+
+
+def test_a_reference_must_be_among_the_runs(campaign):
+    selection.check_reference(campaign, "ipr")
+    selection.check_reference(campaign, None)
+    with pytest.raises(SettingsError, match="against is 'mcil'; the finished runs here are of baseline, ipr"):
+        selection.check_reference(campaign, "mcil")
