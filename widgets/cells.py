@@ -12,8 +12,8 @@ import ipywidgets as w
 import pandas as pd
 from pandas import DataFrame
 
-from ipr_core.batch import grid, plan
-from ipr_core.batch.watching import STATES, duration
+from ipr_core.batch import grid
+from ipr_core.batch.watching import STATES, duration, status
 
 _MARKS = {"waiting": "○", "running": "◐", "done": "●", "failed": "✕"}
 _SECONDS = 2.0
@@ -27,7 +27,7 @@ def watch(source: str | Path, runs: Path | str | None = None, **options: Any) ->
     raises SettingsError with all of a grid's faults
     """
     batch = grid.read(source, options)
-    return Cells(lambda: plan.status(batch, runs))
+    return Cells(lambda: status(batch, runs))
 
 
 class Cells(w.HTML):
@@ -56,11 +56,11 @@ class Cells(w.HTML):
             try:
                 unfinished = self.update()
             except Exception as error:  # a folder that is away for a moment, say
-                self.value = f"The batch cannot be looked at: {escape(str(error))}"
+                self.value = f"The batch cannot be read: {escape(str(error))}"
 
 
 def page(table: DataFrame) -> str:
-    """Return the table of `plan.status` as HTML in the page's own colours."""
+    """Return the table of `watching.status` as HTML in the page's own colours."""
     counts = ", ".join(f"{(table['status'] == state).sum()} {state}" for state in STATES)
     rows = "".join(_row(row) for row in table.itertuples())
     head = "".join(f"<th>{name}</th>" for name in ("", "system", "seed", "varied", "status", "epochs", "time", "run"))

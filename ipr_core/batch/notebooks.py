@@ -1,4 +1,4 @@
-"""The notebooks run headless: papermill executes them, once every parameter has been checked."""
+"""Headless notebooks: papermill executes them, once every parameter has been checked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ipr_core.atomic import write
 from ipr_core.config import FIELDS, NOT_SETTINGS, SettingsError
 
 MAIN_JOB = ("01_warm_up", "02_refinement", "03_analysis")
-# Every kernel imports jsonschema, which compiles grammars of web addresses for four seconds if this package is there.
+# Every kernel imports jsonschema, which compiles grammars of web addresses for four seconds if it finds this package.
 _LAUNCH = (
     "import sys; sys.modules['rfc3987_syntax'] = None\n"
     "from ipykernel.kernelapp import launch_new_instance; launch_new_instance()"
@@ -33,20 +33,21 @@ _LAUNCH = (
 
 
 class NotebookError(RuntimeError):
-    """A notebook that is not there, or that stopped; the message says where and why."""
+    """A notebook that is missing, or that stopped; the message says where and why."""
 
 
 class ThisPython(AsyncKernelManager):
-    """Starts the Python that runs right now, whatever kernel is called python3 on the Jupyter path."""
+    """The manager of a kernel in the present Python, whatever kernel is called python3 on the Jupyter path."""
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         self.clients: list[AsyncKernelClient] = []
 
-    def client(self, **kwargs: Any) -> AsyncKernelClient:
-        """One more client; `kernel` closes them all."""
-        self.clients.append(super().client(**kwargs))
-        return self.clients[-1]
+    def client(self, **kwargs: Any) -> Any:  # its bases disagree on the class
+        """Make one more client; `kernel` closes them all."""
+        client = super().client(**kwargs)
+        self.clients.append(client)
+        return client
 
     @property
     def kernel_spec(self) -> KernelSpec:
@@ -56,93 +57,95 @@ class ThisPython(AsyncKernelManager):
 
 
 def folder() -> Path:
-    """Where the notebooks lie: beside the package, in the checkout. raises NotebookError"""
-    place = Path(__file__).parents[2] / "notebooks"
-    absent = [name for name in MAIN_JOB if not (place / f"{name}.ipynb").is_file()]
-    if absent:
+    """Return the notebooks' folder, which lies beside the package in the checkout. raises NotebookError"""
+    path = Path(__file__).parents[2] / "notebooks"
+    missing = [name for name in MAIN_JOB if not (path / f"{name}.ipynb").is_file()]
+    if missing:
         raise NotebookError(
-            f"{place} has no {', '.join(absent)}; notebooks run from a checkout (pip install --editable), "
+            f"{path} has no {', '.join(missing)}; notebooks run from a checkout (pip install --editable), "
             "`ipr train` needs none"
         )
-    return place
+    return path
 
 
 @contextlib.contextmanager
-def kernel(log: Path, place: Path | str | None = None) -> Iterator[ThisPython]:
-    """A kernel for several notebooks in a row: it starts and imports once, and each finds it empty.
+def kernel(log: Path, cwd: Path | str | None = None) -> Iterator[ThisPython]:
+    """Run a kernel for several notebooks in a row: it starts and imports once, and each finds it empty.
 
-    It is spoken to through a socket file, so that many may start at once on one machine. It ends with this process,
-    however that ends.
+    It listens on a socket file, so that many may start at once on one machine. It ends with this process, however that
+    ends.
 
-    log: where what it says beside the notebooks goes   place: its working folder, this process's if absent
+    log: the file for its output outside the notebooks   cwd: its working folder, this process's if absent
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="ipr-", ignore_cleanup_errors=True) as socket, open(log, "wb") as said:
-        made = ThisPython(kernel_name="python3", transport="ipc", connection_file=f"{socket}/kernel.json")
-        apart = ["--HistoryManager.hist_file=:memory:"]  # else all kernels write into one history of this user
-        run_sync(made.start_kernel)(extra_arguments=apart, stdout=said, stderr=said, cwd=str(place or Path.cwd()))
+    with tempfile.TemporaryDirectory(prefix="ipr-", ignore_cleanup_errors=True) as socket, open(log, "wb") as stream:
+        manager = ThisPython(kernel_name="python3", transport="ipc", connection_file=f"{socket}/kernel.json")
+        history = ["--HistoryManager.hist_file=:memory:"]  # else all kernels write into one history of this user
+        run_sync(manager.start_kernel)(
+            extra_arguments=history, stdout=stream, stderr=stream, cwd=str(cwd or Path.cwd())
+        )
         try:
-            yield made
+            yield manager
         finally:
-            for client in made.clients:
+            for client in manager.clients:
                 client.stop_channels()
-            run_sync(made.shutdown_kernel)(now=True)
+            run_sync(manager.shutdown_kernel)(now=True)
 
 
 def main_job() -> list[Path]:
-    """The notebooks of the main job, in order. raises NotebookError"""
+    """Return the notebooks of the main job, in order. raises NotebookError"""
     return [folder() / f"{name}.ipynb" for name in MAIN_JOB]
 
 
-def named(names: Sequence[str]) -> list[Path]:
-    """Notebooks by name or by a name's beginning ("02"), in the order of the main job; a path is one's own notebook.
+def find(names: Sequence[str]) -> list[Path]:
+    """Find notebooks by name, by a name's first two letters ("02"), or by path, and sort them.
 
-    raises SettingsError naming every one that is not there; NotebookError
+    raises SettingsError naming every one that does not exist; NotebookError
     """
     shipped = {name: path for path in sorted(folder().glob("*.ipynb")) for name in (path.stem, path.stem[:2])}
-    found = {name: shipped.get(name, Path(name)) for name in names}
-    absent = [name for name, path in found.items() if path.suffix != ".ipynb" or not path.is_file()]
-    if absent:
-        known = ", ".join(sorted({path.stem for path in shipped.values()}))
-        raise SettingsError([f"{name} is not a notebook; it is one of {known}, or a path" for name in absent])
-    return sorted(dict.fromkeys(found.values()))
+    paths = {name: shipped.get(name, Path(name)) for name in names}
+    missing = [name for name, path in paths.items() if path.suffix != ".ipynb" or not path.is_file()]
+    if missing:
+        stems = ", ".join(sorted({path.stem for path in shipped.values()}))
+        raise SettingsError([f"{name} is not a notebook; it is one of {stems}, or a path" for name in missing])
+    return sorted(dict.fromkeys(paths.values()))
 
 
 def parameters(notebook: Path) -> dict[str, Any]:
-    """The names in a notebook's `parameters` cell, with what papermill reads of each."""
+    """Return the names in a notebook's `parameters` cell, with papermill's description of each."""
     return papermill.inspect_notebook(notebook)
 
 
 def check(notebook: Path, settings: Mapping[str, Any]) -> None:
-    """raises SettingsError naming every parameter that neither the notebook nor the configuration knows"""
-    known = {*parameters(notebook), *FIELDS, *NOT_SETTINGS}
-    unknown = [name for name in settings if name not in known]
+    """Check a notebook's parameters. raises SettingsError naming every one that is no parameter and no setting"""
+    names = {*parameters(notebook), *FIELDS, *NOT_SETTINGS}
+    unknown = [name for name in settings if name not in names]
     if unknown:
         raise SettingsError([f"{name} is not a parameter of {notebook.name} and not a setting" for name in unknown])
 
 
 def execute(
-    notebook: Path, out: Path, settings: Mapping[str, Any], kernel: ThisPython | None = None, progress: bool = True
+    notebook: Path, target: Path, settings: Mapping[str, Any], kernel: ThisPython | None = None, progress: bool = True
 ) -> Path:
-    """Execute a notebook with parameters into `out`, which is written whole, also when a cell fails.
+    """Execute a notebook with parameters into `target`, which is written whole, also when a cell fails.
 
-    settings: parameters as plain values; one given as None keeps the preset's
-    kernel: one that runs and is emptied first; else one is started for this notebook alone
-    raises SettingsError before anything runs; NotebookError with the cell's own sentence
+    settings: parameters as plain values; None keeps the preset's value
+    kernel: a running one, which is emptied first; else one is started for this notebook alone
+    raises SettingsError before anything runs; NotebookError with the failed cell's error
     """
     check(notebook, settings)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    stopped: list[Exception] = []
-    write(out, lambda copy: stopped.extend(_run(notebook, copy, dict(settings), kernel, progress)))
-    if stopped:
-        raise NotebookError(f"{notebook.name} stopped: {_sentence(stopped[0])}\nIts cells as far as they ran: {out}")
-    return out
+    target.parent.mkdir(parents=True, exist_ok=True)
+    errors: list[Exception] = []
+    write(target, lambda copy: errors.extend(_execute(notebook, copy, dict(settings), kernel, progress)))
+    if errors:
+        raise NotebookError(f"{notebook.name} stopped: {_sentence(errors[0])}\nIts cells as far as they ran: {target}")
+    return target
 
 
-def _run(
+def _execute(
     notebook: Path, copy: str, settings: dict[str, Any], kernel: ThisPython | None, progress: bool
 ) -> list[Exception]:
-    """What stopped the notebook, if anything did; papermill has written the copy either way."""
+    """Execute a notebook and return the error that stopped it, if any; the copy is written either way."""
     logging.getLogger("papermill").setLevel(logging.ERROR)  # settings that the first cell does not list are checked
     bar = {"desc": notebook.stem, "file": sys.stderr} if progress else False
     try:

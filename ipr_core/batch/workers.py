@@ -1,6 +1,6 @@
-"""Where the cells of a batch run: Dask workers on this machine, at an address, or started by SLURM or PBS.
+"""The workers of a batch: Dask's on this machine, at an address, or in jobs of SLURM or PBS.
 
-All of them are the same to a batch, a Dask client. On this machine everything listens on loopback alone.
+A batch uses each through a Dask client. On this machine everything listens on loopback alone. `cluster` is Dask's word.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from distributed import Client
 
 LOOPBACK = "127.0.0.1"
-_NO_PAGE = f"{LOOPBACK}:0"  # None would mean Dask's usual port, on every interface
-_ASKED_AGAIN = 10.0  # seconds until lost jobs are asked for again
-_REACHED = "20s"  # within which a scheduler has to answer
+_DASHBOARD = f"{LOOPBACK}:0"  # a free port; None would mean Dask's usual one, on every interface
+_RESUBMIT_SECONDS = 10.0  # until lost jobs are submitted again
+_CONNECT_TIMEOUT = "20s"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @dataclass(frozen=True)
 class Share:
-    """What each of several workers on this machine has."""
+    """The share of each of several workers on this machine."""
 
     threads: int
     memory_gb: float
     gpus: tuple[str, ...] = ()
-    """More than one: each worker has one of them, in turn. Otherwise all share what there is."""
+    """The GPUs that workers divide, one each in turn; empty where all share the only one, or there is none."""
 
     def __str__(self) -> str:
         gpu = f", one of GPUs {', '.join(self.gpus)}" if self.gpus else ""
@@ -44,7 +44,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Job:
-    """What each job of SLURM or PBS asks for."""
+    """The resources of each job of SLURM or PBS."""
 
     queue: str | None = None
     """SLURM's partition, PBS's queue; the site's default if absent."""
@@ -54,30 +54,33 @@ class Job:
     cores: int = 4
     gpus: int = 0
     interface: str | None = None
-    """The network interface that workers reach the batch by, such as ib0; the machine's first if absent."""
+    """The network interface between workers and batch, such as ib0; the machine's first if absent."""
 
 
 def share(jobs: int) -> Share:
-    """This machine's cores and memory divided among workers; $OMP_NUM_THREADS, where it is set, is what each has."""
+    """Divide this machine's cores and memory among workers; $OMP_NUM_THREADS, where set, is the threads of each."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    threads = int(asked) if asked.isdigit() and int(asked) else max(1, cores // jobs)
+    setting = os.environ.get("OMP_NUM_THREADS", "")
+    threads = int(setting) if setting.isdigit() and int(setting) else max(1, cores // jobs)
     return Share(threads, _memory_gb() / jobs, _gpus())
 
 
 @contextlib.contextmanager
-def here(jobs: int, has: Share) -> Iterator[Client]:
-    """Worker processes on this machine. A worker that dies is replaced; all end with this process, however it ends."""
+def local_workers(jobs: int, share: Share) -> Iterator[Client]:
+    """Run worker processes on this machine.
+
+    A worker that dies is replaced. All end with this process, however it ends.
+    """
     import dask
     from distributed import Client, LocalCluster
 
-    threads = dict.fromkeys(_THREADS, str(has.threads))
-    silent = {"distributed.nanny.pre-spawn-environ": threads, "distributed.admin.log-length": 0}
+    threads = dict.fromkeys(_THREADS, str(share.threads))
+    options = {"distributed.nanny.pre-spawn-environ": threads, "distributed.admin.log-length": 0}
     with (
-        _environment_kept(),
-        dask.config.set(silent),
+        _restored_environment(),
+        dask.config.set(options),
         LocalCluster(
-            n_workers=jobs, threads_per_worker=1, processes=True, host=LOOPBACK, dashboard_address=_NO_PAGE,
+            n_workers=jobs, threads_per_worker=1, processes=True, host=LOOPBACK, dashboard_address=_DASHBOARD,
             memory_limit=0, silence_logs=logging.CRITICAL, env=threads,
         ) as cluster,
         Client(cluster) as client,
@@ -86,12 +89,12 @@ def here(jobs: int, has: Share) -> Iterator[Client]:
 
 
 @contextlib.contextmanager
-def at(address: str) -> Iterator[Client]:
-    """The workers of a Dask scheduler that runs already. raises RunError where there is none"""
+def workers_at(address: str) -> Iterator[Client]:
+    """Use the workers of a running Dask scheduler. raises RunError where none answers"""
     from distributed import Client
 
     try:
-        client = Client(address, timeout=_REACHED)
+        client = Client(address, timeout=_CONNECT_TIMEOUT)
     except (OSError, ValueError) as error:
         raise RunError(f"no Dask scheduler answers at {address}: {error}") from None
     with client:
@@ -99,39 +102,39 @@ def at(address: str) -> Iterator[Client]:
 
 
 @contextlib.contextmanager
-def queued(system: str, jobs: int, job: Job, logs: Path) -> Iterator[Client]:
-    """Workers that SLURM or PBS starts, one a job; a job that ends before the batch does is asked for again."""
+def job_workers(system: str, jobs: int, job: Job, logs: Path) -> Iterator[Client]:
+    """Run workers in jobs of SLURM or PBS; a job that ends before the batch is submitted again."""
     from distributed import Client
 
     logs.mkdir(parents=True, exist_ok=True)
-    with job_cluster(system, job, logs) as cluster, _kept_at(cluster, jobs), Client(cluster) as client:
+    with job_cluster(system, job, logs) as cluster, _resubmitted(cluster, jobs), Client(cluster) as client:
         yield client
 
 
 @contextlib.contextmanager
-def _kept_at(cluster: JobQueueCluster, jobs: int) -> Iterator[None]:
-    """So many jobs, again and again: Dask notices a lost one after some seconds, but asks for another only if told."""
-    over = threading.Event()
+def _resubmitted(cluster: JobQueueCluster, jobs: int) -> Iterator[None]:
+    """Keep up the number of jobs: Dask notices a lost one after some seconds, but submits another only on request."""
+    end = threading.Event()
 
-    def keep() -> None:
+    def scale() -> None:
         while True:
             cluster.scale(jobs=jobs)
-            if over.wait(_ASKED_AGAIN):
+            if end.wait(_RESUBMIT_SECONDS):
                 return
 
-    thread = threading.Thread(target=keep, name="jobs", daemon=True)
+    thread = threading.Thread(target=scale, name="jobs", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        end.set()
         thread.join()
 
 
 def job_cluster(system: str, job: Job, logs: Path) -> JobQueueCluster:
-    """dask-jobqueue's cluster for "slurm" or "pbs"; its `job_script()` is what is submitted.
+    """Return dask-jobqueue's cluster for "slurm" or "pbs"; it submits its `job_script()`.
 
-    Dask sees one place for one cell in each job; the job's cores are for the cell's threads.
+    Each job is one Dask worker of one thread, for one cell at a time; the job's cores are for the cell's threads.
     """
     from dask_jobqueue import PBSCluster, SLURMCluster
 
@@ -140,11 +143,11 @@ def job_cluster(system: str, job: Job, logs: Path) -> JobQueueCluster:
         "processes": 1, "interface": job.interface, "python": sys.executable, "log_directory": str(logs),
         "local_directory": None, "worker_extra_args": ["--memory-limit", "0"],
         "job_script_prologue": [f"export {name}={job.cores}" for name in _THREADS],
-        "scheduler_options": {"dashboard_address": _NO_PAGE, "dashboard": False},
+        "scheduler_options": {"dashboard_address": _DASHBOARD, "dashboard": False},
     }  # fmt: skip
     if system == "slurm":
-        gpus = [f"--gres=gpu:{job.gpus}"] if job.gpus else []
-        return SLURMCluster(**settings, job_cpu=job.cores, job_extra_directives=gpus)
+        directives = [f"--gres=gpu:{job.gpus}"] if job.gpus else []
+        return SLURMCluster(**settings, job_cpu=job.cores, job_extra_directives=directives)
     gpus = f":ngpus={job.gpus}" if job.gpus else ""
     memory = job.memory.lower().removesuffix("b") + "b"
     return PBSCluster(**settings, resource_spec=f"select=1:ncpus={job.cores}:mem={memory}{gpus}")
@@ -155,18 +158,18 @@ def _memory_gb() -> float:
 
 
 @contextlib.contextmanager
-def _environment_kept() -> Iterator[None]:
-    """Dask's nanny changes the environment of the process that starts it."""
-    before = dict(os.environ)
+def _restored_environment() -> Iterator[None]:
+    """Restore the environment afterwards: Dask's nanny changes that of the process that starts it."""
+    environment = dict(os.environ)
     try:
         yield
     finally:
         os.environ.clear()
-        os.environ.update(before)
+        os.environ.update(environment)
 
 
 def _gpus() -> tuple[str, ...]:
-    """The GPUs that workers share out: none where there are less than two."""
+    """List the GPUs that workers divide: none where there are less than two."""
     import torch
 
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
