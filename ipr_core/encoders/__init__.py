@@ -1,4 +1,8 @@
-"""Speech encoders by name: `compact.py` holds our own small one, `pretrained.py` those of Hugging Face."""
+"""Speech encoders (Eq. 1): waveforms to frames, each utterance as if it were alone.
+
+`compact.py`, `spectrogram.py` and `alexnet.py` hold our own networks, `wav2vec2.py` and `whisper.py` those of Hugging
+Face, which `pretrained.py` loads. Only `config` is imported here: encoders know nothing of data, runs or training.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,9 @@ __all__ = ["SpeechEncoder", "build_encoder", "load_encoder", "valid"]
 
 
 def load_encoder(choice: Encoder) -> SpeechEncoder:
-    """The encoder that a configuration asks for; in evaluation mode, float32, on the CPU.
+    """Return the encoder that a configuration names, in evaluation mode, float32, on the CPU.
 
-    raises ValueError where it cannot be had, is of no supported family, or does not have the chosen layers
+    raises ValueError if it cannot be loaded, is of no supported family, or does not have the chosen layers
     """
     if choice.encoder == "compact":
         return Compact(choice).eval()
@@ -24,7 +28,7 @@ def load_encoder(choice: Encoder) -> SpeechEncoder:
 
 
 def build_encoder(architecture: dict[str, Any], choice: Encoder) -> SpeechEncoder:
-    """The network of `SpeechEncoder.architecture()` with random weights, from torch's generator."""
+    """Return the network of `SpeechEncoder.architecture()` with random weights, from torch's generator."""
     if architecture["family"] == "compact":
         return Compact(choice).eval()
     from ipr_core.encoders.pretrained import build_pretrained

@@ -1,14 +1,16 @@
-"""Speech encoders: waves (B, T) → frames (B, F, H), the same for an utterance whoever its neighbours are (Eq. 1).
+"""Speech encoders: waves (B, T) to frames (B, F, H), whatever an utterance's neighbours are (Eq. 1).
 
-Every family is the same five steps: a fixed front end, convolutions, the input of the first layer, the layers, and
-what follows the last one. `SpeechEncoder` cuts them into a stem that is never trained, so that its output can be kept
-per utterance, and a trunk that is. `compact.py` holds our own small encoder, `pretrained.py` those of Hugging Face.
+Every family is the same five steps: a fixed front end, convolutions, the input of the first layer, the layers, and a
+finish after the last one. `SpeechEncoder` cuts them into a stem and a trunk. The stem is never trained, so that its
+output can be stored per utterance; the trunk is trained.
+
+B batch, T samples, F frames, K channels, H size of a frame.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +20,15 @@ from ipr_core.config import Encoder
 MIN_SAMPLES = 400
 """25 ms at 16 kHz: one analysis window, and the receptive field of wav2vec 2.0's convolutions."""
 
+Parts = list[Sequence[nn.Module | nn.Parameter]]
+"""An encoder's parameters by step: of the features, of hidden state 0, of each layer, of the finish."""
+
 
 class SpeechEncoder(nn.Module):
     """Waves to frames, as a stem that is never trained and a trunk that is.
 
-    A family gives `front`, `features`, `embed`, `layer`, `finish` and `parts`. Hidden state 0 is the input of the
-    first layer, i the output of layer i; the last is what `finish` makes of the last layer's output.
+    A family defines `front`, `features`, `embed`, `layer`, `finish` and `parts`. Hidden state 0 is the input of the
+    first layer, i the output of layer i. The last hidden state has gone through `finish`.
     """
 
     width: int
@@ -35,50 +40,53 @@ class SpeechEncoder(nn.Module):
         super().__init__()
         self.width, self.depth = width, depth
         self.frozen = _frozen(choice, depth)
-        self.kept = _kept(choice, depth, self.frozen)
+        self.averaged_layers = _averaged_layers(choice, depth, self.frozen)
         self.train_features = choice.train_features
         self.noise = choice.encoder_noise
         self.layerdrop = layerdrop
 
     def front(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T) waves, zero beyond (B,) lengths, to (B, F, K) without parameters, and the valid frames (B,)."""
+        """Return (B, F, K) made without parameters, and the valid frames (B,).
+
+        waves: (B, T), zero beyond (B,) lengths
+        """
         raise NotImplementedError
 
     def check(self, lengths: Tensor) -> None:
-        """raises ValueError for samples (B,) of which no frame can be made"""
+        """Raise ValueError if no frame can be made of one of (B,) lengths."""
         if lengths.min() < MIN_SAMPLES:
             raise ValueError(f"an utterance has {int(lengths.min())} samples; an encoder needs at least {MIN_SAMPLES}")
 
     def features(self, x: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
-        """The convolutions: (B, F, K), (B,) to fewer frames."""
+        """Apply the convolutions: (B, F, K), (B,) to fewer frames."""
         raise NotImplementedError
 
     def embed(self, x: Tensor, n: Tensor) -> Tensor:
-        """The input of the first layer (B, F, H): hidden state 0."""
+        """Return the input of the first layer (B, F, H): hidden state 0."""
         raise NotImplementedError
 
     def context(self, x: Tensor, n: Tensor) -> Any:
-        """What every layer needs besides its input: which frames may be attended to, (B, 1, 1, F)."""
+        """Return a layer's second argument: by default, (B, 1, 1, F) the frames that attention may use."""
         return valid(n, x.shape[1])[:, None, None]
 
     def layer(self, index: int, x: Tensor, context: Any) -> Tensor:
-        """Layer `index`, counted from 1: (B, F, H) to (B, F, H)."""
+        """Apply layer `index`, counted from 1: (B, F, H) to (B, F, H)."""
         raise NotImplementedError
 
     def finish(self, x: Tensor) -> Tensor:
-        """What follows the last layer."""
+        """Apply the step after the last layer, for example a norm."""
         return x
 
-    def parts(self) -> list[list[nn.Module | nn.Parameter]]:
-        """What holds parameters: of the features, of hidden state 0, of each layer, of the finish."""
+    def parts(self) -> Parts:
+        """Return the modules and parameters of every step."""
         raise NotImplementedError
 
     def architecture(self) -> dict[str, Any]:
-        """All that `build_encoder` needs to make the same network without its weights, as plain JSON."""
+        """Return plain JSON from which `build_encoder` makes the same network without its weights."""
         raise NotImplementedError
 
     def load_weights_(self) -> None:
-        """Load what was trained elsewhere, for a network that is not made from its checkpoint."""
+        """Load pre-trained weights, for a network that is not made from its checkpoint."""
 
     @property
     def trained(self) -> bool:
@@ -86,11 +94,11 @@ class SpeechEncoder(nn.Module):
         return any(parameter.requires_grad for parameter in self.parameters())
 
     def stem(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The part that is never trained, in evaluation mode and without gradient.
+        """Apply the part that is never trained, in evaluation mode and without gradient.
 
         waves: (B, T) float32 at 16 kHz   lengths: (B,) samples, the rest is padding; on the CPU or as waves are
         returns: (B, F, K), zero beyond the valid frames, and how many are valid (B,)
-        raises ValueError where an utterance is too short for one frame, or longer than the encoder hears
+        raises ValueError if an utterance is too short for one frame, or longer than the encoder allows
         """
         self.check(lengths)
         lengths = lengths.to(waves.device, non_blocking=True)
@@ -103,22 +111,25 @@ class SpeechEncoder(nn.Module):
             x, n = self.features(x, n)
             if self.frozen == 0:
                 return x, n
-            return self._zeroed(self._average(x, n, 0, self.kept_in_stem), n), n
+            return self._zeroed(self._average(x, n, 0, self.stem_layers), n), n
 
     def trunk(self, x: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
-        """The rest, trained: what `stem` returned to frames (B, F, H), zero beyond the valid ones, and these (B,)."""
+        """Apply the trained part to the output of `stem`.
+
+        returns: frames (B, F, H), zero beyond the valid ones, and how many are valid (B,)
+        """
         if self.frozen == self.depth:
             return x, n
         if self.train_features:
             x, n = self.features(x, n)
-        return self._zeroed(self._average(x, n, self.frozen, self.kept), n), n
+        return self._zeroed(self._average(x, n, self.frozen, self.averaged_layers), n), n
 
     def forward(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T) waves, (B,) samples to (B, F, H) frames and how many are valid (B,)."""
+        """Return (B, F, H) frames of (B, T) waves, and how many are valid (B,).  lengths: (B,) samples"""
         return self.trunk(*self.stem(waves, lengths))
 
-    def train(self, mode: bool = True) -> SpeechEncoder:
-        """Training mode for what is trained, and only if the encoder's own noise is wanted."""
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode for the trained parts, and only if the encoder's own noise is on."""
         super().train(mode and self.noise)
         for part in self._frozen_parts():
             if isinstance(part, nn.Module):
@@ -126,30 +137,30 @@ class SpeechEncoder(nn.Module):
         return self
 
     def freeze_(self) -> None:
-        """Takes the gradient from what is not trained; a family calls it once it has its modules."""
+        """Take the gradient from the frozen parts; a family calls it once it has its modules."""
         for part in self._frozen_parts():
             part.requires_grad_(False)
 
     @property
-    def kept_in_stem(self) -> tuple[int, ...]:
-        """The hidden states that the stem averages: the chosen ones if it is all, else the one it ends with."""
-        return self.kept if self.frozen == self.depth else (self.frozen,)
+    def stem_layers(self) -> tuple[int, ...]:
+        """The hidden states that the stem averages: the chosen ones if it is all, else its last one."""
+        return self.averaged_layers if self.frozen == self.depth else (self.frozen,)
 
     def _frozen_parts(self) -> list[nn.Module | nn.Parameter]:
-        """Those of the stem, and the layers above the last one chosen, whose outputs nobody hears."""
-        parts = self.parts()
-        below = 2 + self.frozen if self.frozen else int(not self.train_features)
-        above = len(parts) if self.kept[-1] == self.depth else 2 + self.kept[-1]
+        """Return the stem's parts, and those of layers above the last one averaged, which have no effect."""
+        parts, last = self.parts(), self.averaged_layers[-1]
+        first_trained = 2 + self.frozen if self.frozen else int(not self.train_features)
+        first_unused = len(parts) if last == self.depth else 2 + last
         if self.frozen == self.depth:
-            below = above
-        return [part for group in parts[:below] + parts[above:] for part in group]
+            first_trained = first_unused
+        return [part for group in parts[:first_trained] + parts[first_unused:] for part in group]
 
-    def _average(self, x: Tensor, n: Tensor, first: int, kept: tuple[int, ...]) -> Tensor:
-        states = [state for index, state in self._states(x, n, first, kept[-1]) if index in kept]
+    def _average(self, x: Tensor, n: Tensor, first: int, layers: tuple[int, ...]) -> Tensor:
+        states = [state for index, state in self._states(x, n, first, layers[-1]) if index in layers]
         return torch.stack(states).mean(dim=0) if len(states) > 1 else states[0]
 
     def _states(self, x: Tensor, n: Tensor, first: int, last: int) -> Iterator[tuple[int, Tensor]]:
-        """Hidden states `first` to `last`; x is state `first`, or the features where that is 0."""
+        """Yield hidden states `first` to `last`.  x: state `first`, or the features if that is 0"""
         x = self.embed(x, n) if first == 0 else x
         context = self.context(x, n)
         for index in range(first, last + 1):
@@ -158,9 +169,9 @@ class SpeechEncoder(nn.Module):
             yield index, self.finish(x) if index == self.depth else x
 
     def _dropped(self, index: int) -> bool:
-        """Layer drop (Fan et al. 2020) of trained layers, from torch's generator alone."""
-        drawn = self.training and index > self.frozen and self.layerdrop > 0
-        return drawn and torch.rand(()).item() < self.layerdrop
+        """Draw layer drop (Fan et al. 2020) for a trained layer, from torch's generator alone."""
+        droppable = self.training and index > self.frozen and self.layerdrop > 0
+        return droppable and torch.rand(()).item() < self.layerdrop
 
     @staticmethod
     def _zeroed(x: Tensor, n: Tensor) -> Tensor:
@@ -168,26 +179,8 @@ class SpeechEncoder(nn.Module):
 
 
 def valid(n: Tensor, frames: int) -> Tensor:
-    """(B,) counts to a (B, frames) mask: True for the first n of each row."""
+    """Return a (B, frames) mask: True for the first n of each row.  n: (B,)"""
     return torch.arange(frames, device=n.device) < n[:, None]
-
-
-def mel_power(waves: Tensor, lengths: Tensor, filters: Tensor, hop: int = 160) -> tuple[Tensor, Tensor]:
-    """Power in mel bands, in Hann windows every `hop` samples.
-
-    waves: (B, T), zero beyond (B,) lengths   filters: (n_fft // 2 + 1, M)
-    returns: (B, F, M), and how many frames have their middle inside the utterance (B,)
-
-    The end is padded with zeros, as Whisper pads: mirrored, it would depend on how long the batch is.
-    """
-    n_fft = 2 * (filters.shape[0] - 1)
-    half = n_fft // 2
-    padded = torch.cat([waves[:, 1 : half + 1].flip(1), waves, waves.new_zeros(len(waves), half)], dim=1)
-    window = torch.hann_window(n_fft, device=waves.device)
-    spectrum = torch.stft(padded, n_fft, hop, window=window, center=False, return_complex=True)
-    frames = -(-waves.shape[1] // hop)
-    power = spectrum[:, :, :frames].abs().square()  # (B, n_fft // 2 + 1, F)
-    return power.mT @ filters, (lengths + hop - 1) // hop
 
 
 def _frozen(choice: Encoder, depth: int) -> int:
@@ -202,16 +195,17 @@ def _frozen(choice: Encoder, depth: int) -> int:
     return frozen
 
 
-def _kept(choice: Encoder, depth: int, frozen: int) -> tuple[int, ...]:
+def _averaged_layers(choice: Encoder, depth: int, frozen: int) -> tuple[int, ...]:
+    """Return the numbers of the chosen hidden states, counted from the input, in order."""
     for index in choice.layers:
         if not -depth - 1 <= index <= depth:
             raise ValueError(
                 f"layers names {index}; {choice.encoder} has 0 to {depth}, or -1 to {-depth - 1} from the end"
             )
-    kept = tuple(sorted({index % (depth + 1) for index in choice.layers}))
-    if frozen < depth and kept[0] < frozen:
+    layers = tuple(sorted({index % (depth + 1) for index in choice.layers}))
+    if frozen < depth and layers[0] < frozen:
         raise ValueError(
-            f"layers names {kept[0]}, below the {frozen} frozen layers, whose outputs are not kept; "
-            f"name layers from {frozen} on, or set frozen_layers to {kept[0]} or -1"
+            f"layers names {layers[0]}, below the {frozen} frozen layers, whose outputs are not stored; "
+            f"name layers from {frozen} on, or set frozen_layers to {layers[0]} or -1"
         )
-    return kept
+    return layers

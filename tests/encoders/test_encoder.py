@@ -1,4 +1,4 @@
-"""Every encoder family: an utterance is heard alike alone and among others, and the parts that are frozen stay so."""
+"""Every encoder family: no utterance depends on its neighbours, and frozen parts stay frozen."""
 
 from functools import cache
 from pathlib import Path
@@ -9,9 +9,9 @@ import torch
 import transformers
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from ipr_core.config import Encoder
+from ipr_core.config import SAMPLE_RATE, Encoder
 from ipr_core.encoders import build_encoder, load_encoder, valid
-from ipr_core.encoders.pretrained import masked_group_norm, span_mask
+from ipr_core.encoders.wav2vec2 import masked_group_norm, span_mask
 
 WHISPER_TINY = Path(__file__).resolve().parents[3] / "shared" / "models" / "whisper-tiny-en-encoder"
 LENGTHS = (24_000, 9_000, 1_600)
@@ -80,12 +80,12 @@ def batch(lengths=LENGTHS) -> tuple[torch.Tensor, torch.Tensor]:
 
 def assert_alone_as_padded(encoder, waves, lengths) -> None:
     with torch.no_grad():
-        together, n = encoder(waves, lengths)
+        padded, n = encoder(waves, lengths)
         for i, length in enumerate(lengths):
-            alone, m = encoder(waves[i : i + 1, :length], lengths[i : i + 1])
-            assert m == n[i] == alone.shape[1]
-            torch.testing.assert_close(together[i, : n[i]], alone[0], atol=1e-5, rtol=1e-5)
-            assert not together[i, n[i] :].any()
+            single, m = encoder(waves[i : i + 1, :length], lengths[i : i + 1])
+            assert m == n[i] == single.shape[1]
+            torch.testing.assert_close(padded[i, : n[i]], single[0], atol=1e-5, rtol=1e-5)
+            assert not padded[i, n[i] :].any()
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -104,25 +104,25 @@ def test_what_lies_beyond_an_utterance_is_not_heard(load, name):
 @pytest.mark.parametrize("name", WAV2VEC2_LIKE)
 def test_an_unpadded_clip_is_as_transformers_has_it(load, name):
     waves, lengths = batch((20_000,))
-    normed = transformers.Wav2Vec2FeatureExtractor()(waves[0].numpy(), sampling_rate=16_000, return_tensors="pt")
+    normed = transformers.Wav2Vec2FeatureExtractor()(waves[0].numpy(), sampling_rate=SAMPLE_RATE, return_tensors="pt")
     options = {} if "wavlm" in name else {"attention_mask": torch.ones(1, 20_000, dtype=torch.long)}
     with torch.no_grad():
-        theirs = random_model(name)(normed.input_values, **options).last_hidden_state
-        ours, n = load(name)(waves, lengths)
-    assert n == theirs.shape[1] == 62
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+        expected = random_model(name)(normed.input_values, **options).last_hidden_state
+        frames, n = load(name)(waves, lengths)
+    assert n == expected.shape[1] == 62
+    torch.testing.assert_close(frames, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_whisper_of_full_length_is_as_transformers_has_it(load, checkpoints):
     waves, lengths = batch((32_000,))  # 100 positions are 2 s
     waves[:, -400:] = 0  # transformers mirrors the very end of a full-length clip
     extractor = transformers.WhisperFeatureExtractor(chunk_length=2)
-    mel = extractor(waves[0].numpy(), sampling_rate=16_000, return_tensors="pt").input_features
+    mel = extractor(waves[0].numpy(), sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
     encoder = load("whisper")
     with torch.no_grad():
         torch.testing.assert_close(encoder.front(waves, lengths)[0].mT, mel)
-        theirs = random_model("whisper").encoder(mel).last_hidden_state
-        torch.testing.assert_close(encoder(waves, lengths)[0], theirs, atol=1e-5, rtol=1e-5)
+        expected = random_model("whisper").encoder(mel).last_hidden_state
+        torch.testing.assert_close(encoder(waves, lengths)[0], expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -136,22 +136,22 @@ def test_the_real_whisper_is_transformers_own(tiny):
     waves, lengths = batch((480_000,))
     waves[:, 100_000:] = 0
     extractor = transformers.AutoFeatureExtractor.from_pretrained(tiny)
-    mel = extractor(waves[0].numpy(), sampling_rate=16_000, return_tensors="pt").input_features
-    theirs = WhisperEncoder.from_pretrained(tiny, dtype=torch.float32).eval()
+    mel = extractor(waves[0].numpy(), sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
+    expected = WhisperEncoder.from_pretrained(tiny, dtype=torch.float32).eval()
     with torch.no_grad():
-        ours = load_encoder(Encoder(encoder=tiny))(waves, lengths)[0]
-        torch.testing.assert_close(ours, theirs(mel).last_hidden_state, atol=1e-4, rtol=1e-4)
+        frames = load_encoder(Encoder(encoder=tiny))(waves, lengths)[0]
+        torch.testing.assert_close(frames, expected(mel).last_hidden_state, atol=1e-4, rtol=1e-4)
 
 
 def test_the_real_whisper_pools_alike_alone_and_padded(tiny):
     encoder, (waves, lengths) = load_encoder(Encoder(encoder=tiny)), batch((40_000, 9_000, 1_600))
     with torch.no_grad():
-        together, n = encoder(waves, lengths)
+        padded, n = encoder(waves, lengths)
         for i, length in enumerate(lengths):
-            alone, _ = encoder(waves[i : i + 1, :length], lengths[i : i + 1])
-            assert n[i] == alone.shape[1]
+            single, _ = encoder(waves[i : i + 1, :length], lengths[i : i + 1])
+            assert n[i] == single.shape[1]
             # frames reach 13, so single ones differ by more than 1e-5 from rounding alone; their mean does not
-            torch.testing.assert_close(together[i].sum(0) / n[i], alone[0].mean(0), atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(padded[i].sum(0) / n[i], single[0].mean(0), atol=1e-5, rtol=1e-5)
 
 
 def test_a_whole_whisper_gives_its_encoder(tmp_path):
@@ -204,9 +204,9 @@ def test_a_cut_changes_no_frame(load, name, cut):
 def test_averaged_layers_are_the_mean_of_each(load):
     waves, lengths = batch()
     with torch.no_grad():
-        each = [load("hubert-base", layers=(i,))(waves, lengths)[0] for i in (0, 2)]
-        both = load("hubert-base", layers=(-1, 0))(waves, lengths)[0]
-    torch.testing.assert_close(both, (each[0] + each[1]) / 2)
+        layers = [load("hubert-base", layers=(i,))(waves, lengths)[0] for i in (0, 2)]
+        mean = load("hubert-base", layers=(-1, 0))(waves, lengths)[0]
+    torch.testing.assert_close(mean, (layers[0] + layers[1]) / 2)
 
 
 def gradients(encoder) -> set[str]:
@@ -290,10 +290,10 @@ def test_silence_is_finite(load, name, mode):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_architecture_is_enough_to_build_the_network(load, name):
     encoder = load(name)
-    other = build_encoder(encoder.architecture(), Encoder(encoder=name))
-    other.load_state_dict(encoder.state_dict())
+    rebuilt = build_encoder(encoder.architecture(), Encoder(encoder=name))
+    rebuilt.load_state_dict(encoder.state_dict())
     with torch.no_grad():
-        assert torch.equal(encoder(*batch())[0], other(*batch())[0])
+        assert torch.equal(encoder(*batch())[0], rebuilt(*batch())[0])
 
 
 def test_the_architecture_names_no_place(load, checkpoints):
@@ -305,17 +305,19 @@ def test_the_compact_encoder_is_small_and_follows_the_seed(load):
     assert sum(p.numel() for p in encoder.parameters()) < 500_000
     assert torch.equal(encoder.norm.weight, load("compact").norm.weight)
     torch.manual_seed(4)
-    other = load_encoder(Encoder(encoder="compact"))
-    assert not torch.equal(other.convolutions[0].convolution.weight, encoder.convolutions[0].convolution.weight)
+    with_another_seed = load_encoder(Encoder(encoder="compact"))
+    assert not torch.equal(
+        with_another_seed.convolutions[0].convolution.weight, encoder.convolutions[0].convolution.weight
+    )
 
 
 def test_masked_group_norm_is_torchs_over_the_valid_frames():
     norm = torch.nn.GroupNorm(3, 3)
     torch.nn.init.normal_(norm.weight)
     x = torch.randn(2, 3, 9)
-    ours = masked_group_norm(x, torch.tensor([9, 4]), norm)
-    torch.testing.assert_close(ours[0], norm(x)[0])
-    torch.testing.assert_close(ours[1, :, :4], norm(x[1:, :, :4])[0])
+    frames = masked_group_norm(x, torch.tensor([9, 4]), norm)
+    torch.testing.assert_close(frames[0], norm(x)[0])
+    torch.testing.assert_close(frames[1, :, :4], norm(x[1:, :, :4])[0])
 
 
 def test_spans_have_their_length_number_and_place():
@@ -375,7 +377,7 @@ def test_other_models_and_pickled_weights_are_refused(tmp_path):
         load_encoder(Encoder(encoder=str(tmp_path)))
 
 
-def test_what_cannot_be_had_is_refused_with_the_cure(tmp_path):
+def test_an_absent_checkpoint_is_refused_with_the_cure(tmp_path):
     with pytest.raises(ValueError, match="give a local folder, or set HF_HUB_OFFLINE=0"):
         load_encoder(Encoder(encoder=str(tmp_path / "absent" / "model")))
     with pytest.raises(ValueError, match="no speech encoder that is known here"):

@@ -73,11 +73,11 @@ def test_it_resumes(run, small, data, tmp_path):
 
 def test_it_is_exported_and_reloaded_without_the_original(run, small, data, tmp_path):
     Recogniser.load(run.folder / "model").save(tmp_path / "exported")
-    away = shutil.move(small.encoder.encoder, tmp_path / "away")
+    folder = shutil.move(small.encoder.encoder, tmp_path / "away")
     try:
         model = Recogniser.from_pretrained(tmp_path / "exported")
     finally:
-        shutil.move(away, small.encoder.encoder)
+        shutil.move(folder, small.encoder.encoder)
     clips, lengths = data.waves.batch(range(4), 1.0)
     soft = model.predict([clip[:length].numpy() for clip, length in zip(clips, lengths, strict=True)])
     np.testing.assert_allclose(soft, run.labels[SOFT].iloc[:4], atol=1e-4)
@@ -85,9 +85,9 @@ def test_it_is_exported_and_reloaded_without_the_original(run, small, data, tmp_
 
 def test_it_annotates(run, data, tmp_path):
     data.table[["id", "path"]].head(6).to_csv(tmp_path / "some.csv", index=False)
-    asked = Data(corpus="manifest", corpus_path=str(tmp_path / "some.csv"))
-    found = pd.read_parquet(annotate(run, asked, tmp_path, progress=False)[0])
-    np.testing.assert_allclose(found[SOFT], run.labels[SOFT].head(6), atol=1e-4)
+    corpus = Data(corpus="manifest", corpus_path=str(tmp_path / "some.csv"))
+    labels = pd.read_parquet(annotate(run, corpus, tmp_path, progress=False)[0])
+    np.testing.assert_allclose(labels[SOFT], run.labels[SOFT].head(6), atol=1e-4)
 
 
 @pytest.mark.parametrize("settings", [{"frozen_layers": 1}, {"frozen_layers": -1, "layers": "1,2"}])
@@ -112,8 +112,8 @@ def test_the_true_size_trains_resumes_exports_and_annotates(tiny, tmp_path):
     assert sum(p.numel() for p in model.encoder.parameters()) > 94_000_000
     assert np.isfinite(list(run.history()[-1].losses.values())).all()
     data.table[["id", "path"]].head(3).to_csv(tmp_path / "some.csv", index=False)
-    asked = Data(corpus="manifest", corpus_path=str(tmp_path / "some.csv"))
-    found = pd.read_parquet(annotate(run, asked, tmp_path, progress=False)[0])
-    np.testing.assert_allclose(found[SOFT], run.labels[SOFT].head(3), atol=1e-4)
+    corpus = Data(corpus="manifest", corpus_path=str(tmp_path / "some.csv"))
+    labels = pd.read_parquet(annotate(run, corpus, tmp_path, progress=False)[0])
+    np.testing.assert_allclose(labels[SOFT], run.labels[SOFT].head(3), atol=1e-4)
     seconds = [epoch.clock["seconds"] for epoch in run.history()]
     print(f"{len(data.table)} clips, {perf_counter() - began:.0f} s, epochs {seconds} s")
