@@ -1,4 +1,4 @@
-"""The command line and the notebooks run headless: what is asked, what comes out, and how each ends."""
+"""The command line, and notebooks run headless: requests, results and exit codes."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from ipr_core import cli, doctor
+from ipr_core import cli, doctor, options
 from ipr_core.batch import notebooks
 from ipr_core.config import FIELDS, SettingsError, build, demo
 from ipr_core.training.advance import encoder_faults
@@ -23,7 +23,7 @@ TINY = ["--preset", "demo", "--synthetic-size", "80", "--epochs", "2", "--warm-u
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def home(tmp_path_factory):
     """A folder for everything that these tests write: the cache and the runs."""
     folder = tmp_path_factory.mktemp("cli")
     with pytest.MonkeyPatch.context() as patch:
@@ -33,28 +33,29 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(place):
+def trained(home):
     """Two trained runs, IPR first."""
-    assert cli.main(["train", *TINY, "--systems", "ipr", "baseline", "--runs", str(place / "trained")]) == 0
-    return sorted((place / "trained").iterdir(), key=lambda folder: "ipr" not in folder.name)
+    assert cli.main(["train", *TINY, "--systems", "ipr", "baseline", "--runs", str(home / "trained")]) == 0
+    return sorted((home / "trained").iterdir(), key=lambda folder: "ipr" not in folder.name)
 
 
 def parsed(*argv):
-    return cli._config(cli._asked(argv))
+    return cli._config(options.parse(argv, {"train": cli._train}))
 
 
 def notebook(path, *cells, parameters="seed = None"):
     first = nb.new_code_cell(parameters, metadata={"tags": ["parameters"]})
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    made = nb.new_notebook(cells=[first, *map(nb.new_code_cell, cells)], metadata={"kernelspec": kernel})
+    document = nb.new_notebook(cells=[first, *map(nb.new_code_cell, cells)], metadata={"kernelspec": kernel})
     path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(made, path)
+    nbformat.write(document, path)
     return path
 
 
-def output(path):
+def printed(path):
     cells = nbformat.read(path, as_version=4).cells
-    return "".join(out.text for cell in cells for out in cell.get("outputs", []) if out.output_type == "stream")
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    return "".join(output.text for output in outputs if output.output_type == "stream")
 
 
 # Help and options.
@@ -67,8 +68,8 @@ def test_help_loads_nothing_heavy():
         "heavy = {'torch', 'torchaudio', 'transformers', 'pandas', 'numpy', 'sklearn', 'papermill', 'nbconvert'}\n"
         "sys.exit(f'{status} {sorted(heavy & set(sys.modules))}')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stderr.strip() == "0 []"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert process.stderr.strip() == "0 []"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -96,10 +97,10 @@ def test_options_become_settings():
 
 def test_every_wrong_setting_is_named_at_once(capsys):
     assert cli.main(["train", "--gamma", "1.5", "--gama", "1", "--epochs", "few", "--preset", "demo"]) == 2
-    said = capsys.readouterr().err
-    assert "gama is not a setting; did you mean gamma?" in said
-    assert "gamma is '1.5'; it is a number between 0 and 1" in said
-    assert "epochs is 'few'; it is a whole number" in said
+    text = capsys.readouterr().err
+    assert "gama is not a setting; did you mean gamma?" in text
+    assert "gamma is '1.5'; it is a number between 0 and 1" in text
+    assert "epochs is 'few'; it is a whole number" in text
 
 
 @pytest.mark.parametrize(
@@ -123,21 +124,21 @@ def test_a_wrong_request_is_refused(argv, capsys):
 
 
 def test_an_interruption_says_how_to_go_on(monkeypatch, capsys):
-    def interrupted(asked):
+    def stop(args):
         """Stopped from the keyboard."""
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_corpora", interrupted)
+    monkeypatch.setattr(cli, "_corpora", stop)
     assert cli.main(["corpora"]) == 130
     assert "ipr resume RUN" in capsys.readouterr().err
 
 
 def test_a_bug_is_not_hidden(monkeypatch):
-    def broken(asked):
+    def fail(args):
         """With a bug."""
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "_corpora", broken)
+    monkeypatch.setattr(cli, "_corpora", fail)
     with pytest.raises(ZeroDivisionError):
         cli.main(["corpora"])
 
@@ -147,35 +148,35 @@ def test_a_bug_is_not_hidden(monkeypatch):
 
 def test_corpora_lists_every_reader(capsys):
     assert cli.main(["corpora"]) == 0
-    said = capsys.readouterr().out
+    text = capsys.readouterr().out
     for corpus in ("synthetic", "iemocap", "cremad", "emodb", "ravdess", "manifest"):
-        assert f"\n{corpus} " in f"\n{said}"
+        assert f"\n{corpus} " in f"\n{text}"
 
 
-def test_partition_counts_and_keeps_the_table(place, tmp_path, capsys):
-    out = tmp_path / "parts.parquet"
-    assert cli.main(["partition", *TINY, "--out", str(out)]) == 0
-    table, said = pd.read_parquet(out), capsys.readouterr().out
+def test_partition_counts_and_keeps_the_table(home, tmp_path, capsys):
+    path = tmp_path / "parts.parquet"
+    assert cli.main(["partition", *TINY, "--out", str(path)]) == 0
+    table, text = pd.read_parquet(path), capsys.readouterr().out
     assert (table["part"] == "D3").sum() == 16
     counts = [str((table["part"] == part).sum()) for part in ("D1", "D2", "D3")]
-    totals = [line.split() for line in said.splitlines() if line.startswith("all")]
+    totals = [line.split() for line in text.splitlines() if line.startswith("all")]
     assert totals == [["all", *counts, str(len(table))]] * 2
 
 
-def test_partition_lists_all_faults_and_writes_nothing(place, tmp_path, capsys):
+def test_partition_lists_all_faults_and_writes_nothing(home, tmp_path, capsys):
     soundfile.write(tmp_path / "good.wav", np.sin(np.arange(16_000) / 20), 16_000)
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16_000)
     rows = [("good.wav", "angry", 3), ("empty.wav", "sad", 3), ("gone.wav", "sad", 3), ("good.wav", "angry", -1)]
     manifest = pd.DataFrame(rows, columns=["path", "label", "votes_angry"]).assign(id=["a", "b", "c", "a"])
     manifest.to_csv(tmp_path / "manifest.csv", index=False)
-    out = tmp_path / "parts.csv"
-    argv = ["partition", "--corpus", "manifest", "--corpus-path", str(tmp_path / "manifest.csv"), "--out", str(out)]
+    path = tmp_path / "parts.csv"
+    argv = ["partition", "--corpus", "manifest", "--corpus-path", str(tmp_path / "manifest.csv"), "--out", str(path)]
     assert cli.main(argv) == 2
-    said = capsys.readouterr().err
+    text = capsys.readouterr().err
     for fault in ("row 3: ", "gone.wav", "is there twice", "'-1'", "row 5: "):
-        assert fault in said
-    assert "Traceback" not in said
-    assert not out.exists()
+        assert fault in text
+    assert "Traceback" not in text
+    assert not path.exists()
 
 
 # Runs.
@@ -222,9 +223,9 @@ def test_export_is_reloaded_with_one_call(trained, tmp_path):
     from ipr_core.training.model import Recogniser
 
     assert cli.main(["export", str(trained[0]), str(tmp_path / "model")]) == 0
-    ours, theirs = Recogniser.load(tmp_path / "model"), Recogniser.load(trained[0] / "model")
+    exported, original = Recogniser.load(tmp_path / "model"), Recogniser.load(trained[0] / "model")
     wave = np.sin(np.arange(16_000) / 20).astype(np.float32)
-    assert ours.predict([wave]).equal(theirs.predict([wave]))
+    assert exported.predict([wave]).equal(original.predict([wave]))
 
 
 def test_annotate_labels_a_folder_of_audio(trained, tmp_path, capsys):
@@ -233,50 +234,50 @@ def test_annotate_labels_a_folder_of_audio(trained, tmp_path, capsys):
         soundfile.write(tmp_path / "audio" / name, np.sin(np.arange(16_000) / 20), 16_000)
     argv = ["annotate", str(trained[0]), str(tmp_path / "audio"), "--out", str(tmp_path / "labels")]
     assert cli.main(argv) == 0
-    written = [Path(line) for line in capsys.readouterr().out.split("\n") if line]
-    assert sorted(path.suffix for path in written) == [".csv", ".parquet"]
-    table = pd.read_csv(next(path for path in written if path.suffix == ".csv"))
+    paths = [Path(line) for line in capsys.readouterr().out.split("\n") if line]
+    assert sorted(path.suffix for path in paths) == [".csv", ".parquet"]
+    table = pd.read_csv(next(path for path in paths if path.suffix == ".csv"))
     soft = table[[name for name in table if name.startswith("soft_")]]
     assert len(table) == 2
     np.testing.assert_allclose(soft.sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(soft.iloc[0], soft.iloc[1], atol=1e-3)  # the same tone, by way of two formats
 
 
-def test_run_leaves_notebooks_report_and_labels(place, monkeypatch, capsys):
+def test_run_leaves_notebooks_report_and_labels(home, monkeypatch, capsys):
     train = (
-        "from ipr_core.config import from_notebook\nfrom ipr_core.runner import advance, prepare\n"
+        "from ipr_core.config import from_notebook\nfrom ipr_core.training.advance import advance, prepare\n"
         "run, data = prepare(from_notebook(globals()), runs)\nadvance(run, data)\nprint(gamma, test_size)"
     )
-    made = [
-        notebook(place / "notebooks" / f"{name}.ipynb", code, parameters="preset = 'demo'\nruns = None")
+    paths = [
+        notebook(home / "notebooks" / f"{name}.ipynb", code, parameters="preset = 'demo'\nruns = None")
         for name, code in {"01_warm_up": train, "03_analysis": "print('the end')"}.items()
     ]
-    made.append(notebook(place / "notebooks" / "04_beside.ipynb", "print(compare)", parameters="compare = None"))
-    monkeypatch.setattr(notebooks, "main_job", lambda: made)
-    argv = ["run", *TINY, "--test-size", "none", "--gamma", "0.9", "--beside", "baseline", "--runs", str(place / "all")]
+    paths.append(notebook(home / "notebooks" / "04_beside.ipynb", "print(compare)", parameters="compare = None"))
+    monkeypatch.setattr(notebooks, "main_job", lambda: paths)
+    argv = ["run", *TINY, "--test-size", "none", "--gamma", "0.9", "--beside", "baseline", "--runs", str(home / "all")]
     assert cli.main(argv) == 0
-    said = capsys.readouterr().out
-    run = next((place / "all").glob("*-ipr-*"))
-    assert output(run / "notebooks" / "01_warm_up.ipynb").endswith("0.9 none\n")
-    assert f"report  {run / 'report.html'}" in said
+    text = capsys.readouterr().out
+    run = next((home / "all").glob("*-ipr-*"))
+    assert printed(run / "notebooks" / "01_warm_up.ipynb").endswith("0.9 none\n")
+    assert f"report  {run / 'report.html'}" in text
     assert "the end" in (run / "report.html").read_text("utf-8")
     assert "<td>baseline</td>" in (run / "report.html").read_text("utf-8")
     assert (run / "labels.csv").exists()
-    beside = next((place / "all").glob("*-baseline-*"))
-    assert output(run / "notebooks" / "04_beside.ipynb") == f"{[str(beside)]}\n"  # only it has asked for it
-    assert len(list((place / "all").iterdir())) == 2  # notebooks and command line mean the same run
+    rival = next((home / "all").glob("*-baseline-*"))
+    assert printed(run / "notebooks" / "04_beside.ipynb") == f"{[str(rival)]}\n"  # the only one with such a parameter
+    assert len(list((home / "all").iterdir())) == 2  # notebooks and command line mean the same run
 
 
-def test_run_tells_what_stopped_a_notebook(trained, place, monkeypatch, capsys):
-    broken = notebook(place / "broken" / "01_warm_up.ipynb", "raise ValueError('the sentence')")
-    monkeypatch.setattr(notebooks, "main_job", lambda: [broken])
+def test_run_tells_what_stopped_a_notebook(trained, home, monkeypatch, capsys):
+    path = notebook(home / "broken" / "01_warm_up.ipynb", "raise ValueError('the sentence')")
+    monkeypatch.setattr(notebooks, "main_job", lambda: [path])
     assert cli.main(["run", *TINY, "--runs", str(trained[0].parent)]) == 1
-    said = capsys.readouterr().err
-    assert "01_warm_up.ipynb stopped: the sentence" in said
+    text = capsys.readouterr().err
+    assert "01_warm_up.ipynb stopped: the sentence" in text
     assert "the sentence" in (trained[0] / "notebooks" / "01_warm_up.ipynb").read_text("utf-8")
 
 
-def test_every_systems_own_encoder_is_asked_for_before_the_corpus_is_read(place, tmp_path, capsys):
+def test_every_systems_own_encoder_is_asked_for_before_the_corpus_is_read(home, tmp_path, capsys):
     runs = ["--runs", str(tmp_path / "runs")]
     nowhere = ["--image-weights", str(tmp_path / "weights")]
     assert cli.main(["train", *TINY, "--systems", "baseline", "deep_spectrum", *nowhere, *runs]) == 2
@@ -287,7 +288,7 @@ def test_every_systems_own_encoder_is_asked_for_before_the_corpus_is_read(place,
     assert encoder_faults([demo(system="capsules", encoder=str(tmp_path / "none"))], tmp_path) == []
 
 
-def test_run_needs_an_encoder_that_can_be_had(place, tmp_path, monkeypatch, capsys):
+def test_run_needs_an_encoder_that_can_be_had(home, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(notebooks, "main_job", list)
     assert cli.main(["run", *TINY, "--encoder", str(tmp_path / "none"), "--runs", str(tmp_path / "runs")]) == 2
     assert "is no local folder" in capsys.readouterr().err
@@ -298,21 +299,21 @@ def test_run_needs_an_encoder_that_can_be_had(place, tmp_path, monkeypatch, caps
 
 
 def test_a_parameter_that_nobody_knows_is_refused_before_anything_runs(tmp_path):
-    asked = notebook(tmp_path / "a.ipynb", parameters="bins = 10")
-    notebooks.check(asked, {"bins": 20, "gamma": 0.9, "preset": "demo", "runs": None})
+    path = notebook(tmp_path / "a.ipynb", parameters="bins = 10")
+    notebooks.check(path, {"bins": 20, "gamma": 0.9, "preset": "demo", "runs": None})
     with pytest.raises(SettingsError, match=r"gama is not a parameter of a\.ipynb"):
-        notebooks.execute(asked, tmp_path / "out.ipynb", {"gama": 0.9})
+        notebooks.execute(path, tmp_path / "out.ipynb", {"gama": 0.9})
     assert not (tmp_path / "out.ipynb").exists()
 
 
 def test_a_notebook_runs_in_this_python(tmp_path, monkeypatch):
-    other = tmp_path / "jupyter" / "kernels" / "python3"
-    other.mkdir(parents=True)
-    (other / "kernel.json").write_text('{"argv": ["false"], "display_name": "other", "language": "python"}')
+    kernel = tmp_path / "jupyter" / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    (kernel / "kernel.json").write_text('{"argv": ["false"], "display_name": "other", "language": "python"}')
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
-    asked = notebook(tmp_path / "a.ipynb", "import sys\nprint(sys.executable, seed)")
-    out = notebooks.execute(asked, tmp_path / "out.ipynb", {"seed": 7})
-    assert output(out) == f"{sys.executable} 7\n"
+    path = notebook(tmp_path / "a.ipynb", "import sys\nprint(sys.executable, seed)")
+    copy = notebooks.execute(path, tmp_path / "out.ipynb", {"seed": 7})
+    assert printed(copy) == f"{sys.executable} 7\n"
 
 
 def test_notebooks_are_only_found_in_a_checkout(monkeypatch, tmp_path):
@@ -324,11 +325,12 @@ def test_notebooks_are_only_found_in_a_checkout(monkeypatch, tmp_path):
 # Doctor.
 
 
-def test_doctor_says_what_is_there(place, monkeypatch, capsys):
-    monkeypatch.setattr(notebooks, "main_job", lambda: [place / "notebooks" / "01_warm_up.ipynb"])
-    assert cli.main(["doctor", "--runs", str(place / "not yet")]) == 0
-    said = capsys.readouterr().out
-    for what in (
+def test_doctor_says_what_is_there(home, monkeypatch, capsys):
+    monkeypatch.setattr(notebooks, "main_job", lambda: [home / "notebooks" / "01_warm_up.ipynb"])
+    assert cli.main(["doctor", "--runs", str(home / "not yet")]) == 0
+    text = capsys.readouterr().out
+    lines = [line for line in text.splitlines() if line.startswith("ok")]
+    for name in (
         "python",
         "torch",
         "torchaudio",
@@ -340,10 +342,10 @@ def test_doctor_says_what_is_there(place, monkeypatch, capsys):
         "encoders",
         "notebooks",
     ):
-        assert any(line.startswith("ok") and what in line for line in said.splitlines()), what
+        assert any(name in line for line in lines), name
 
 
-def test_doctor_has_a_cure_and_fails(place, monkeypatch, capsys):
+def test_doctor_has_a_cure_and_fails(home, monkeypatch, capsys):
     monkeypatch.setattr(doctor, "_LEAST_DISK", 1e9)
     assert cli.main(["doctor"]) == 1
     assert "make room" in capsys.readouterr().out

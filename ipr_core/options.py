@@ -1,0 +1,212 @@
+"""The options of `ipr`: one for every setting, and those of each command."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ipr_core.config import FIELDS, GROUPS, PRESETS, Config, allowed
+
+Args = argparse.Namespace
+"""What was typed after `ipr`: an attribute an option, and settings under their own names."""
+Command = Callable[[Args], int]
+_WORDS = f"or {', '.join(GROUPS)} for several"
+_SETTINGS = "[--preset NAME] [--SETTING VALUE ...]"
+_USAGE = {
+    "corpora": "",
+    "partition": f"{_SETTINGS} [--out FILE]",
+    "run": f"{_SETTINGS} [--beside SYSTEM ...] [--runs DIR]",
+    "train": f"{_SETTINGS} [--systems SYSTEM ...] [--seeds SEED ...] [--runs DIR]",
+    "batch": f"[GRID] {_SETTINGS} [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]",
+    "resume": "RUN",
+    "annotate": "RUN CORPUS [--SETTING VALUE ...] [--out DIR] [--shard K/N]",
+    "export": "RUN FOLDER",
+    "table": "RUN [RUN ...] [--against SYSTEM]",
+    "bench": f"{_SETTINGS} [--systems SYSTEM ...] [--steps N]",
+    "doctor": "[--runs DIR]",
+}
+
+
+def parse(argv: Sequence[str], commands: Mapping[str, Command]) -> Args:
+    """Return the command, as `args.call`, with its options.
+
+    Options of no command are kept in `args.unknown`, for the check of the settings to name.
+    raises SystemExit for --help and for a line that cannot be read
+    """
+    parser = _parser(commands)
+    args, rest = parser.parse_known_args(_with_values(argv))
+    args.unknown = {part[2:].partition("=")[0].replace("-", "_"): "" for part in rest if part.startswith("--")}
+    if rest and not (args.unknown and hasattr(args, "preset")):
+        parser.error(f"unrecognised: {' '.join(rest)}")
+    return args
+
+
+def _with_values(argv: Sequence[str]) -> list[str]:
+    """Make `--volume-db -6,6` to `--volume-db=-6,6`: argparse takes words that start with a dash for options."""
+    words: list[str] = []
+    for word in argv:
+        if re.match(r"-[\d.]", word) and words and re.fullmatch(r"--[a-z-]+", words[-1]):
+            words[-1] += f"={word}"
+        else:
+            words.append(word)
+    return words
+
+
+def _parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("ipr", description="Iterative prototype refinement for ambiguous speech emotion.")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, call in commands.items():
+        text = (call.__doc__ or "").strip()
+        subparser = subparsers.add_parser(
+            name, usage=f"ipr {name} {_USAGE[name]}", help=text.splitlines()[0], description=text, allow_abbrev=False
+        )
+        subparser.set_defaults(call=call)
+        if name in _OPTIONS:
+            _OPTIONS[name](subparser)
+    return parser
+
+
+def _add_partition(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, help="keep the table with its parts: a .csv or .parquet file")
+    _add_preset(parser)
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--beside", nargs="+", metavar="SYSTEM", help=f"systems to train beside it; {_WORDS}")
+    _add_runs(parser)
+    _add_preset(parser)
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--systems", nargs="+", metavar="SYSTEM", help=f"the systems to train; {_WORDS}")
+    parser.add_argument("--seeds", nargs="+", metavar="SEED", help="the seeds to train them with")
+    _add_runs(parser)
+    _add_preset(parser)
+
+
+def _add_batch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("grid", nargs="?", metavar="GRID", help="a TOML file, or a grid that comes with the workbench")
+    parser.add_argument("--systems", nargs="+", metavar="SYSTEM", help=f"the systems to train; {_WORDS}")
+    parser.add_argument("--beside", nargs="+", metavar="SYSTEM", help="systems to train with nothing varied")
+    parser.add_argument("--seeds", nargs="+", metavar="SEED", help="the seeds to train them with")
+    parser.add_argument("--notebooks", nargs="+", metavar="NAME", help="those to execute; default the main job's three")
+    for option, text in {
+        "--cross": "a setting and its values, in every combination with what else varies",
+        "--vary": "a setting and its values, each alone against the rest as it is",
+    }.items():
+        parser.add_argument(option, nargs="+", action="append", default=[], metavar=("NAME", "VALUE"), help=text)
+    parser.add_argument("--dry-run", action="store_true", help="show the plan: cells, finished ones, and the time left")
+    parser.add_argument("--watch", action="store_true", help="only show how far a batch is that runs elsewhere")
+    parser.add_argument("--any-version", action="store_true", help="keep cells that another version of the code made")
+    _add_workers(parser)
+    _add_runs(parser)
+    parser.add_argument("--preset", help=f"one of {', '.join(PRESETS)}; default the grid's, or recommended")
+    _add_settings(parser, Config.model_fields)
+
+
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("workers", "Who does the work. The run folder must be seen by all of them.")
+    group.add_argument("--jobs", type=_count, default=1, metavar="N", help="worker processes, or jobs; default 1")
+    kinds = group.add_mutually_exclusive_group()
+    kinds.add_argument("--dask", metavar="ADDRESS", help="the workers of a Dask scheduler, tcp://host:8786 for example")
+    kinds.add_argument("--slurm", action="store_true", help="workers in jobs of SLURM")
+    kinds.add_argument("--pbs", action="store_true", help="workers in jobs of PBS")
+    group.add_argument("--partition", "--queue", dest="queue", metavar="NAME", help="SLURM's partition, PBS's queue")
+    group.add_argument("--account", metavar="NAME", help="whom the jobs are charged to")
+    group.add_argument("--walltime", metavar="HH:MM:SS", help="a job's time; default 24:00:00")
+    group.add_argument("--memory", metavar="SIZE", help="a job's memory; default 8GB")
+    group.add_argument("--cores", type=_count, metavar="N", help="a job's cores; default 4")
+    group.add_argument("--gpus", type=_count, metavar="N", help="a job's GPUs; default none")
+    group.add_argument("--interface", metavar="NAME", help="the network interface between jobs and this machine")
+
+
+def _add_run_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+
+
+def _add_annotate(parser: argparse.ArgumentParser) -> None:
+    _add_run_folder(parser)
+    parser.add_argument("path", type=Path, metavar="CORPUS", help="a manifest, a folder of audio, or of --corpus")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where the labels go; else into the run folder")
+    parser.add_argument("--shard", type=_shard, metavar="K/N", default=(1, 1), help="label as the k-th of n workers")
+    _add_settings(parser, ["data"])
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    _add_run_folder(parser)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the model goes")
+
+
+def _add_table(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, nargs="+", metavar="RUN", help="a run folder, or a folder of them")
+    parser.add_argument("--against", metavar="SYSTEM", help="compare the others with it; default ipr, or the first one")
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--systems", nargs="+", metavar="SYSTEM", help="the systems to measure, or all")
+    parser.add_argument("--steps", type=_count, default=4, metavar="N", help="measured steps of each; default 4")
+    _add_preset(parser)
+
+
+def _add_runs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runs", type=Path, metavar="DIR", help="where runs lie; else $IPR_RUNS, or runs")
+
+
+def _add_preset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", default="recommended", help=f"one of {', '.join(PRESETS)}; default recommended")
+    _add_settings(parser, Config.model_fields)
+
+
+def _add_settings(parser: argparse.ArgumentParser, sections: Iterable[str]) -> None:
+    """Add an option for every setting of some sections; only those that are typed get an attribute."""
+    groups = {name: parser.add_argument_group(name, _about(name)) for name in sections}
+    for name, (section, field) in FIELDS.items():
+        if section not in groups:
+            continue
+        option, text = f"--{name.replace('_', '-')}", _help(name)
+        if field.annotation is bool:
+            groups[section].add_argument(
+                option, dest=name, default=argparse.SUPPRESS, help=text, action=argparse.BooleanOptionalAction
+            )
+        else:
+            groups[section].add_argument(option, dest=name, default=argparse.SUPPRESS, help=text, metavar="VALUE")
+
+
+def _about(section: str) -> str | None:
+    return Config.model_fields[section].annotation.__doc__
+
+
+def _help(name: str) -> str:
+    field = FIELDS[name][1]
+    default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+    words = f"{field.description} {allowed(name).capitalize()}; default {'none' if default in (None, '') else default}."
+    return words.replace("%", "%%")
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"is {text}; it is a whole number, at least 1")
+    return int(text)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    k, _, n = text.partition("/")
+    if not (k.isdigit() and n.isdigit() and 1 <= int(k) <= int(n)):
+        raise argparse.ArgumentTypeError(f"is {text}; it is the worker's number of how many, 2/8 for example")
+    return int(k), int(n)
+
+
+_OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
+    "partition": _add_partition,
+    "run": _add_run,
+    "train": _add_train,
+    "batch": _add_batch,
+    "resume": _add_run_folder,
+    "annotate": _add_annotate,
+    "export": _add_export,
+    "table": _add_table,
+    "bench": _add_bench,
+    "doctor": _add_runs,
+}
