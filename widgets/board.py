@@ -41,7 +41,7 @@ class Board(w.VBox):
 
 
 def board(state: RunState, runner: Runner, run: Run, data: Dataset) -> Board:
-    """Return the board of a run that a runner trains: with its buttons, its progress and its settings."""
+    """Return the board of a run in training, with its buttons, progress and settings."""
     runs = run.folder.parent
     panel = _guarded(state, "control", lambda _: control.panel(state, runner, run.config, runs, (run, data)))
     return Board(state, panel)
@@ -58,7 +58,10 @@ def replay(run: Run, data: Dataset | None = None) -> Board:
 
 
 class EpochBar(w.HBox):
-    """A slider and a play button over the trained epochs; it follows the newest unless it was moved back."""
+    """A slider and a play button over the epochs.
+
+    It follows the newest epoch unless it was moved back.
+    """
 
     def __init__(self, state: RunState):
         self.state = state
@@ -116,7 +119,7 @@ def _guarded(state: RunState, name: str, make: Callable[[RunState], w.Widget]) -
 
 
 def _row(panels: list[w.Widget], shares: tuple[int, ...]) -> w.HBox:
-    """Lay panels out in a row by their shares; they wrap where the page is narrower than `_NARROW`."""
+    """Lay panels out in a row by their shares, wrapped below `_NARROW` pixels."""
     for panel, share in zip(panels, shares, strict=True):
         panel.layout.flex, panel.layout.width = f"{share} 1 {share * _NARROW // sum(shares)}px", "auto"
         panel.layout.min_width, panel.layout.overflow = "0", "hidden"

@@ -45,12 +45,12 @@ DISTINCT = 13
 
 
 def colour(emotion: str) -> str:
-    """Return an emotion's colour as "#RRGGBB"; a class that is not listed gets one from its name."""
+    """Return an emotion's colour; an unlisted class gets one from its name."""
     return EMOTIONS.get(emotion) or _from_hue(hashlib.blake2b(emotion.encode(), digest_size=1).digest()[0] / 256)
 
 
 def numbered(i: int) -> str:
-    """Return the colour of the i-th of many speakers or systems; neighbours differ by the golden ratio.
+    """Return the colour of the i-th speaker or system; neighbours differ by the golden ratio.
 
     The first `DISTINCT` differ by 20 degrees of hue or more.
     """

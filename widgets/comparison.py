@@ -53,7 +53,7 @@ def gather(run: Run, compare: Sequence[Path | str] | Path | str | None = None) -
 
 
 def tables(runs: Runs) -> list[DataFrame | HTML]:
-    """Return the tables for a notebook to display, or a sentence if there is only one run."""
+    """Return the tables for a notebook, or a sentence if there is only one run."""
     return [HTML(ALONE)] if len(runs) < 2 else [settings(runs), final_scores(runs), paired(runs)]
 
 
@@ -72,7 +72,10 @@ def settings(runs: Runs) -> DataFrame:
 
 
 def final_scores(runs: Runs) -> DataFrame:
-    """Return the scores of the final epoch, a row a run; divergences only where the votes are known."""
+    """Return the scores of the final epoch, a row a run.
+
+    Columns that no run has a value for, such as divergences without votes, are left out.
+    """
     rows = []
     for run in runs.values():
         result = run_scores(run)
@@ -83,8 +86,9 @@ def final_scores(runs: Runs) -> DataFrame:
 
 
 def paired(runs: Runs) -> DataFrame:
-    """Count the utterances of D3 that both, one or none of two runs get right: a row every two runs.
+    """Count the utterances of D3 that both, one or none of two runs get right.
 
+    returns: a row every two runs
     p: McNemar's exact test, two-sided, of whether one run is right more often where only one is. It covers these
     utterances and these two trainings alone: with another seed the result may differ.
     """
@@ -118,7 +122,7 @@ def agreement(runs: Runs) -> go.Figure:
 
 
 def paired_bars(runs: Runs) -> go.Figure:
-    """Draw `paired` as bars: how many utterances of D3 both of two runs get right, only one, or none."""
+    """Draw the counts of `paired` as bars."""
     table = paired(runs)
     fig = look.figure("Utterances of D3 that two runs get right", 180 + 60 * len(table), xaxis_title="Utterances of D3")
     pairs = [f"{row['first']}<br>and {row['second']}<br>p = {row[_P]:.2g}" for _, row in table.iterrows()]
@@ -164,7 +168,10 @@ def _fault(run: Run, rival: Run, folder: Path | str) -> str | None:
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
-    """Name runs by system, seed if it varies, and up to two other settings; and by digest if two are alike."""
+    """Name runs by system and up to three settings that vary, the seed first.
+
+    Runs whose names are alike get their digest too.
+    """
     varying = [name for name in _differing(runs) if name != "system"]
     settings = sorted(varying, key=lambda name: name != "seed")[:3]
     configs = [run.config for run in runs]
@@ -184,7 +191,7 @@ def _differing(runs: Sequence[Run]) -> list[str]:
 
 
 def _over_epochs(runs: Runs, title: str, fields: Mapping[str, str]) -> go.Figure:
-    """Draw a panel a field of the events and a curve a run, over the epochs of the longest run."""
+    """Draw a panel a field of the events and a curve a run."""
     fig = look.panels(title, list(fields), 400)
     histories = [run.history() for run in runs.values()]
     legend: set[str] = set()
@@ -208,7 +215,7 @@ def _curve(i: int, name: str, values: Sequence[float | None]) -> go.Scatter:
 
 
 def _longest(histories: Sequence[Sequence[EpochEnd]]) -> Sequence[EpochEnd]:
-    """Return the events that span the axis, without a warm-up to shade if the runs' warm-ups differ."""
+    """Return the longest run's events, without a warm-up to shade if warm-ups differ."""
     longest = max(histories, key=len)
     if len({sum(event.phase == "warm_up" for event in history) for history in histories}) == 1:
         return longest

@@ -31,7 +31,10 @@ def warm_up(events: Events) -> list[EpochEnd]:
 
 
 def losses(events: Events) -> go.Figure:
-    """Draw the loss terms before their weights, and their weighted total; terms that a system lacks are left out."""
+    """Draw the loss terms before their weights, and their weighted total.
+
+    Terms that a system lacks are left out.
+    """
     fig = look.figure("Loss terms, mean over the steps of an epoch", yaxis_title="Loss", yaxis_rangemode="tozero")
     for name in ordered({name: value for event in events for name, value in event.losses.items() if value}):
         title, colour, dash = term(name)
@@ -40,12 +43,12 @@ def losses(events: Events) -> go.Figure:
 
 
 def ordered(values: Mapping[str, float]) -> list[str]:
-    """Return the names of the loss terms that are not 0: those of Eq. 6 in the order of TERMS, then others."""
+    """Return the names of the loss terms that are not 0, those of TERMS first."""
     return [name for name in dict.fromkeys([*TERMS, *values]) if values.get(name)]
 
 
 def term(name: str) -> tuple[str, str, str]:
-    """Return title, colour and dash of a loss term; a term that TERMS lacks is titled by its name."""
+    """Return title, colour and dash of a loss term, from TERMS or from its name."""
     return TERMS.get(name) or (name, colours.colour(f"loss {name}"), "longdash")
 
 
@@ -129,7 +132,7 @@ def label_counts(events: Events, classes: Sequence[str], truth: Sequence[int] | 
 
 
 def gate(events: Events) -> go.Figure:
-    """Draw the share of D2 whose two views got the same class and so move prototypes (Eq. 4)."""
+    """Draw the share of D2 that moves prototypes (Eq. 4): both views got the same class."""
     fig = look.figure("Utterances that pass the gate of Eq. 4", 300, yaxis_title="Share of D2, %", yaxis_range=[0, 102])
     shares = look.percent([event.gate for event in events])
     fig.add_trace(_line(events, shares, "passed", colours.PROTOTYPES))
@@ -139,7 +142,7 @@ def gate(events: Events) -> go.Figure:
 
 
 def marks(traces: Sequence[dict[str, Any]], epoch: int) -> list[dict[str, Any]]:
-    """Return the shapes that mark an epoch: a thin vertical line in every panel; none for one below 0.
+    """Return a thin vertical line in every panel at an epoch; none below 0.
 
     traces: as plotly's JSON
     """

@@ -86,14 +86,14 @@ class LiveFigure(anywidget.AnyWidget):
         self._show()
 
     def mark(self, epoch: int) -> None:
-        """Move the line at the epoch in view, and draw nothing else anew.  epoch: no line if below 0"""
+        """Move the line to an epoch, without a new drawing.  epoch: no line if below 0"""
         if epoch != self._epoch:
             self._epoch = epoch
             self._show()
 
     @contextmanager
     def drawing(self, name: str, height: int = 380) -> Iterator[None]:
-        """Draw in this figure; an error is drawn in its place, then raised.  name: of the widget"""
+        """Show an error of the drawing in its place, and raise it.  name: of the widget"""
         try:
             yield
         except Exception as error:
@@ -129,7 +129,7 @@ def panel(
     patient: bool = False,
     turn: Callable[[RunState], tuple[Sequence[Any], str] | None] | None = None,
 ) -> LiveFigure:
-    """Return a figure that follows the state: drawn now, and again when one of these traits changes.
+    """Return a figure that is drawn now and whenever one of these traits changes.
 
     name: of the widget, for `state.faults`; an error is drawn in the figure's place, and nothing else stops
     marked: whether its x axis counts epochs, and a line follows the epoch in view
@@ -161,5 +161,5 @@ def panel(
 
 @cache
 def _library() -> Library:
-    """Make the library, one a kernel: a page has it before any figure that is made later."""
+    """Make the kernel's only library: a page has it before any later figure."""
     return Library(source=resources.files("plotly").joinpath("package_data", "plotly.min.js").read_bytes())

@@ -1,4 +1,4 @@
-"""The look of every figure: one template for light and dark pages, and the parts that figures share."""
+"""The look of every figure, on light and dark pages."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def panels(title: str, names: Sequence[str], height: int = 380, **grid: object) 
 
 
 def over_epochs(fig: go.Figure, events: Sequence[EpochEnd]) -> go.Figure:
-    """Let every x axis count epochs from 0, as e of Eq. 7 does, and shade the warm-up."""
+    """Let the x axes count epochs from 0, as Eq. 7 does, and shade the warm-up."""
     fig.update_xaxes(title="Epoch", tickformat="d", rangemode="nonnegative")
     if not events:
         return note(fig, NO_EPOCH)
@@ -78,10 +78,10 @@ def over_epochs(fig: go.Figure, events: Sequence[EpochEnd]) -> go.Figure:
 
 
 def compact(fig: go.Figure, height: int) -> go.Figure:
-    """Fit a figure to a panel of the board, about 500 px wide: narrow margins, a small legend below."""
+    """Fit a figure to a panel of the board, about 500 px wide."""
     legend = dict(orientation="h", x=0, xref="container", y=0, yref="container", yanchor="bottom", font_size=11)
     margin = dict(l=55, r=10, t=56 if "xaxis2" in fig.layout else 34, b=70 if _has_legend(fig) else 44)
-    layout = fig.layout  # one by one: update_layout takes milliseconds, at every move of a slider
+    layout = fig.layout  # attribute by attribute: update_layout takes milliseconds, at every move of a slider
     layout.height, layout.width, layout.margin = height, None, margin
     layout.title.font.size, layout.font.size = 13, 11
     layout.legend.update(legend)
@@ -105,6 +105,6 @@ def _has_legend(fig: go.Figure) -> bool:
 
 
 def note(fig: go.Figure, text: str) -> go.Figure:
-    """Say in the middle of a figure why there is nothing to draw, and hide its axes."""
+    """Write why there is nothing to draw in the middle, and hide the axes."""
     fig.update_xaxes(visible=False).update_yaxes(visible=False)
     return fig.add_annotation(text=text, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_size=14)

@@ -54,7 +54,7 @@ def cosine_cells(cosines: ArrayLike, classes: Sequence[str]) -> go.Heatmap:
 
 
 def confusion_cells(counts: ArrayLike, classes: Sequence[str]) -> go.Heatmap:
-    """Return a confusion matrix as a trace, with counts and shares of the row.  counts: (C, C)"""
+    """Return a confusion matrix as a trace, with shares of the row.  counts: (C, C)"""
     counts = np.asarray(counts)
     total = counts.sum(axis=1, keepdims=True)
     share = 100 * counts / np.maximum(total, 1)

@@ -7,7 +7,7 @@ from ipywidgets import Layout
 
 
 class Keys(anywidget.AnyWidget):
-    """A child of a box that keeps arrow keys for the box; JupyterLab would move from cell to cell instead.
+    """A child of a box that keeps arrow keys from JupyterLab, which would change cells.
 
     It also names sliders, sounds, and the buttons of a player of numbers, which are icons, for screen readers.
     """

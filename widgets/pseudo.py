@@ -57,7 +57,10 @@ _TABS: dict[str, tuple[Callable[[RunState], go.Figure], str]] = {
 
 
 class Panel(VBox):
-    """A figure a tab, about 380 px high, and a line that warns of a collapse; only the open tab is redrawn."""
+    """A figure a tab, about 380 px high, and a line that warns of a collapse.
+
+    Only the open tab is redrawn.
+    """
 
     def __init__(self, state: RunState):
         self.state = state
@@ -79,7 +82,7 @@ class Panel(VBox):
         self._move()
 
     def _choose_tabs(self) -> None:
-        """Offer the tabs that apply to the run's system; the open one stays open if it is among them."""
+        """Offer the tabs that apply to the run's system; keep the open one if possible."""
         tabs, names = self.tabs, tab_names(self.state)
         if names != list(tabs.titles):
             title = tabs.titles[tabs.selected_index] if tabs.titles else names[0]
@@ -105,7 +108,7 @@ class Panel(VBox):
 
 
 def tab_names(state: RunState) -> list[str]:
-    """Return the titles of the tabs that apply to the run's system; all of them before there is a run."""
+    """Return the titles of the tabs that apply to the run's system; all without a run."""
     system = state.system
     applies = dict(Gate=system.shows_gate, β=system.shows_beta) if system else {}
     return [name for name in _TABS if applies.get(name, True)]

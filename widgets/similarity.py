@@ -23,7 +23,10 @@ _ABOUT = f"How alike the {_PROTOTYPES} are: their {_COSINE} at one epoch, and ov
 
 
 class Panel(VBox):
-    """Matrix and trends side by side, about 350 px high; a pair that is pointed at in one is marked in both."""
+    """Matrix and trends side by side, about 350 px high.
+
+    A pair that the pointer touches in one is marked in both.
+    """
 
     def __init__(self, state: RunState):
         self.matrix = live.panel(state, f"{_NAME}, matrix", _matrix, ["run", "epoch", "pair"], turn=_page)

@@ -34,12 +34,12 @@ MEASURES = tuple(title for name, title in over_seeds.SOFT.items() if name != "no
 
 
 def looks(system: str) -> tuple[str, str]:
-    """Return a system's colour and dash: those of LOOKS, or some from its number among the systems."""
+    """Return a system's colour and dash, from LOOKS or from its number."""
     return LOOKS.get(system) or (colours.numbered(list(SYSTEMS).index(system)), "dashdot")
 
 
 def curves(runs: Sequence[Run], scores: dict[str, str] | None = None) -> go.Figure:
-    """Draw scores over the epochs: a system's mean over its seeds, in a band of one standard deviation.
+    """Draw scores over the epochs: means over the seeds in bands of one standard deviation.
 
     scores: fields of the events and their titles, a panel each
     """
@@ -58,7 +58,7 @@ def curves(runs: Sequence[Run], scores: dict[str, str] | None = None) -> go.Figu
 
 
 def recalls(table: Table, classes: Sequence[str]) -> go.Figure:
-    """Draw the recall of each class on D3 by system; bars are one standard deviation over the seeds.
+    """Draw the recall of each class on D3; bars are one standard deviation over the seeds.
 
     table: of `over_seeds.recalls`
     """
@@ -73,7 +73,7 @@ def recalls(table: Table, classes: Sequence[str]) -> go.Figure:
 
 
 def differences(table: Table) -> go.Figure:
-    """Draw differences with their 95 % intervals, and the band of the noise; the rows are the table's.
+    """Draw differences with their 95 % intervals, and the band of the noise.
 
     table: of `significance.differences` or `ablations.effects`
     """
@@ -94,7 +94,7 @@ def differences(table: Table) -> go.Figure:
 
 
 def soft(table: Table, part: str = "D2 and D3") -> go.Figure:
-    """Draw soft labels against the votes, a panel a measure; the dashed line is the uniform label's.
+    """Draw soft labels against the votes; a dashed line is the uniform label's.
 
     table: of `over_seeds.soft`   part: one of `over_seeds.PARTS`
     """
@@ -170,5 +170,5 @@ def _colour(title: str) -> str:
 
 
 def _longest(runs: Sequence[Run]) -> Sequence[EpochEnd]:
-    """Return the events of the longest run, whose warm-up is shaded: comparable runs have the same one."""
+    """Return the longest run's events, whose warm-up is shaded: comparable runs share it."""
     return max((run.history() for run in runs if run.finished), key=len, default=[])

@@ -126,7 +126,7 @@ class RunState(t.HasTraits):
         self.observe(on_change, list(traits))
 
     def _call_at_rest(self, watcher: Callable[[], None]) -> None:
-        """Call `watcher` when the slider rests; at once where no event loop runs, as in a training thread."""
+        """Call `watcher` when the slider rests, or at once in a thread without an event loop."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -137,7 +137,10 @@ class RunState(t.HasTraits):
         self._waiting[watcher] = loop.call_later(_REST, watcher)
 
     def on_event(self, event: Began | Changed | StepEnd | EpochEnd) -> None:
-        """Take in an event of training; a finished run needs `Began` alone, since its record holds every epoch."""
+        """Take in an event of training.
+
+        A finished run needs `Began` alone, since its record holds every epoch.
+        """
         if isinstance(event, Changed):
             self.change(status=event.state, error=event.error)
         elif isinstance(event, StepEnd):
@@ -161,7 +164,7 @@ class RunState(t.HasTraits):
 
     @contextmanager
     def guard(self, widget: str) -> Iterator[None]:
-        """Note an error of a widget in `faults` instead of raising it, so that training and other widgets go on."""
+        """Note an error of a widget in `faults`, so that training and other widgets go on."""
         try:
             yield
         except Exception as error:
@@ -172,5 +175,5 @@ class RunState(t.HasTraits):
 
 
 def _differ(a: object, b: object) -> bool:
-    """Compare two values of a trait by identity, since a long run has many events; numbers by value."""
+    """Compare values of a trait by identity, since events are many; numbers by value."""
     return a is not b and not (isinstance(a, int) and a == b)

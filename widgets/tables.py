@@ -29,7 +29,7 @@ def readings(config: Config) -> DataFrame:
 
 
 def results(events: Sequence[EpochEnd]) -> DataFrame:
-    """Return scores on D3 in per cent, of the final epoch and of the best one, whose name is a warning."""
+    """Return scores on D3 in per cent: the final epoch, and the best one with a warning."""
     best = max(events, key=lambda event: event.accuracy)
     rows = {"final epoch": events[-1], "best epoch on D3 (optimistic: chosen on the test set)": best}
     shares = {

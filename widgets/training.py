@@ -15,7 +15,7 @@ from IPython.display import DisplayHandle, display
 from ipr_core.data.dataset import Dataset
 from ipr_core.runs.events import EpochEnd
 from ipr_core.runs.run import Run
-from ipr_core.training.advance import ProgressBar, Goal, advance
+from ipr_core.training.advance import Goal, ProgressBar, advance
 from ipr_core.training.runner import IDLE, Began, Changed, Runner
 from ipr_widgets import board
 from ipr_widgets.live import LiveFigure
@@ -85,7 +85,7 @@ class Followed:
 
 
 class Live:
-    """A run that is trained in a thread, shown as the board and by figures that follow it."""
+    """A run that is trained in a thread, with its board and live figures."""
 
     def __init__(self, run: Run, data: Dataset, goal: Goal):
         self.state, self.runner, self._goal = RunState(), Runner(goal), goal
@@ -152,7 +152,7 @@ def _view(figure: LiveFigure) -> dict[str, Any]:
 
 
 def _requested(events: Sequence[EpochEnd], run: Run, goal: Goal) -> list[EpochEnd]:
-    """Return the events up to `until`: a run whose warm-up is requested may be trained further already."""
+    """Return the events up to the goal; the run may be trained further already."""
     end = run.config.training.warm_up if goal == "warm_up" else len(events)
     return list(events[:end])
 

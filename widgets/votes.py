@@ -33,7 +33,10 @@ def partition(table: DataFrame, classes: Sequence[str]) -> go.Figure:
 
 
 def partition_by_speaker(table: DataFrame, classes: Sequence[str]) -> go.Figure:
-    """Draw the utterances of each speaker in D1, D2 and D3, stacked by class; the most frequent speakers of many."""
+    """Draw the utterances of each speaker in D1, D2 and D3, stacked by class.
+
+    Of many speakers only the most frequent are drawn.
+    """
     totals = table["speaker"].value_counts()
     speakers = sorted(totals.index[:SPEAKERS])
     limit = f": the {SPEAKERS} with the most utterances of {len(totals):,}" if len(totals) > SPEAKERS else ""
@@ -49,7 +52,7 @@ def partition_by_speaker(table: DataFrame, classes: Sequence[str]) -> go.Figure:
 
 
 def soft_against_votes(soft: Shares, votes: Shares, classes: Sequence[str]) -> go.Figure:
-    """Draw the share of each class in the soft labels against its share of the votes; equal on the diagonal.
+    """Draw each class's share in the soft labels against its share of the votes.
 
     soft, votes: (N, C), rows sum to 1; utterances without votes (NaN) are left out
     A point is the mean over the utterances whose vote share lies in one bin, its bar their middle half.
@@ -66,7 +69,7 @@ def soft_against_votes(soft: Shares, votes: Shares, classes: Sequence[str]) -> g
 
 
 def entropy_against_entropy(soft: Shares, votes: Shares, parts: Sequence[str]) -> go.Figure:
-    """Draw the entropy of the soft labels against that of the votes; the title has their rank correlation.
+    """Draw the entropy of the soft labels against that of the votes, and their correlation.
 
     soft, votes: (N, C), rows sum to 1; rows of NaN are left out   parts: (N,) "D1", "D2" or "D3"
     Of many utterances the points are a fixed sample; the correlation is that of all.
@@ -109,7 +112,7 @@ def _counts(table: DataFrame, classes: Sequence[str]) -> dict[str, list[int]]:
 
 
 def _by_share(soft: Shares, votes: Shares, name: str) -> go.Scatter:
-    """Draw means and quartiles of the soft shares in every bin of vote shares that has utterances."""
+    """Draw means and quartiles of the soft shares in every bin of vote shares."""
     number = np.digitize(votes, 100 * _EDGES[1:-1], right=True)
     bins = np.unique(number)
     x = [votes[number == b].mean() for b in bins]

@@ -1,11 +1,11 @@
-"""The speed of the second view against audiomentations: four effects on 8 clips of 4 s, on the CPU.
+"""The speed of the second view against audiomentations, on the CPU.
 
     pip install audiomentations
     python tests/benchmarks/augmentation.py [ROUNDS]
 
-Both get the same clips and the same ranges and take turns; the medians of their turns are compared.
-audiomentations runs clip after clip, and also on a pool of two threads; the faster of the two counts. Its rooms are
-read once and kept, while the rooms here are drawn anew for every view.
+All four effects are applied to 8 clips of 4 s. Both sides get the same clips and ranges and take turns; the medians of
+their turns are compared. audiomentations runs clip after clip, and also on a pool of two threads; the faster of the two
+counts. Its rooms are read once and kept, while the rooms here are drawn anew for every view.
 """
 
 from __future__ import annotations

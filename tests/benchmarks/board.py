@@ -139,7 +139,7 @@ def measure(visit: Visit) -> None:
 
 
 def slide(visit: Visit) -> None:
-    """Move the slider by key and by drag, and print the time until the page's figures show that epoch."""
+    """Move the slider by key and by drag, and print the time until all figures follow."""
     answers = [key(visit) for _ in range(24)]
     print(f"a key on the slider, {len(answers)} times:", _words(answers[2:]))
     answers = [drag(visit, i) for i in range(8)]
@@ -149,7 +149,7 @@ def slide(visit: Visit) -> None:
 
 
 def key(visit: Visit) -> list[float]:
-    """Press a key; return the milliseconds until plane and matrix show its epoch, until all figures do, and more."""
+    """Press a key; return the milliseconds until plane and matrix, then all figures follow, and more."""
     visit.page.get_by_role("slider").first.focus()
     visit.page.evaluate(WATCH)
     visit.page.keyboard.press("ArrowLeft")
@@ -159,7 +159,7 @@ def key(visit: Visit) -> list[float]:
 
 
 def drag(visit: Visit, number: int) -> list[float]:
-    """Drag the slider for a second, there or back; return the same from the pointer's last movement."""
+    """Drag the slider for a second; return the same from the pointer's last movement."""
     track, handle = (
         visit.page.locator(f".widget-slider .noUi-{name}").first.bounding_box() for name in ("base", "handle")
     )

@@ -80,7 +80,7 @@ def config_text(config: Config) -> str:
 
 
 def recipe(config: Config, data: Dataset, folder: Path, batch_size: int, device: torch.device) -> tuple[float, float]:
-    """Return the seconds of an epoch of the Trainer and of its evaluation of all clips, without its set-up."""
+    """Return the Trainer's seconds of an epoch and of an evaluation, without its set-up."""
     extractor = transformers.AutoFeatureExtractor.from_pretrained(config.encoder.encoder)
     model = transformers.AutoModelForAudioClassification.from_pretrained(
         config.encoder.encoder, num_labels=len(data.classes)

@@ -1,4 +1,4 @@
-"""Faithfulness of the plane in space and time on a real run's embeddings, and the cost of an epoch.
+"""Faithfulness of the plane on a real run's embeddings, and the cost of an epoch.
 
     python tests/benchmarks/umap_layout.py RUN [RUN ...]
 

@@ -1,4 +1,4 @@
-"""A JupyterLab on loopback and a page in headless Chromium, for tests that act like a person."""
+"""A JupyterLab on loopback and a page in headless Chromium."""
 
 import contextlib
 import os
@@ -84,7 +84,7 @@ class Visit:
         self.page.wait_for_function(_IDLE)
 
     def run_all(self) -> None:
-        """Run all cells, as the menu does; return when every cell has been sent to the kernel."""
+        """Run all cells, and return when each has been sent to the kernel."""
         self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
 
     def command(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Assertions that two runs are the same to the bit, and that a run folder is whole."""
+"""Assertions that two runs are the same, and that a run folder is whole."""
 
 import json
 

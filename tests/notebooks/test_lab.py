@@ -83,7 +83,7 @@ def state(visit):
 
 
 def point(visit, title, x, y, dx=0, dy=0):
-    """Move the pointer to a figure's data coordinates, plus some pixels; return the position.  title: its beginning"""
+    """Move the pointer to a figure's data coordinates, plus some pixels; return the position."""
     position = visit.page.evaluate(
         """([title, x, y]) => {
             const plot = [...document.querySelectorAll('.js-plotly-plot')]

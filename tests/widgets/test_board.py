@@ -44,7 +44,7 @@ def live_board(run, data):
 
 
 def wait_for_equal(a, b):
-    """Wait until two boards show the same: the plane comes from its own thread, some seconds later."""
+    """Wait until two boards show the same; a thread lays out the plane."""
     end = time.monotonic() + SECONDS
     while figures(a) != figures(b) and time.monotonic() < end:
         time.sleep(0.1)
@@ -112,7 +112,7 @@ def test_a_panel_that_cannot_be_made_leaves_the_others(finished, data, monkeypat
     assert len(figures(replay)) >= 3
 
 
-def test_what_can_wait_is_drawn_once_when_the_slider_rests_and_at_once_where_nothing_can_wait(finished, data):
+def test_a_patient_watcher_is_called_when_the_slider_rests_and_at_once_without_an_event_loop(finished, data):
     state, calls = RunState(), []
     state.on_event(Began(finished, data))
     state.follow(lambda: calls.append(("at once", state.epoch)), ["epoch"])

@@ -28,7 +28,7 @@ def test_emotions_stand_out_from_a_light_and_a_dark_page(name):
     assert contrast(colours.colour(name), DARK) > 2.2
 
 
-def test_what_is_no_emotion_has_no_emotions_colour():
+def test_labellers_and_parts_have_no_emotions_colour():
     roles = [colours.MODEL, colours.PROTOTYPES, *colours.PARTS.values()]
     agreement = colours.SAME, colours.DIFFERENT
     assert not {*colours.EMOTIONS.values()} & {*roles, *agreement}

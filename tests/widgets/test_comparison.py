@@ -21,7 +21,7 @@ END = np.arange(16).reshape(4, 4)
 
 @pytest.fixture(scope="module")
 def fake(frozen, data, tmp_path_factory):
-    """Return a function of settings and of the utterances of D3 that the classifier gets right: a finished run."""
+    """Return a function of settings and correct utterances of D3 that makes a finished run."""
     folder = tmp_path_factory.mktemp("runs")
     truth, d3 = data.labels, data.rows("D3")
 
@@ -44,7 +44,7 @@ def fake(frozen, data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two(fake):
-    """Two runs: of D3's 12 utterances the first gets 0 to 8 right, the second, which is shorter, 7 to 9."""
+    """Return two runs: the longer gets 0 to 8 of D3's 12 utterances right, the shorter 7 to 9."""
     return [fake(slice(0, 9)), fake(slice(7, 10), epochs=2, system="baseline")]
 
 
@@ -56,7 +56,7 @@ def runs(two):
 # Which runs
 
 
-def test_runs_are_named_by_what_tells_them_apart(runs, two, fake):
+def test_runs_are_named_by_their_differences(runs, two, fake):
     assert list(runs) == ["IPR, epochs 3", "baseline, epochs 2"]
     three = comparison.gather(two[0], [fake(seed=1).folder, fake(gamma=0.5).folder])
     assert list(three) == ["IPR, seed 0, gamma 0.999", "IPR, seed 1, gamma 0.999", "IPR, seed 0, gamma 0.5"]

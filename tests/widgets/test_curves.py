@@ -57,7 +57,7 @@ def test_the_epoch_that_is_looked_at_has_a_line_in_every_panel():
         assert curves.marks(traces, -1) == []
 
 
-def test_agreement_is_in_per_cent_and_unknown_truth_is_said():
+def test_agreement_is_in_per_cent_and_unknown_truth_has_a_note():
     fig = curves.agreement(EVENTS)
     assert trace(fig, "the prototypes'").y[0] == pytest.approx(80)
     assert trace(fig, "the classifier's").y[0] == pytest.approx(70)
@@ -78,6 +78,6 @@ def test_label_counts_show_both_labellers_and_the_truth():
     assert not [s for s in curves.label_counts(EVENTS, CLASSES).layout.shapes if s.type == "line"]
 
 
-def test_the_gate_has_gaps_and_a_system_without_two_views_says_so():
+def test_the_gate_has_gaps_and_a_system_without_two_views_has_a_note():
     assert list(curves.gate(EVENTS).data[0].y) == [None, None, 90.0, 90.0, 90.0]
     assert "No epoch so far compared two views of D2" in notes(curves.gate([event(3, gate=None)]))

@@ -13,7 +13,7 @@ from ipr_widgets import colours, plane
 from ipr_widgets.layout import Plane
 
 
-def test_no_plane_makes_a_figure_that_says_so():
+def test_a_figure_without_a_plane_has_a_note():
     assert "at least 16" in notes(plane.panels([], utterances(), CLASSES, ["now"]))[0]
 
 
@@ -34,7 +34,7 @@ def test_points_have_the_colour_of_their_truth_the_symbol_of_their_part_and_thei
     assert [t.showlegend for t in fig.data if t.name == "angry"] == [True, False]
 
 
-def test_a_plane_marks_what_is_selected_and_looked_at_within_the_axes_given():
+def test_a_plane_marks_selection_and_focus_within_the_given_axes():
     points = Plane(np.arange(10.0).reshape(5, 2), np.ones((3, 2)))
     fig = plane.epoch(points, utterances(), CLASSES, "now", "partition", (-1, 9, -1, 10), selection=(2, 4), focus=3)
     d1, d2 = trace(fig, "D1, precise"), trace(fig, "D2, ambiguous")
@@ -52,7 +52,7 @@ def test_plotly_knows_every_attribute_of_a_plane(colouring):
     assert json.loads(checked.to_json()) == json.loads(fig.to_json())
 
 
-def test_what_an_epoch_says_of_utterances_follows_who_labels():
+def test_labels_of_an_epoch_follow_the_labeller():
     model, soft = np.array([[1, 0, 0], [0.5, 0.5, 0]]), np.array([[0, 1, 0], [0.6, 0.4, 0]])
     rows = utterances().iloc[:2]
     labelled = [plane.table(rows, model, soft, CLASSES, by_prototypes) for by_prototypes in (True, False)]

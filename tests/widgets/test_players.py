@@ -23,5 +23,5 @@ def test_players_hold_the_sound_and_escape_their_captions():
     assert spectrum.argmax() * 16_000 / len(sounds[1][0]) == pytest.approx(440, abs=2)
 
 
-def test_nothing_to_listen_to_is_said():
+def test_no_sound_has_a_note():
     assert "No utterance" in players.players([], [], []).data

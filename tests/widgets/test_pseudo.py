@@ -1,4 +1,4 @@
-"""The pseudo-label panel without a browser: what is drawn when, and how a collapse is told."""
+"""The pseudo-label panel without a browser: its drawings, and its warning of a collapse."""
 
 import json
 
@@ -36,7 +36,7 @@ def title(figure):
     return json.loads(figure.figure)["layout"]["title"]["text"] if figure.figure else None
 
 
-def test_before_anything_began_it_says_so():
+def test_a_panel_without_a_run_has_a_note():
     state = RunState()
     panel = pseudo.Panel(state)
     assert panel.warning.value == "No pseudo-labels yet."
@@ -122,7 +122,7 @@ def test_the_words_are_those_of_the_epoch_that_is_looked_at(panel, state):
     assert "no collapse" in warning.value
 
 
-def test_a_figure_that_fails_says_so_and_recovers(state, monkeypatch):
+def test_a_figure_that_fails_shows_its_error_and_recovers(state, monkeypatch):
     def fail(events):
         raise ZeroDivisionError("of no use")
 

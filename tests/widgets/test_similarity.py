@@ -1,4 +1,4 @@
-"""The similarity panel without a browser: what marks a pair, and what is recalls for it."""
+"""The similarity panel without a browser: marked pairs, and the redrawing for them."""
 
 import json
 
@@ -45,7 +45,7 @@ def outlined(matrix):
     return {(round(s["x0"] + 0.5), round(s["y0"] + 0.5)) for s in content(matrix)["layout"].get("shapes", [])}
 
 
-def test_before_anything_began_it_says_so():
+def test_a_panel_without_a_run_has_a_note():
     state = RunState()
     panel = similarity.Panel(state)
     assert "No epoch has been trained yet" in panel.matrix.figure
@@ -99,7 +99,7 @@ def test_a_pair_that_is_marked_already_sends_nothing(panel, state):
     assert figures == ([], [])
 
 
-def test_a_figure_is_recalls_once_and_only_for_what_it_shows(state, monkeypatch):
+def test_a_figure_is_redrawn_once_and_only_for_its_content(state, monkeypatch):
     calls = []
     for name in ("_matrix", "_page", "_trends"):
         draw = getattr(similarity, name)
@@ -138,7 +138,7 @@ def test_another_corpus_has_other_pairs(panel, state):
     assert panel.pair_choice.value == state.pair == ()
 
 
-def test_a_touch_that_makes_no_sense_is_told_and_stops_nothing(panel, state):
+def test_a_touch_that_makes_no_sense_is_a_fault_and_stops_nothing(panel, state):
     touch(panel.matrix, "hover", x="nobody", y="sad")
     assert "ValueError" in state.faults["prototype similarity"]
 

@@ -1,4 +1,4 @@
-"""Figures over several runs: what is in them, and what they say where there is nothing to draw."""
+"""Figures over several runs: their traces, and their notes if there is nothing to draw."""
 
 import numpy as np
 import pytest
@@ -92,7 +92,7 @@ def test_soft_labels_stand_beside_uniform_ones(batch):
     assert levels == pytest.approx([uniform[name] for name in spreads.MEASURES])
 
 
-def test_simulated_votes_are_said_in_the_title(frozen, data, tmp_path):
+def test_the_title_warns_of_simulated_votes(frozen, data, tmp_path):
     run = fake_run(tmp_path, frozen, data, (0.2, 0.5), simulated=True)
     assert "SIMULATED" in spreads.soft(over_seeds.soft([run])).layout.title.text
 
@@ -105,7 +105,7 @@ def test_every_system_is_told_apart_and_none_has_an_emotions_colour():
     assert not {colour for colour, _ in looks} & set(colours.EMOTIONS.values())
 
 
-def test_nothing_to_draw_is_said():
+def test_a_figure_with_nothing_to_draw_has_a_note():
     assert look.NO_EPOCH in text(spreads.curves([]))
     assert "ipr batch table3" in text(spreads.recalls(over_seeds.recalls([]), ()))
     assert "two seeds" in text(spreads.differences(significance.differences([], pairs="seeds")))

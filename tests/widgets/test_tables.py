@@ -25,7 +25,7 @@ def test_results_report_the_final_epoch_and_warn_of_the_best():
     assert (table.loc[best, "epoch"], table.loc[best, "accuracy, %"]) == (0, 90)
 
 
-def test_divergences_are_0_to_itself_and_leave_out_what_is_not_known():
+def test_divergences_are_0_to_itself_and_leave_out_unknown_votes():
     table = labels()
     truth = table[[f"soft_{c}" for c in CLASSES]].to_numpy()
     result = tables.divergences(table, truth, CLASSES)

@@ -148,7 +148,7 @@ def test_another_run_s_training_is_stopped_first(paused, begin):
     assert not paused.run.finished
 
 
-def test_what_training_failed_with_is_raised_by_wait(begin, monkeypatch):
+def test_wait_raises_the_error_of_training(begin, monkeypatch):
     run, data = begin()
 
     def fail(*_):

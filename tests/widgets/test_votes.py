@@ -34,7 +34,7 @@ def test_the_ends_of_the_vote_shares_have_bins_of_their_own():
     assert list(trace(fig, "angry").customdata) == [2, 1, 1]
 
 
-def test_unknown_votes_are_said():
+def test_unknown_votes_have_a_note():
     unknown = np.full((5, 3), np.nan)
     soft = np.full((5, 3), 1 / 3)
     assert "not known" in notes(votes.soft_against_votes(soft, unknown, CLASSES))[0]

@@ -18,7 +18,7 @@ def table(*states, error=""):
     return DataFrame([columns | row for row in rows])
 
 
-def until(ask):
+def wait_for(ask):
     end = time.monotonic() + 20
     while not ask():
         assert time.monotonic() < end
@@ -26,52 +26,52 @@ def until(ask):
 
 
 def test_a_cell_s_state_epochs_time_and_error_are_shown():
-    shown = page(table("running", "done", "failed", "waiting", error="no <memory>\nat all"))
-    assert "<b>1 waiting, 1 running, 1 done, 1 failed</b>" in shown
-    assert 'value="5" max="20"' in shown
-    assert shown.count("30 s left") == 1
-    assert shown.count("80 s") == 2
-    assert "no &lt;memory&gt;" in shown
-    assert "at all" not in shown
-    assert "tau 0.5" in shown
+    html = page(table("running", "done", "failed", "waiting", error="no <memory>\nat all"))
+    assert "<b>1 waiting, 1 running, 1 done, 1 failed</b>" in html
+    assert 'value="5" max="20"' in html
+    assert html.count("30 s left") == 1
+    assert html.count("80 s") == 2
+    assert "no &lt;memory&gt;" in html
+    assert "at all" not in html
+    assert "tau 0.5" in html
 
 
-def test_it_follows_until_nothing_is_left():
-    looks = iter([table("waiting"), table("running"), table("done")])
-    cells = Cells(lambda: next(looks), seconds=0.01)
-    until(lambda: "1 done" in cells.value)
-    assert next(looks, None) is None
+def test_the_table_is_updated_until_no_cell_waits_or_runs():
+    tables = iter([table("waiting"), table("running"), table("done")])
+    cells = Cells(lambda: next(tables), seconds=0.01)
+    wait_for(lambda: "1 done" in cells.value)
+    assert next(tables, None) is None
 
 
-def test_what_cannot_be_looked_at_for_a_moment_is_said_and_looked_at_again():
+def test_an_absent_folder_is_reported_and_read_again():
     answers = iter([table("running"), OSError("the folder is away"), OSError("the folder is away"), table("done")])
-    said = []
+    texts = []
 
-    def look():
+    def status():
         answer = next(answers)
         if isinstance(answer, OSError):
             raise answer
         return answer
 
-    cells = Cells(look, seconds=0.05)
-    cells.observe(lambda change: said.append(change["new"]), "value")
-    until(lambda: "1 done" in cells.value)
-    assert "The batch cannot be looked at: the folder is away" in said
+    cells = Cells(status, seconds=0.05)
+    cells.observe(lambda change: texts.append(change["new"]), "value")
+    wait_for(lambda: "1 done" in cells.value)
+    assert "The batch cannot be read: the folder is away" in texts
 
 
-def test_closed_it_looks_no_more():
-    looks = []
+def test_a_closed_table_is_updated_no_more():
+    calls = []
 
-    def look():
-        looks.append(1)
+    def status():
+        calls.append(1)
         return table("running")
 
-    cells = Cells(look, seconds=0.01)
+    cells = Cells(status, seconds=0.01)
     cells.close()
     time.sleep(0.1)
-    seen = len(looks)
+    count = len(calls)
     time.sleep(0.1)
-    assert len(looks) == seen
+    assert len(calls) == count
 
 
 def test_a_grid_s_cells_are_found_by_its_name(tmp_path):
