@@ -1,4 +1,4 @@
-"""The bar that starts, pauses, resumes and stops training, and says how it goes."""
+"""The bar that starts, pauses, resumes and stops training, and shows its progress."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import torch
 from ipr_core.config import Config, SettingsError
 from ipr_core.data.corpora.table import CorpusError
 from ipr_core.data.dataset import Dataset
-from ipr_core.method.systems import SYSTEMS
 from ipr_core.runs.events import EpochEnd, StepEnd
 from ipr_core.runs.run import Run, RunError
 from ipr_core.training.advance import prepare
 from ipr_core.training.loop import LossError
+from ipr_core.training.pace import estimate, seconds_left
 from ipr_core.training.runner import IDLE, Runner
 from ipr_widgets import curves
 from ipr_widgets.form import Form
 from ipr_widgets.state import RunState
 
-# Without icons: an icon is a letter of a font, which becomes a part of the name that a screen reader says.
+# Without icons: a screen reader would read an icon, a letter of a font, as a part of the name.
 _BUTTONS = {
     "Start": ("Trains with these settings: a new run, or one begun before from its last finished epoch", IDLE),
     "Pause": ("Waits after this step; the notebook stays usable", ("preparing", "running")),
@@ -34,7 +34,7 @@ _BUTTONS = {
         ("preparing", "running", "pausing", "paused"),
     ),
 }
-"""Name → what it does, and the states of the runner in which it can be pressed."""
+"""Name → its tooltip, and the states of the runner in which it can be pressed."""
 
 _STATUS = {
     "ready": "Ready: Start trains",
@@ -48,18 +48,17 @@ _STATUS = {
     "failed": "Failed",
 }
 _BAR = {"paused": "warning", "pausing": "warning", "finished": "success", "failed": "danger"}
-_LATEST = 3  # epochs of a phase that say what its next one takes
-_SENTENCES = (SettingsError, RunError, CorpusError, LossError)  # they say themselves what to do
+_SENTENCES = (SettingsError, RunError, CorpusError, LossError)  # their messages name the cure
 _SMALLER = "The memory is too small: a smaller <code>batch_size</code> or <code>max_seconds</code> needs less."
 _ROOM = "Free disk space, then Start goes on from the last finished epoch."
 _CURES = {
     (torch.OutOfMemoryError, ""): _SMALLER,
-    (RuntimeError, "can't allocate memory"): _SMALLER,  # what torch says on a CPU
-    # By their words: what safetensors raises is no OSError.
+    (RuntimeError, "can't allocate memory"): _SMALLER,  # torch's message on a CPU
+    # By their words: safetensors raises no OSError.
     (Exception, os.strerror(errno.ENOSPC)): _ROOM,
     (Exception, os.strerror(errno.EDQUOT)): _ROOM,
 }
-"""Kind of error, and words of its message → what to do, as HTML."""
+"""Kind of error, and words of its message → the cure, as HTML."""
 
 
 def panel(
@@ -67,13 +66,13 @@ def panel(
     runner: Runner,
     config: Config,
     runs: Path | str | None = None,
-    found: tuple[Run, Dataset] | None = None,
+    prepared: tuple[Run, Dataset] | None = None,
 ) -> Control:
-    """The control of a runner that `state` watches.
+    """Return the control of a runner that `state` watches.
 
-    config: what the form shows at first   runs: the folder of new runs   found: the run of `config`, with its data
+    config: the first settings of the form   runs: the folder of new runs   prepared: the run of `config`, its data
     """
-    return Control(state, runner, config, runs, found)
+    return Control(state, runner, config, runs, prepared)
 
 
 class Control(w.VBox):
@@ -85,11 +84,13 @@ class Control(w.VBox):
         runner: Runner,
         config: Config,
         runs: Path | str | None = None,
-        found: tuple[Run, Dataset] | None = None,
+        prepared: tuple[Run, Dataset] | None = None,
     ):
-        self._state, self._runner, self._runs, self._found = state, runner, runs, found
-        self._of, self._config = None, config  # whose configuration it is: reading it at every step would cost
-        self._first, self._form = config, None
+        self.prepared, self.first_config = prepared, config
+        self._state, self._runner, self._runs = state, runner, runs
+        self._run: Run | None = None
+        self._config = config  # of the run, read once: reading it at every step takes too long
+        self._form: Form | None = None
         self.buttons = {name: _button(name) for name in _BUTTONS}
         self.settings = w.ToggleButton(
             description="Settings", layout=w.Layout(width="auto"),
@@ -97,10 +98,10 @@ class Control(w.VBox):
         )  # fmt: skip
         self.epochs, self.steps = _bar("epochs", "Epochs that are trained"), _bar("steps", "Steps of this epoch")
         self.status, self.numbers, self.trouble = w.HTML(), w.HTML(), w.HTML()
-        self._folded = w.VBox(layout=w.Layout(display="none"))
+        self.drawer = w.VBox(layout=w.Layout(display="none"))
         bar = [*self.buttons.values(), self.settings, self.epochs, self.steps]
         row = w.HBox(bar, layout=w.Layout(align_items="center", width="100%"))
-        super().__init__([row, self.status, self.numbers, self.trouble, self._folded])
+        super().__init__([row, self.status, self.numbers, self.trouble, self.drawer])
         for name, act in zip(_BUTTONS, (self._start, runner.pause, runner.resume, runner.stop), strict=True):
             self.buttons[name].on_click(self._guarded(act, name))
         self.settings.observe(self._guarded(self._fold), "value")
@@ -109,19 +110,20 @@ class Control(w.VBox):
 
     @property
     def form(self) -> Form:
-        """The settings, made when they are first asked for: half of the board's models would be theirs.
+        """The form of the settings, made when it is first needed.
 
-        A page that is loaded again has to find every model of the kernel in two seconds, or leaves widgets out.
+        It would be half of the board's models, and a page that is loaded again leaves out widgets whose models it has
+        not received in two seconds.
         """
         if self._form is None:
-            self._form = Form(self._first)
+            self._form = Form(self.first_config)
             self._form.observe(self._guarded(self._show), "config")
         return self._form
 
     @property
     def config(self) -> Config | None:
-        """What Start trains; None while a setting is wrong."""
-        return self._first if self._form is None else self._form.config
+        """The settings that Start trains; None while a setting is wrong."""
+        return self.first_config if self._form is None else self._form.config
 
     def _start(self) -> None:
         config = self.config
@@ -130,23 +132,23 @@ class Control(w.VBox):
         self._runner.start(lambda: self._find(config))
 
     def _find(self, config: Config) -> tuple[Run, Dataset]:
-        """The run of these settings with its data; what is at hand already is not read again."""
-        pairs = ((self._state.run, self._state.data), self._found or (None, None))
-        at_hand = [(run, data) for run, data in pairs if run is not None and run.exists]
-        for run, data in at_hand:
+        """Return the run of these settings with its data, without reading again a run or corpus in memory."""
+        pairs = [(self._state.run, self._state.data), self.prepared or (None, None)]
+        runs = [(run, data) for run, data in pairs if run is not None and data is not None and run.exists]
+        for run, data in runs:
             if run.config == config:
                 return run, data
         corpus = config.data, config.partition
-        same = [data for run, data in at_hand if (run.config.data, run.config.partition) == corpus]
-        return prepare(config, self._runs, progress=False, data=same[0] if same else None)
+        corpora = [data for run, data in runs if (run.config.data, run.config.partition) == corpus]
+        return prepare(config, self._runs, progress=False, data=corpora[0] if corpora else None)
 
     def _fold(self) -> None:
         if self.settings.value:
-            self._folded.children = [self.form]
-        self._folded.layout.display = None if self.settings.value else "none"
+            self.drawer.children = [self.form]
+        self.drawer.layout.display = None if self.settings.value else "none"
 
     def _guarded(self, act: Callable[[], None], name: str = "control") -> Callable[..., None]:
-        """The same for a button or an observer: one at a time, and whatever it does, nothing else stops."""
+        """Return `act` for a button or an observer: one at a time, and an error in it stops nothing else."""
 
         def call(*_: object) -> None:
             with self._state.lock, self._state.guard(name):
@@ -156,75 +158,52 @@ class Control(w.VBox):
 
     def _show(self) -> None:
         state = self._state
-        if state.run is not self._of:
-            self._of, self._config = state.run, state.run.config
+        if state.run is not None and state.run is not self._run:
+            self._run, self._config = state.run, state.run.config
         training = self._config.training
         last = training.warm_up if self._runner.goal == "warm_up" else training.epochs
         for name, button in self.buttons.items():
             button.disabled = state.status not in _BUTTONS[name][1] or (name == "Start" and self.config is None)
         self._show_progress(last)
-        self.status.value = status(state, self._config, last, changed(self._config, self.config))
-        weighed = state.system is None or state.system.shows_beta
-        self.numbers.value = numbers(state.step, state.events[-1] if state.events else None, weighed)
+        changes = [] if self.config is None else list(self.config.differences(self._config))
+        self.status.value = status(state, self._config, last, changes)
+        shows_beta = state.system is None or state.system.shows_beta
+        self.numbers.value = numbers(state.step, state.events[-1] if state.events else None, shows_beta)
         self.trouble.value = trouble(state.error, state.faults, self._runner.fault)
 
     def _show_progress(self, last: int) -> None:
-        state, done = self._state, len(self._state.events)
-        _set(self.epochs, min(done, last), last, state.status)
+        state, count = self._state, len(self._state.events)
+        _set(self.epochs, min(count, last), last, state.status)
         if state.step is not None:
             _set(self.steps, state.step.step, state.step.steps, state.status)
         else:
             _set(self.steps, 0, 0, state.status)
 
 
-def status(state: RunState, config: Config, last: int, changed: Sequence[str] = ()) -> str:
-    """What the runner does, how far the run is and how long it will take, as HTML.
+def status(state: RunState, config: Config, last: int, changes: Sequence[str] = ()) -> str:
+    """Return the runner's state, the run's progress and the time left as HTML.
 
-    last: the epochs to train   changed: names of the settings by which what Start trains is another run
+    last: how many epochs to train   changes: names of the settings that make another run of the next Start
     """
-    told = _STATUS[state.status]
-    if changed and state.status in IDLE:
-        told = f"{told.partition(':')[0]}: Start begins another run: {escape(', '.join(changed))}"
-    words = [f"<b>{told}</b>"]
-    if state.run is not None:
+    sentence = _STATUS[state.status]
+    if changes and state.status in IDLE:
+        sentence = f"{sentence.partition(':')[0]}: Start begins another run: {escape(', '.join(changes))}"
+    words = [f"<b>{sentence}</b>"]
+    if state.run is not None and state.data is not None:
         words[0] += ", warm-up" if state.status == "running" and len(state.events) < config.training.warm_up else ""
         words.append(f"{min(len(state.events), last)} of {last} epochs are trained")
         if state.status not in IDLE:
-            left = seconds_left(state, config, last)
-            words.append("time left: known after an epoch" if left is None else f"{duration(left)} left")
+            precise, ambiguous = (len(state.data.rows(part)) for part in ("D1", "D2"))
+            seconds = seconds_left(state.events, config, last, precise, ambiguous, state.step)
+            words.append("time left: known after an epoch" if seconds is None else f"{estimate(seconds)} left")
         words.append(f"run {escape(state.run.folder.name)}")
     return _line(words)
 
 
-def changed(config: Config, asked: Config | None) -> list[str]:
-    """Names of the settings that are asked for otherwise; none while what is asked for is wrong."""
-    return [] if asked is None else list(asked.differences(config))
-
-
-def seconds_left(state: RunState, config: Config, last: int) -> float | None:
-    """About how long the epochs up to `last` will take; None before one was measured.
-
-    An epoch takes what the latest of its phase took. The refinement's, before its first, is told from the warm-up's by
-    how many more views of utterances pass through the encoder.
-    """
-    events, step, warm_up = state.events, state.step, config.training.warm_up
-    if not events:
-        return None
-    pace = {refining: _pace([event for event in events if (event.epoch >= warm_up) == refining]) for refining in (0, 1)}
-    if pace[1] is None:
-        training, evaluation = pace[0]
-        pace[1] = training * _heavier(config, state.data), evaluation
-    ahead = range(len(events), last)
-    left = sum(sum(pace[epoch >= warm_up]) for epoch in ahead)
-    if ahead and step is not None and step.epoch == ahead[0]:
-        left -= pace[step.epoch >= warm_up][0] * step.step / step.steps
-    return left
-
-
 def numbers(step: StepEnd | None, event: EpochEnd | None, beta: bool = True) -> str:
-    """The newest step's loss terms, and the newest epoch's β, score, speed and memory, as HTML.
+    """Return the newest step's loss terms and the newest epoch's β, score, speed and memory as HTML.
 
-    beta: whether it weighs anything in the system's loss
+    beta: whether it weighs a loss of the system
     """
     words = []
     if step is not None:
@@ -235,15 +214,17 @@ def numbers(step: StepEnd | None, event: EpochEnd | None, beta: bool = True) -> 
 
 
 def trouble(error: BaseException | None, faults: dict[str, str], fault: Exception | None = None) -> str:
-    """Why training failed, with the cure; and what failed beside it, which does not stop it; as HTML.
+    """Return training's error with its cure, and errors of widgets, which do not stop training, as HTML.
 
-    faults: widget → what it failed with   fault: a watcher's
+    faults: widget → its error   fault: a watcher's
     """
     parts = []
     if error is not None:
-        told = escape(str(error)) if isinstance(error, _SENTENCES) else _unforeseen(error)
+        message = escape(str(error)) if isinstance(error, _SENTENCES) else _unforeseen(error)
         style = "white-space: pre-wrap; max-height: 9em; overflow: auto; padding: 2px 6px"
-        parts.append(f'<div role="alert" style="{style}; border-left: 3px solid var(--jp-error-color1)">{told}</div>')
+        parts.append(
+            f'<div role="alert" style="{style}; border-left: 3px solid var(--jp-error-color1)">{message}</div>'
+        )
     failed = [f"{widget}: {text}" for widget, text in faults.items()]
     if fault is not None:
         failed.append(f"{type(fault).__name__}: {fault}")
@@ -257,10 +238,10 @@ def _of_epoch(event: EpochEnd, beta: bool) -> list[str]:
     speed = _number("utterances", f"{utterances:.0f}/s") + ", " + _number("audio", f"{audio:.0f} s/s")
     memory = _number("memory", f"{event.clock['peak_memory_mb']:,.0f} MB")
     accuracy = _number("accuracy on D3", f"{100 * event.accuracy:.1f} %")
-    weighed = _hint(_number("β", f"{event.beta:.3f}"), "Weight of the loss on D2 in the latest epoch (Eq. 7)")
+    weight = _hint(_number("β", f"{event.beta:.3f}"), "Weight of the loss on D2 in the latest epoch (Eq. 7)")
     return [
         _hint(accuracy, "Of the classifier after the latest epoch, on the utterances that annotators agreed on least"),
-        *([weighed] if beta else []),
+        *([weight] if beta else []),
         _hint(
             speed,
             "Utterances, and seconds of audio, trained on a second in the latest epoch; a second view is not counted",
@@ -269,35 +250,10 @@ def _of_epoch(event: EpochEnd, beta: bool) -> list[str]:
     ]
 
 
-def duration(seconds: float) -> str:
-    """In words, no more precise than an estimate is."""
-    if seconds < 50:
-        return f"about {max(5, 5 * round(seconds / 5))} s"
-    minutes = max(1, round(seconds / 60))
-    return f"about {minutes} min" if minutes < 60 else f"about {minutes // 60} h {minutes % 60} min"
-
-
-def _pace(events: Sequence[EpochEnd]) -> tuple[float, float] | None:
-    """Seconds of training and of evaluation that an epoch like these takes; None where there is none."""
-    clocks = [event.clock for event in events[-_LATEST:]]
-    if not clocks:
-        return None
-    whole = sum(clock["seconds"] for clock in clocks) / len(clocks)
-    evaluation = sum(clock["evaluation_seconds"] for clock in clocks) / len(clocks)
-    return whole - evaluation, evaluation
-
-
-def _heavier(config: Config, data: Dataset) -> float:
-    """How many times the views of a warm-up epoch pass through the encoder in an epoch of the refinement."""
-    system, precise, ambiguous = SYSTEMS[config.training.system], len(data.rows("D1")), len(data.rows("D2"))
-    views = (system.precise_views + system.ambiguous_views) / system.precise_views
-    return max(precise, ambiguous) / precise * views
-
-
 def _unforeseen(error: BaseException) -> str:
     cures = [cure for (kind, words), cure in _CURES.items() if isinstance(error, kind) and words in str(error)]
-    told = f"{type(error).__name__}: {escape(str(error))}"
-    return "\n".join([told, *cures[:1], "<code>training.wait()</code> shows the traceback."])
+    message = f"{type(error).__name__}: {escape(str(error))}"
+    return "\n".join([message, *cures[:1], "<code>training.wait()</code> shows the traceback."])
 
 
 def _button(name: str) -> w.Button:

@@ -1,4 +1,4 @@
-"""The settings as a form, made from the configuration's own fields: no setting is known here by its name."""
+"""The settings as a form, made from the configuration's fields: no setting is named here."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from ipr_core.config import FIELDS, PRESETS, Config, SettingsError, nearest_pres
 from ipr_widgets import look
 
 SECTIONS = tuple(Config.model_fields)
+Place = tuple[str, str | None]
+"""A section, and a setting in it or None."""
 
 _PRESET = "Settings that go together; your own changes are kept when you choose another one"
 _NAME = dict(description_width="12.5em")  # the longest name of a setting fits
@@ -22,10 +24,10 @@ _MARGIN = "border-left: 3px solid var(--jp-error-color1); padding-left: 6px"
 
 
 class Form(w.VBox):
-    """Every setting with its sentence, and what is wrong with it beside it as soon as it is typed."""
+    """Every setting with its sentence, and with its fault as soon as a wrong value is typed."""
 
-    config = t.Instance(Config, allow_none=True, help="what the form says; None while something is wrong")
-    faults = t.Tuple(help="what is wrong, a sentence each")
+    config = t.Instance(Config, allow_none=True, help="the settings; None while one is wrong")
+    faults = t.Tuple(help="the faults, a sentence each")
     changed = t.Tuple(help="names of the settings that differ from the preset, in their order")
 
     def __init__(self, config: Config):
@@ -48,32 +50,32 @@ class Form(w.VBox):
         self.summary = w.HTML()
         self._grids = {section: w.GridBox(layout=_grid()) for section in SECTIONS}
         self.tab = w.Tab([w.VBox([self.heads[s], self._grids[s]], layout=_scrolled()) for s in SECTIONS])
-        # A label of its own: the page gives a list with a description no tooltip.
+        # A label of its own: the page shows no tooltip on a list with a description.
         head = w.HBox([w.HTML(look.term("Preset", _PRESET)), self.preset, self.back, self.find])
         head.layout.align_items = "center"
         super().__init__([head, self.summary, self.tab])
-        self._show_found()
+        self._show_matches()
         self.fill(config)
         self.preset.observe(self._take_preset, "value")
         self.back.on_click(lambda _: self.fill(PRESETS[self.preset.value]()))
-        self.find.observe(self._show_found, "value")
+        self.find.observe(self._show_matches, "value")
         for box in self.inputs.values():
             box.observe(self._check, "value")
 
     def fill(self, config: Config) -> None:
         """Show these settings."""
-        self._write({name: shown(name, value) for name, value in config.settings().items()})
+        self._write({name: input_value(name, value) for name, value in config.settings().items()})
 
     @property
-    def given(self) -> dict[str, Any]:
-        """Every setting as it is typed, right or wrong."""
+    def values(self) -> dict[str, Any]:
+        """Every setting as typed, right or wrong."""
         return {name: read(name, box.value) for name, box in self.inputs.items()}
 
     def _check(self, _: object = None) -> None:
         if self._filling:
             return
         try:
-            config, faults = Config().replace(**self.given), []
+            config, faults = Config().replace(**self.values), []
         except SettingsError as error:
             config, faults = None, error.faults
         changed = self._changes(config)
@@ -87,49 +89,51 @@ class Form(w.VBox):
         if config is not None:
             return list(config.differences(preset))
         values = preset.settings()
-        return [name for name, value in self.given.items() if shown(name, value) != shown(name, values[name])]
+        return [
+            name for name, value in self.values.items() if input_value(name, value) != input_value(name, values[name])
+        ]
 
     def _show_notes(self) -> None:
-        told = defaultdict(list)
+        faults: defaultdict[Place, list[str]] = defaultdict(list)
         for fault in self.faults:
-            told[whose(fault)].append(fault)
+            faults[fault_place(fault)].append(fault)
         preset = PRESETS[self.preset.value]().settings()
         for name, note in self.notes.items():
             section, field = FIELDS[name]
-            was = escape(str(shown(name, preset[name]))) or "none"
-            marked = f"<b>Changed; the preset has {was}.</b> " if name in self.changed else ""
-            # The sentence is written out, for everyone to read: a tooltip is out of a keyboard's reach.
-            note.value = _wrong(told[section, name]) or _small(marked + escape(field.description or ""))
+            original = escape(str(input_value(name, preset[name]))) or "none"
+            marked = f"<b>Changed; the preset has {original}.</b> " if name in self.changed else ""
+            # The sentence is visible to everyone: a keyboard cannot reach a tooltip.
+            note.value = _wrong(faults[section, name]) or _small(marked + escape(field.description or ""))
         for section, head in self.heads.items():
-            head.value = _wrong(told[section, None])
+            head.value = _wrong(faults[section, None])
         names = f"Changed from the preset {self.preset.value}: <b>{', '.join(self.changed)}</b>"
         self.summary.value = _small(names if self.changed else f"As the preset {self.preset.value} has them.")
         self.back.disabled = not self.changed
         self._show_titles()
 
     def _show_titles(self) -> None:
-        """A section's name, how many settings were found in it, and whether something is wrong there."""
-        wrong = {where for where, _ in map(whose, self.faults)}
+        """Show each section's name, the number of its settings that match, and a sign for a fault."""
+        wrong = {section for section, _ in map(fault_place, self.faults)}
         for i, section in enumerate(SECTIONS):
             count = len(self._grids[section].children) // 2
-            found = f" ({count})" if self.find.value.strip() else ""
-            self.tab.set_title(i, section + found + (" ⚠" if section in wrong else ""))
+            matches = f" ({count})" if self.find.value.strip() else ""
+            self.tab.set_title(i, section + matches + (" ⚠" if section in wrong else ""))
 
-    def _show_found(self, _: object = None) -> None:
+    def _show_matches(self, _: object = None) -> None:
         names = matching(self.find.value)
         for section, grid in self._grids.items():
-            ours = [name for name in names if FIELDS[name][0] == section]
-            grid.children = [widget for name in ours for widget in (self.inputs[name], self.notes[name])]
+            fields = [name for name in names if FIELDS[name][0] == section]
+            grid.children = [widget for name in fields for widget in (self.inputs[name], self.notes[name])]
         counts = [len(grid.children) for grid in self._grids.values()]
         if any(counts) and not counts[self.tab.selected_index or 0]:
             self.tab.selected_index = next(i for i, count in enumerate(counts) if count)
         self._show_titles()
 
     def _take_preset(self, _: object) -> None:
-        """The new preset's settings, but for those that were changed."""
-        mine = {name: self.inputs[name].value for name in self.changed}
-        theirs = PRESETS[self.preset.value]().settings()
-        self._write({name: shown(name, value) for name, value in theirs.items()} | mine)
+        """Take the new preset's settings and keep the changed ones."""
+        changes = {name: self.inputs[name].value for name in self.changed}
+        preset = PRESETS[self.preset.value]().settings()
+        self._write({name: input_value(name, value) for name, value in preset.items()} | changes)
 
     def _write(self, values: Mapping[str, Any]) -> None:
         self._filling = True  # one check, at the end
@@ -142,23 +146,23 @@ class Form(w.VBox):
 
 
 def matching(words: str) -> list[str]:
-    """Names of the settings with all of these words in their name, section or sentence; no words: every setting."""
+    """Return the settings with all of these words in their name, section or sentence; no words: every setting."""
     texts = {name: f"{name} {section} {field.description}".lower() for name, (section, field) in FIELDS.items()}
     return [name for name, text in texts.items() if all(word in text for word in words.lower().split())]
 
 
-def whose(fault: str) -> tuple[str | None, str | None]:
-    """The section that a fault is in, and the setting whose own value is wrong, None where several do not match."""
+def fault_place(fault: str) -> Place:
+    """Return the section of a fault, and its setting, None where several do not go together."""
     names = [word for word in re.findall(r"\w+", fault) if word in FIELDS]
     if not names:
         return SECTIONS[0], None
     section, field = FIELDS[names[0]]
-    own = fault.startswith(f"{names[0]} is ") and fault.endswith(field.description or "")
-    return section, names[0] if own else None
+    single = fault.startswith(f"{names[0]} is ") and fault.endswith(field.description or "")
+    return section, names[0] if single else None
 
 
-def shown(name: str, value: Any) -> Any:
-    """A setting's value as its input has it: none as nothing, several values with commas between them."""
+def input_value(name: str, value: Any) -> Any:
+    """Return a setting's value as its input shows it: None as an empty text, several values with commas."""
     annotation = FIELDS[name][1].annotation
     if annotation in (bool, int, float) or get_origin(annotation) is Literal:
         return value
@@ -168,7 +172,7 @@ def shown(name: str, value: Any) -> Any:
 
 
 def read(name: str, value: Any) -> Any:
-    """What an input says, for the configuration to check."""
+    """Return the value in an input, for the configuration to check."""
     annotation = FIELDS[name][1].annotation
     if value == "" and type(None) in get_args(annotation):
         return None
@@ -176,7 +180,7 @@ def read(name: str, value: Any) -> Any:
 
 
 def _input(name: str, layout: w.Layout) -> w.DOMWidget:
-    """By the field's annotation alone. Bounds are the configuration's: a wrong value can be typed, and is told."""
+    """Return the input that the field's annotation asks for; a wrong value can be typed, and its fault shows."""
     field = FIELDS[name][1]
     annotation = field.annotation
     common = dict(description=name, tooltip=field.description, style=_NAME, layout=layout)
@@ -186,8 +190,8 @@ def _input(name: str, layout: w.Layout) -> w.DOMWidget:
         return w.Dropdown(options=get_args(annotation), **common)
     if annotation in (int, float):
         return w.FloatText(step=1 if annotation is int else None, continuous_update=True, **common)
-    several, absent = get_origin(annotation) is tuple, type(None) in get_args(annotation)
-    hint = "values with commas between them" if several else "none" if absent else ""
+    multiple, absent = get_origin(annotation) is tuple, type(None) in get_args(annotation)
+    hint = "values with commas between them" if multiple else "none" if absent else ""
     return w.Text(placeholder=hint, continuous_update=True, **common)
 
 
