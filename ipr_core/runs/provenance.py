@@ -1,7 +1,7 @@
-"""What made a result: one digest of the code that training runs and of the packages it computes with.
+"""The origin of a result: one digest of training's code and of the packages that it computes with.
 
-The code is every module of ipr_core that `runner` needs, found by its imports; the command line, tables, reports and
-widgets may change without making a result another one. Comments, docstrings and layout do not count.
+The code is every module of ipr_core that `training.advance` needs, found by its imports. The command line, tables,
+reports and widgets may change, and a result still counts. Comments, docstrings and layout do not matter.
 """
 
 from __future__ import annotations
@@ -15,70 +15,85 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGES = ("ipr-workbench", "torch", "torchaudio", "transformers", "numpy", "scikit-learn")
-"""The packages whose versions a run notes."""
+"""The packages whose versions a run records."""
 _ROOT = Path(__file__).parents[2]
 _FIRST = "ipr_core.training.advance"
 _BY_NAME = ("ipr_core.method.systems", "ipr_core.data.corpora")  # no import statement names their modules
 
 
 def versions() -> dict[str, str | None]:
-    """Python's version and that of every package a result depends on; None where one is not installed."""
+    """Return the versions of Python and of PACKAGES; None for one that is not installed."""
     return {"python": platform.python_version(), **{package: _installed(package) for package in PACKAGES}}
 
 
 @functools.cache
 def version() -> str:
-    """Hex digits that change with the code of training, or with a package that it computes with; looked at once."""
+    """Return hex digits that change with training's code or one of its packages.
+
+    The files are read once in a process.
+    """
     return version_now()
 
 
 def version_now() -> str:
-    """The same as the files are right now: a kernel that starts after a change runs the changed code."""
+    """Return `version` of the files as they are now.
+
+    A kernel that starts after a change runs the changed code.
+    """
     numbers = versions()
-    made_by = [f"{name} {numbers[name]}" for name in PACKAGES if name != "ipr-workbench"]
-    return _digest(*made_by, *(_code(file) for _, file in sorted(_needed(_FIRST).items())))
+    packages = [f"{name} {numbers[name]}" for name in PACKAGES if name != "ipr-workbench"]
+    return _digest(*packages, *(_code(file) for _, file in sorted(_imported_files(_FIRST).items())))
 
 
 def notebook_version(notebook: Path) -> str:
-    """Hex digits that change with a notebook's file."""
+    """Return hex digits that change with a notebook's file."""
     return _digest(notebook.read_text("utf-8"))
 
 
-def _needed(first: str) -> dict[str, Path]:
-    """The modules of this package that a module imports, also inside of functions, and what those import."""
-    found: dict[str, Path] = {}
-    left = [first]
-    while left:
-        name = left.pop()
+def _imported_files(first: str) -> dict[str, Path]:
+    """Return the modules of this package that a module needs, itself included, and their files.
+
+    These are its imports, also inside of functions, and the imports of those.
+    """
+    files: dict[str, Path] = {}
+    names = [first]
+    while names:
+        name = names.pop()
         file = _file(name)
-        if name in found or file is None:
+        if name in files or file is None:
             continue
-        found[name] = file
-        left += [name.rpartition(".")[0], *_imports(file)]
+        files[name] = file
+        names += [name.rpartition(".")[0], *_imports(ast.parse(file.read_text("utf-8")))]
         if name in _BY_NAME:
-            left += [f"{name}.{module.stem}" for module in file.parent.glob("*.py")]
-    return found
+            names += [f"{name}.{module.stem}" for module in file.parent.glob("*.py")]
+    return files
 
 
-def _imports(file: Path) -> Iterator[str]:
-    """`from a import b` gives a and a.b, since b may be a module."""
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+def _imports(node: ast.AST) -> Iterator[str]:
+    """Yield the imported names, but for type checkers' alone.
+
+    `from a import b` gives a and a.b, since b may be a module.
+    """
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        return
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+    for child in ast.iter_child_nodes(node):
+        yield from _imports(child)
 
 
 def _file(name: str) -> Path | None:
-    """Where a module of this package lies; None for any other name."""
+    """Return the file of a module of this package; None for any other name."""
     if name.partition(".")[0] != "ipr_core":
         return None
-    place = _ROOT.joinpath(*name.split("."))
-    return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
+    path = _ROOT.joinpath(*name.split("."))
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
 
 def _code(file: Path) -> str:
-    """The code without comments, docstrings and layout."""
+    """Return the code without comments, docstrings and layout."""
     tree = ast.parse(file.read_text("utf-8"))
     for node in ast.walk(tree):
         for name in ("body", "orelse", "finalbody"):
