@@ -25,11 +25,6 @@ TERMS = {
 """Loss term → title, colour and dash. The losses on D1 and D2 differ by system: cross-entropies, margins, hinges."""
 
 
-def warm_up(events: Events) -> list[EpochEnd]:
-    """Return the epochs of the warm-up."""
-    return [event for event in events if event.phase == "warm_up"]
-
-
 def losses(events: Events) -> go.Figure:
     """Draw the loss terms before their weights, and their weighted total.
 

@@ -18,10 +18,6 @@ def test_without_warm_up_nothing_is_shaded():
     assert not curves.beta([event(0, warm_up=0)]).layout.shapes
 
 
-def test_warm_up_keeps_its_epochs_alone():
-    assert [e.epoch for e in curves.warm_up(EVENTS)] == [0, 1]
-
-
 def test_terms_that_the_warm_up_lacks_are_gaps_and_those_that_a_system_lacks_are_left_out():
     fig = curves.losses(EVENTS)
     assert list(trace(fig, "contrastive (Eq. 5)").y) == [None, None, 2.0, 2.0, 2.0]
