@@ -34,17 +34,17 @@ def requirements():
 
 def pins():
     """What the lock holds: canonical name → exact version."""
-    found = re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", LOCK, re.MULTILINE)
-    return {canonicalize_name(name): version for name, version in found}
+    lines = re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", LOCK, re.MULTILINE)
+    return {canonicalize_name(name): version for name, version in lines}
 
 
 @pytest.fixture(scope="module")
 def tracked():
     """The files that git tracks."""
-    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"not a git checkout: {done.stderr.strip()}")
-    return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+    process = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if process.returncode:
+        pytest.skip(f"not a git checkout: {process.stderr.strip()}")
+    return [ROOT / name for name in process.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
 @pytest.mark.parametrize("requirement", requirements(), ids=str)
@@ -90,19 +90,21 @@ def test_citation_and_project_agree():
 
 
 def test_every_package_is_installed():
-    named = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]
-    there = [file.parent.relative_to(ROOT) for top in ("ipr_core", "widgets") for file in (ROOT / top).rglob("*.py")]
-    assert sorted(named) == sorted({".".join(folder.parts).replace("widgets", "ipr_widgets") for folder in there})
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]
+    folders = [file.parent.relative_to(ROOT) for top in ("ipr_core", "widgets") for file in (ROOT / top).rglob("*.py")]
+    assert sorted(packages) == sorted({".".join(folder.parts).replace("widgets", "ipr_widgets") for folder in folders})
 
 
-def test_what_is_imported_is_required():
-    """Else it is there only as long as another package happens to need it."""
+def test_every_imported_package_is_required():
+    """Else it is installed only as long as another package happens to need it."""
     distributions = importlib.metadata.packages_distributions()
-    asked = {canonicalize_name(requirement.name) for requirement in requirements()}
+    required = {canonicalize_name(requirement.name) for requirement in requirements()}
     for file in [*ROOT.glob("ipr_core/**/*.py"), *ROOT.glob("widgets/**/*.py")]:
         for name in imported(file) - {"ipr_core", "ipr_widgets"} - sys.stdlib_module_names:
-            given_by = {canonicalize_name(distribution) for distribution in distributions[name]}
-            assert given_by & asked, f"{file.relative_to(ROOT)} imports {name}, which pyproject.toml does not require"
+            distribution_names = {canonicalize_name(distribution) for distribution in distributions[name]}
+            assert distribution_names & required, (
+                f"{file.relative_to(ROOT)} imports {name}, which pyproject.toml does not require"
+            )
 
 
 def imported(file):
