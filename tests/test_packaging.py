@@ -25,6 +25,8 @@ HEAVY = (
     ".wav", ".flac", ".mp3", ".ogg", ".sph", ".npy", ".npz", ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".onnx",
     ".h5", ".parquet", ".pkl", ".gguf",
 )  # fmt: skip
+OLD_RUN = ROOT / "tests" / "runs" / "made_by_0_1"
+"""A run folder, the one place where arrays may be tracked."""
 
 
 def requirements():
@@ -122,6 +124,10 @@ def test_no_tracked_file_names_a_package_registry(tracked):
 
 
 def test_neither_sound_nor_weights_nor_another_lock_is_tracked(tracked):
-    assert not [file for file in tracked if file.suffix.lower() in HEAVY]
+    assert not [file for file in tracked if file.suffix.lower() in HEAVY and OLD_RUN not in file.parents]
+
+
+def test_the_run_of_an_earlier_version_is_small(tracked):
+    assert sum(file.stat().st_size for file in tracked if OLD_RUN in file.parents) < 100_000
     assert not [file for file in tracked if file.name in ("uv.lock", "poetry.lock", "Pipfile.lock")]
     assert not [file for file in tracked if file.stat().st_size > 2**20]
