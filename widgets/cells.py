@@ -13,7 +13,8 @@ import pandas as pd
 from pandas import DataFrame
 
 from ipr_core.batch import grid
-from ipr_core.batch.watching import STATES, duration, status
+from ipr_core.batch.watching import STATES, status
+from ipr_core.training.pace import duration
 
 _MARKS = {"waiting": "○", "running": "◐", "done": "●", "failed": "✕"}
 _SECONDS = 2.0

@@ -64,9 +64,7 @@ def descend(
     b: Number,
     seed: int,
 ) -> Points:
-    """Return the points after `rounds` of UMAP's descent.
-
-    They are the mean over the second half of the rounds, which averages out the noise.
+    """Return the points after UMAP's descent: the mean over its second half, without the noise.
 
     start: (M, 2) the first points   anchors: (M, 2) the points that they are held to   hold: (M,) how strongly, 0 free
     head, tail: (K,) the edges of the graph   every: (K,) rounds between two uses of an edge, 1 for the heaviest

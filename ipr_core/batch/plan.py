@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from ipr_core.batch import cells, warm_ups
 from ipr_core.batch.cells import Task
 from ipr_core.batch.grid import Cell, Grid, try_read
-from ipr_core.batch.watching import duration
 from ipr_core.config import Config, SettingsError
 from ipr_core.data import corpora
 from ipr_core.data.corpora.table import CorpusError
@@ -28,6 +27,7 @@ from ipr_core.data.dataset import Dataset, load
 from ipr_core.runs import provenance
 from ipr_core.runs.run import Run, RunError, default_runs, digest
 from ipr_core.training.advance import encoder_faults
+from ipr_core.training.pace import duration
 
 if TYPE_CHECKING:
     from distributed import Client, Future

@@ -17,6 +17,7 @@ from ipr_core.batch.grid import Cell, Grid
 from ipr_core.config import Config
 from ipr_core.runs.events import EpochEnd
 from ipr_core.runs.run import Run, default_runs
+from ipr_core.training.pace import duration, seconds_left
 
 STATES = ("waiting", "running", "done", "failed")
 _INTERVAL = 1.0  # seconds between two looks, at least
@@ -50,12 +51,12 @@ def _row(grid: Grid, cell: Cell, run: Run) -> dict[str, Any]:
 
 
 def _seconds_left(run: Run, history: Sequence[EpochEnd], config: Config) -> float:
-    """Estimate the seconds that a run still trains, by the mean of its epochs in the present phase."""
-    if not history:
+    """Estimate the seconds that a run still trains; NaN before its first epoch."""
+    sizes = run.table["part"].value_counts()
+    seconds = seconds_left(history, config, config.training.epochs, sizes["D1"], sizes.get("D2", 0))
+    if seconds is None:
         return float("nan")
-    phase = [event.clock["seconds"] for event in history if event.phase == history[-1].phase]
-    since = time() - (run.folder / "events.jsonl").stat().st_mtime
-    return max(0.0, (config.training.epochs - len(history)) * sum(phase) / len(phase) - since)
+    return max(0.0, seconds - (time() - (run.folder / "events.jsonl").stat().st_mtime))
 
 
 class Screen:
@@ -114,14 +115,6 @@ def lines(table: DataFrame, height: int = 0) -> list[str]:
         table = table[table["status"].isin(("running", "failed"))][: height - 1]
     width = table["run"].str.len().max() if len(table) else 0
     return [*(_line(row, width) for row in table.itertuples()), counts]
-
-
-def duration(seconds: float) -> str:
-    """Return seconds in words: 48 s, 7 min, 3 h 20 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _line(row: Any, width: int = 0) -> str:
