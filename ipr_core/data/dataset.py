@@ -62,7 +62,7 @@ def load(config: Config, cache: Path | None = None, progress: bool = True) -> Da
     if simulated:
         from ipr_core.data.annotators import simulate_annotators, wave_features  # scikit-learn takes long to import
 
-        table = simulate_annotators(table, wave_features(waves, cache), config.data)
+        table = simulate_annotators(table, wave_features(waves, cache, progress), config.data, progress)
     parts = ambiguity.partition(table, config)
     parts = parts[parts["part"] != ""].reset_index(drop=True)
     return Dataset(parts, waves.take(Index(table["id"]).get_indexer(parts["id"])), config.data.classes, simulated)

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pandas as pd
@@ -42,34 +43,27 @@ def test_every_corpus_has_a_reader_that_is_called_alike(name):
     assert list(inspect.signature(corpora.reader(name).read).parameters) == ["data", "progress"]
 
 
-READER = '''"""A folder with one clip."""
-from pandas import DataFrame
-
-LAYOUT = "one.wav"
-
-
-def read(data, progress=True):
-    return DataFrame([{"id": "one", "path": f"{data.corpus_path}/one.wav", "label": "sad"}])
-'''
 READ_MINE = """
 from ipr_core.config import Data
 from ipr_core.data import corpora
-print(*corpora.read(Data(corpus="mine", corpus_path="."))["id"])
+print(corpora.read(Data(corpus="mine", corpus_path="."))[["id", "speaker", "label"]].to_csv(index=False))
 """
 
 
 def test_a_new_reader_is_a_file_and_a_name(tmp_path):
     core = shutil.copytree(CORE, tmp_path / "ipr_core", ignore=shutil.ignore_patterns("__pycache__"))
-    (core / "data" / "corpora" / "mine.py").write_text(READER, "utf-8")
+    example = re.search(r"```python\n(.*?)```", (CORE / "data" / "README.md").read_text("utf-8"), re.DOTALL)
+    (core / "data" / "corpora" / "mine.py").write_text(textwrap.dedent(example[1]), "utf-8")
     text = (core / "names.py").read_text("utf-8")
     (core / "names.py").write_text(re.sub(r"^(Corpus = Literal\[.*)\]$", r'\1, "mine"]', text, flags=re.M), "utf-8")
-    wav(tmp_path / "one.wav")
+    wav(tmp_path / "sad_anna_1.wav")
 
     def python(*options):
         return subprocess.run([sys.executable, *options], cwd=tmp_path, capture_output=True, text=True, timeout=120)
 
-    assert python("-c", READ_MINE).stdout == "one\n"
-    assert "mine       A folder with one clip.\n           needs one.wav" in python("-m", "ipr_core", "corpora").stdout
+    assert python("-c", READ_MINE).stdout.split() == ["id,speaker,label", "sad_anna_1,anna,sad"]
+    description = "mine       My corpus: clips named EMOTION_SPEAKER_NUMBER.wav, without votes.\n"
+    assert description + "           needs EMOTION_SPEAKER_NUMBER.wav" in python("-m", "ipr_core", "corpora").stdout
 
 
 def test_the_configuration_loads_no_reader():
