@@ -1,18 +1,23 @@
-"""How fast training is on this machine, beside the encoder's own passes on the same audio, which nothing can beat.
+"""The speed of training on this machine, against the encoder's own passes on the same audio.
 
-A step of the real loop and the bare passes that it cannot do without take turns on the same batches, so that what
-else runs on the machine slows both. They do so in several rounds, after one that warms up, and of each batch the
-shortest time counts. Where a step's time goes is measured on steps of their own.
+A step of the real loop and the bare passes that it needs take turns on the same minibatches, so that other work on the
+machine slows both. They do so in several rounds, after one that warms up, and the shortest time of each minibatch
+counts. The parts of a step's time are measured on steps of their own.
 """
 
 from __future__ import annotations
 
+import contextlib
+import platform
+import resource
+import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -20,18 +25,19 @@ import pandas as pd
 import soundfile
 import torch
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from ipr_core.config import Config
 from ipr_core.data.dataset import Dataset, load
 from ipr_core.data.waves import SAMPLE_RATE, WaveStore
 from ipr_core.encoders import load_encoder
-from ipr_core.stopwatch import Clock, flops, forget_peak, machine, matrix_rate, peak_mb, seconds
 from ipr_core.training.augment import second_view, view_key
 from ipr_core.training.loop import refine, seed_step
-from ipr_core.training.minibatches import Batch
+from ipr_core.training.minibatches import Minibatch
 from ipr_core.training.model import in_bf16
-from ipr_core.training.session import Session, device
+from ipr_core.training.processes import device
+from ipr_core.training.session import Session
 from ipr_core.training.views import Padded
 
 STEPS = 4
@@ -39,17 +45,17 @@ ROUNDS = 3
 DATA, AUGMENTATION, ENCODER, LOSSES, OPTIMIZER, REST = PARTS = (
     "data", "augmentation", "encoder", "prototypes+losses", "optimizer", "loop+events"
 )  # fmt: skip
-"""Where a step's time goes. The encoder's part is its passes, forward and backward."""
+"""The parts of a step's time. The encoder's is its passes, forward and backward."""
 _STAND_IN = "facebook/wav2vec2-base"
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of one system; rates are seconds of audio, in all views of a step, per second."""
+    """The measurements of one system; rates are seconds of audio, in all views of a step, per second."""
 
     system: str
     limit: float | None
-    """Rate of the encoder's bare passes; None where a step needs none."""
+    """Rate of the encoder's bare passes; None if a step needs none."""
     step: float
     """Rate of the real loop's steps."""
     ratio: float | None
@@ -67,30 +73,33 @@ class Row:
 
 
 def bench(
-    config: Config, systems: Sequence[str], steps: int = STEPS, own: bool = False, progress: bool = True
+    config: Config, systems: Sequence[str], steps: int = STEPS, own_corpus: bool = False, progress: bool = True
 ) -> Iterator[str]:
-    """The lines of a report: what is measured, then a table with a row a system.
+    """Yield the lines of a report: the circumstances, then a table with a row a system.
 
-    own: on the corpus of the configuration; else on noise with the lengths of IEMOCAP's utterances
-    raises ValueError where the encoder cannot be had, CorpusError for a faulty corpus
+    own_corpus: measure on the configuration's corpus, not on noise with the lengths of IEMOCAP's utterances
+    raises ValueError if the encoder cannot be loaded, CorpusError for a faulty corpus
     """
     with tempfile.TemporaryDirectory() as folder:
-        config, encoder = _at_hand(config, Path(folder))
-        data = load(config) if own else noise(config, (steps + 2) * config.training.batch_size, Path(folder))
+        config, encoder = _with_encoder(config, Path(folder))
+        data = load(config) if own_corpus else noise(config, (steps + 2) * config.training.batch_size, Path(folder))
         bar = tqdm(systems, "Systems", unit="system", leave=False, disable=not progress)
         rows = [measure(config.replace(system=system), data, steps) for system in bar]
-        yield from _said(config, encoder, data, steps)
+        yield from _circumstances(config, encoder, data, steps)
         yield from _table(rows)
 
 
 def lengths(n: int, seed: int = 0) -> np.ndarray:
-    """(n,) seconds as in IEMOCAP's four classes: log-normal, median 3.6, mean 4.55, 95th percentile 11, 0.6 to 34."""
+    """Draw durations like those of IEMOCAP's four classes.
+
+    returns: (n,) seconds, log-normal: median 3.6, mean 4.55, 95th percentile 11, from 0.6 to 34
+    """
     spread = np.sqrt(2 * np.log(4.55 / 3.6))
     return np.random.default_rng(seed).lognormal(np.log(3.6), spread, n).clip(0.6, 34.0)
 
 
 def noise(config: Config, size: int, folder: Path) -> Dataset:
-    """`size` utterances of noise in each of D1 and D2, a sixth of that in D3, with IEMOCAP's lengths."""
+    """Make a corpus of noise: `size` utterances in each of D1 and D2, a sixth of that in D3, as long as IEMOCAP's."""
     size, classes = max(size, len(config.data.classes)), config.data.classes
     parts = ["D1"] * size + ["D2"] * size + ["D3"] * -(-size // 6)
     rng, rows = np.random.default_rng(0), []
@@ -103,59 +112,58 @@ def noise(config: Config, size: int, folder: Path) -> Dataset:
 
 
 def measure(config: Config, data: Dataset, steps: int) -> Row:
-    """One system's row. Training begins with the refinement, as if the warm-up were over."""
+    """Measure one system. Training begins with the refinement, as if the warm-up were over."""
     session = Session(config.replace(warm_up=0), data)
-    place, needed = session.device, _needs_passes(session)
-    forget_peak(place)
+    has_limit = _needs_passes(session)
+    forget_peak(session.device)
     plan = session.plan(0)[:steps]
-    heard, padded = np.sum([_audio_seconds(session, batch) for batch in plan], axis=0)
-    passes = [bare_passes(session, batch) for batch in plan]
+    audio, padded_audio = np.sum([_audio_seconds(session, minibatch) for minibatch in plan], axis=0)
+    passes = [bare_passes(session, minibatch) for minibatch in plan]
     rounds = np.array([list(_paired(session, passes)) for _ in range(1 + ROUNDS)])  # (rounds, steps, 2)
-    limit, took = rounds[1:].min(axis=0).sum(axis=0)
-    memory = peak_mb(place)
-    evaluated = session.views.lengths.sum() / SAMPLE_RATE
+    limit, duration = rounds[1:].min(axis=0).sum(axis=0)
+    memory = peak_mb(session.device)
+    gpu = session.device.type == "cuda"
     return Row(
         system=config.training.system,
-        limit=heard / limit if needed else None,
-        step=heard / took,
-        ratio=took / limit if needed else None,
-        padding=1 - heard / padded,
+        limit=audio / limit if has_limit else None,
+        step=audio / duration,
+        ratio=duration / limit if has_limit else None,
+        padding=1 - audio / padded_audio,
         shares=shares(session, plan),
-        evaluation=evaluated / seconds(session.evaluate_, place),
+        evaluation=session.views.lengths.sum() / SAMPLE_RATE / seconds(session.evaluate_, session.device),
         memory_mb=memory,
-        mfu=sum(map(flops, passes)) / took / matrix_rate(place) if place.type == "cuda" else None,
+        mfu=sum(map(flops, passes)) / duration / matrix_rate(session.device) if gpu else None,
     )
 
 
 def _paired(session: Session, passes: Sequence[Callable[[], None]]) -> Iterator[tuple[float, float]]:
-    """Seconds of the bare passes and of the real step on each of an epoch's first batches."""
+    """Yield the seconds of the bare passes and of the real step on each of an epoch's first minibatches."""
     session.epoch = 0
-    loop, place = refine(session), session.device
+    loop = refine(session)
     for i, call in enumerate(passes):
-        bare = partial(_drawing_as_step, session, i, call)
-        if i % 2:  # neither is always the first to find the batch in the cache
-            limit, step = seconds(bare, place), seconds(lambda: next(loop), place)
+        bare = partial(_seeded_passes, session, i, call)
+        if i % 2:  # each is the first to read a minibatch as often as the other
+            limit, step = seconds(bare, session.device), seconds(lambda: next(loop), session.device)
         else:
-            step, limit = seconds(lambda: next(loop), place), seconds(bare, place)
+            step, limit = seconds(lambda: next(loop), session.device), seconds(bare, session.device)
         yield limit, step
-    loop.close()
 
 
-def _drawing_as_step(session: Session, number: int, passes: Callable[[], None]) -> None:
-    """Passes with the random numbers of the first epoch's step: layer drop then spares both the same layers."""
+def _seeded_passes(session: Session, number: int, passes: Callable[[], None]) -> None:
+    """Run passes with the random numbers of the first epoch's step, so that layer drop skips the same layers."""
     seed_step(session, 0, number)
     passes()
 
 
-def bare_passes(session: Session, batch: Batch) -> Callable[[], None]:
-    """A call of the encoder's forward and backward passes that a step on this batch cannot do without.
+def bare_passes(session: Session, minibatch: Minibatch) -> Callable[[], None]:
+    """Return a call of the encoder's forward and backward passes that a step on this minibatch needs.
 
-    What is kept (clean views through what is never trained) and the second views' waves are at hand before.
+    Its inputs are made before: clean views through the frozen part of the encoder, and the second views' waves.
     """
     system, views, model = session.system, session.views, session.model
-    clean = [views.clean(batch.precise)] + [views.clean(batch.ambiguous)] * (system.ambiguous_views > 0)
-    heard = [batch.precise] * (system.precise_views > 1) + [batch.ambiguous] * (system.ambiguous_views > 1)
-    augmented = [_augmented(session, rows) for rows in heard]
+    clean = [views.clean(minibatch.precise)] + [views.clean(minibatch.ambiguous)] * (system.ambiguous_views > 0)
+    rows_twice = [minibatch.precise] * (system.precise_views > 1) + [minibatch.ambiguous] * (system.ambiguous_views > 1)
+    augmented = [_augmented(session, rows) for rows in rows_twice]
 
     def passes() -> None:
         inputs = clean + [model.stem(*waves) for waves in augmented]
@@ -169,9 +177,9 @@ def bare_passes(session: Session, batch: Batch) -> Callable[[], None]:
 
 
 def _augmented(session: Session, rows: np.ndarray) -> Padded:
-    """Waves of the second views, on the device, and their lengths."""
+    """Return the waves of second views, on the device, and their lengths."""
     audio = session.config.audio
-    waves, samples = session.data.waves.batch(rows, audio.max_seconds)
+    waves, samples = session.data.waves.batch(rows.tolist(), audio.max_seconds)
     keys = [view_key(0, 0, 0, str(row)) for row in rows]
     return second_view(waves.to(session.device), samples, keys, audio), samples
 
@@ -180,55 +188,57 @@ def _needs_passes(session: Session) -> bool:
     return session.model.encoder.trained or session.system.precise_views > 1 or session.system.ambiguous_views > 1
 
 
-def _audio_seconds(session: Session, batch: Batch) -> tuple[float, float]:
-    """Of all views that the system asks for: what is heard, and that with its padding, as all are passed at once."""
-    asked = (batch.precise, session.system.precise_views), (batch.ambiguous, session.system.ambiguous_views)
-    samples = np.concatenate([np.tile(session.views.lengths[rows], views) for rows, views in asked])
+def _audio_seconds(session: Session, minibatch: Minibatch) -> tuple[float, float]:
+    """Return the seconds of all the system's views, without and with the padding of one pass for all."""
+    system = session.system
+    rows = np.concatenate(
+        [np.tile(minibatch.precise, system.precise_views), np.tile(minibatch.ambiguous, system.ambiguous_views)]
+    )
+    samples = session.views.lengths[rows]
     return samples.sum() / SAMPLE_RATE, samples.max() * len(samples) / SAMPLE_RATE
 
 
-# ---- where a step's time goes ----
+# The parts of a step's time.
 
 
-def shares(session: Session, plan: list[Batch]) -> dict[str, float]:
-    """Each part's share of an epoch's first steps."""
+def shares(session: Session, plan: list[Minibatch]) -> dict[str, float]:
+    """Return each part's share of the time of an epoch's first steps."""
     session.epoch = 0
     clock, loop = Clock(session.device), refine(session)
     with _watched(session, clock):
         for _ in plan:
             clock.timed(REST, lambda: next(loop))()
-    loop.close()
-    return {part: clock.seconds[part] / clock.seconds.total() for part in PARTS}
+    return {part: clock.seconds[part] / sum(clock.seconds.values()) for part in PARTS}
 
 
-@contextmanager
+@contextlib.contextmanager
 def _watched(session: Session, clock: Clock) -> Iterator[None]:
-    """The session's calls and torch's backward pass with a clock beside them; afterwards without it again."""
+    """Measure the session's calls and torch's backward pass by a clock, which is removed afterwards."""
     encoder = session.model.encoder
-    places = [
-        (session.views._waves, "get", DATA), (session.views._blocks, "get", DATA), (session.views, "clean", DATA),
+    owners = [
+        (session.views._waves, "get", DATA), (session.views._block_waves, "get", DATA), (session.views, "clean", DATA),
         (session.views, "augmented", AUGMENTATION), (session.views, "_stem", ENCODER), (encoder, "trunk", ENCODER),
         (session, "forward", LOSSES),
-        (session, "note_", LOSSES), (session.optimizer, "step", OPTIMIZER),
+        (session.schedule, "after_step_", LOSSES), (session.optimizer, "step", OPTIMIZER),
         (torch.autograd, "backward", ENCODER if encoder.trained else LOSSES),
     ]  # fmt: skip
-    before = [getattr(place, name) for place, name, _ in places]
-    for (place, name, part), call in zip(places, before, strict=True):
-        setattr(place, name, clock.timed(part, call))
+    calls = [getattr(owner, name) for owner, name, _ in owners]
+    for (owner, name, part), call in zip(owners, calls, strict=True):
+        setattr(owner, name, clock.timed(part, call))
     try:
         yield
     finally:
-        for (place, name, _), call in zip(places, before, strict=True):
-            setattr(place, name, call)
+        for (owner, name, _), call in zip(owners, calls, strict=True):
+            setattr(owner, name, call)
 
 
-# ---- what is said ----
+# The report.
 
 
-def _at_hand(config: Config, folder: Path) -> tuple[Config, str]:
-    """The configuration with an encoder that can be loaded, and its name.
+def _with_encoder(config: Config, folder: Path) -> tuple[Config, str]:
+    """Return the configuration with an encoder that can be loaded, and its name.
 
-    The time of wav2vec2-base is that of its architecture: without its checkpoint, random weights stand in for it.
+    If wav2vec2-base has no checkpoint here, its architecture with random weights takes the same time.
     """
     name = config.encoder.encoder
     try:
@@ -241,7 +251,7 @@ def _at_hand(config: Config, folder: Path) -> tuple[Config, str]:
 
 
 def random_weights(folder: Path, **architecture: Any) -> str:
-    """Writes a wav2vec 2.0 checkpoint with random weights, base unless said otherwise. returns: its folder"""
+    """Write a wav2vec 2.0 checkpoint with random weights, by default of the base size. returns: its folder"""
     import transformers  # takes seconds
 
     transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**architecture)).save_pretrained(folder)
@@ -249,19 +259,17 @@ def random_weights(folder: Path, **architecture: Any) -> str:
     return str(folder)
 
 
-def _said(config: Config, encoder: str, data: Dataset, steps: int) -> Iterator[str]:
-    """What is measured on what."""
-    training, heard = config.training, data.waves.seconds.clip(max=config.audio.max_seconds)
-    place = device(training.device)
+def _circumstances(config: Config, encoder: str, data: Dataset, steps: int) -> Iterator[str]:
+    training, durations = config.training, data.waves.seconds.clip(max=config.audio.max_seconds)
     precision = "bf16" if in_bf16(training) else "fp32"
-    long = f"{len(heard)} clips of {heard.mean():.2f} s on average, at most {heard.max():.1f} s"
+    clips = f"{len(durations)} clips of {durations.mean():.2f} s on average, at most {durations.max():.1f} s"
     yield f"encoder   {encoder}, {precision}, batch size {training.batch_size}"
-    yield f"machine   {machine(place)}"
-    yield f"audio     {long}; {steps} steps\n"
+    yield f"machine   {machine(device(training.device))}"
+    yield f"audio     {clips}; {steps} steps\n"
 
 
 def _table(rows: Sequence[Row]) -> Iterator[str]:
-    """A line a system: seconds of audio per second, the ratio, shares of a step's time, memory."""
+    """Yield a line a system: seconds of audio per second, the ratio, shares of a step's time, memory."""
     heads = ("limit", "step", "ratio", "padding", *PARTS, "evaluation", "peak MB", "MFU")
     names = max(len(row.system) for row in rows)
     yield _line("system", heads, names)
@@ -283,3 +291,87 @@ def _line(name: str, cells: Sequence[str], names: int) -> str:
 
 def _figure(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
+
+
+# Clocks, memory and arithmetic.
+
+
+class Clock:
+    """Seconds by part; the time of a part inside another one is taken from that one."""
+
+    def __init__(self, device: torch.device):
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._device = device
+        self._inner = [0.0]  # seconds of the calls inside each running call
+
+    def timed(self, part: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the same call, whose time is added to a part."""
+
+        def clocked(*args: Any, **kwargs: Any) -> Any:
+            self._inner.append(0.0)
+            duration, result = _clocked(lambda: call(*args, **kwargs), self._device)
+            self.seconds[part] += duration - self._inner.pop()
+            self._inner[-1] += duration
+            return result
+
+        return clocked
+
+
+def seconds(call: Callable[[], Any], device: torch.device) -> float:
+    """Return the seconds of a call; on a GPU until its work is done."""
+    return _clocked(call, device)[0]
+
+
+def flops(call: Callable[[], Any]) -> int:
+    """Count the floating-point operations of a call's matrix products, convolutions and attention.
+
+    Backward passes count too.
+    """
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops()
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype = torch.bfloat16, size: int = 8192) -> float:
+    """Return the FLOPs a second of a large matrix product, the best of ten."""
+    a = torch.randn(size, size, device=device, dtype=dtype)
+    a @ a
+    return 2 * size**3 / min(seconds(lambda: a @ a, device) for _ in range(10))
+
+
+def forget_peak(device: torch.device) -> None:
+    """Start a new measurement of the peak memory, if the system can."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_mb(device: torch.device) -> float:
+    """Return the peak memory in MiB, of the GPU's tensors or of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    if sys.platform == "linux":
+        status = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def machine(device: torch.device) -> str:
+    """Describe the device in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({platform.machine()}), {torch.get_num_threads()} threads"
+
+
+def _clocked(call: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
+    _wait(device)
+    started = perf_counter()
+    result = call()
+    _wait(device)
+    return perf_counter() - started, result
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

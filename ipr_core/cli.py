@@ -229,7 +229,7 @@ def _bench(args: Args) -> int:
     config = _config(args)
     systems = [variant.training.system for variant in _configs(config, args.systems or [config.training.system], [0])]
     try:
-        for line in bench.bench(config, systems, args.steps, own="corpus" in _typed(args)):
+        for line in bench.bench(config, systems, args.steps, own_corpus="corpus" in _typed(args)):
             print(line)
     except ValueError as error:  # an encoder that cannot be had
         raise SettingsError([str(error)]) from error

@@ -1,4 +1,4 @@
-"""`ipr bench`: the lengths it draws, what counts as the limit, and that measuring changes nothing."""
+"""`ipr bench`: its durations, its limit, and that measuring changes no training."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,6 @@ import torch
 
 from ipr_core import bench
 from ipr_core.cli import main
-from ipr_core.stopwatch import Clock, flops
 from ipr_core.training.session import Session
 
 CPU = torch.device("cpu")
@@ -43,13 +42,13 @@ def test_noise_has_all_parts_and_classes_and_those_lengths(short):
 @pytest.mark.parametrize("system", ["baseline", "baseline_augmented", "baseline_plus", "ipr", "supervised"])
 def test_the_bare_passes_hear_what_a_step_hears(tiny, short, system):
     session = Session(tiny.replace(warm_up=0, system=system), short)
-    heard = []
+    inputs = []
     trunk = session.model.encoder.trunk
-    session.model.encoder.trunk = lambda x, n: heard.append((x.shape, n.tolist())) or trunk(x, n)
-    batch = session.begin_(0)[0]
-    session.forward(batch, 0)
-    bench.bare_passes(session, batch)()
-    (step, lengths), (bare, bare_lengths) = heard
+    session.model.encoder.trunk = lambda x, n: inputs.append((x.shape, n.tolist())) or trunk(x, n)
+    minibatch = session.begin_(0)[0]
+    session.forward(minibatch, 0)
+    bench.bare_passes(session, minibatch)()
+    (step, lengths), (bare, bare_lengths) = inputs
     assert step == bare
     assert sorted(lengths) == sorted(bare_lengths)
 
@@ -65,7 +64,9 @@ def test_measuring_does_not_change_what_is_trained(tiny, short):
         session = Session(tiny.replace(warm_up=0), short)
         plan = session.plan(0)
         if paired:
-            assert len(list(bench._paired(session, [bench.bare_passes(session, batch) for batch in plan]))) == len(plan)
+            assert len(
+                list(bench._paired(session, [bench.bare_passes(session, minibatch) for minibatch in plan]))
+            ) == len(plan)
         else:
             loop = bench.refine(session)
             for _ in plan:
@@ -89,11 +90,11 @@ def test_a_row_adds_up(tiny, short):
 
 
 def test_padding_is_what_a_batchs_longest_clip_adds_to_the_others(session):
-    batch = session.plan(0)[0]
-    views = np.concatenate([batch.precise] * session.system.precise_views + [batch.ambiguous] * 2)
+    minibatch = session.plan(0)[0]
+    views = np.concatenate([minibatch.precise] * session.system.precise_views + [minibatch.ambiguous] * 2)
     seconds = session.data.waves.seconds[views].clip(max=1)
-    heard, padded = bench._audio_seconds(session, batch)
-    assert heard == pytest.approx(seconds.sum(), rel=1e-4)
+    audio, padded = bench._audio_seconds(session, minibatch)
+    assert audio == pytest.approx(seconds.sum(), rel=1e-4)
     assert padded == pytest.approx(len(views) * seconds.max(), rel=1e-4)
 
 
@@ -112,24 +113,26 @@ def test_afterwards_nothing_is_watched(session):
 
 def test_a_part_inside_another_is_taken_from_it(monkeypatch):
     times = iter([0.0, 1.0, 4.0, 10.0])  # outer from 0 to 10, inner from 1 to 4
-    monkeypatch.setattr("ipr_core.stopwatch.perf_counter", lambda: next(times))
-    clock = Clock(CPU)
+    monkeypatch.setattr("ipr_core.bench.perf_counter", lambda: next(times))
+    clock = bench.Clock(CPU)
     clock.timed("outer", clock.timed("inner", lambda: None))()
     assert clock.seconds == {"outer": 7.0, "inner": 3.0}
 
 
 def test_flops_of_a_matrix_product_and_its_backward_pass():
     a, b = torch.randn(3, 5, requires_grad=True), torch.randn(5, 7, requires_grad=True)
-    assert flops(lambda: (a @ b).sum().backward()) == 3 * 2 * 3 * 5 * 7
+    assert bench.flops(lambda: (a @ b).sum().backward()) == 3 * 2 * 3 * 5 * 7
 
 
 def test_a_checkpoint_that_is_not_at_hand_has_its_architecture_stand_in(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "random_weights", lambda folder: str(folder))
-    config, said = bench._at_hand(tiny.replace(encoder="facebook/wav2vec2-base", train_features=False), tmp_path)
+    config, encoder = bench._with_encoder(
+        tiny.replace(encoder="facebook/wav2vec2-base", train_features=False), tmp_path
+    )
     assert config.encoder.encoder == str(tmp_path / "encoder")
-    assert "random weights" in said
+    assert "random weights" in encoder
     with pytest.raises(ValueError, match="nobody/nothing"):
-        bench._at_hand(tiny.replace(encoder="nobody/nothing"), tmp_path)
+        bench._with_encoder(tiny.replace(encoder="nobody/nothing"), tmp_path)
 
 
 def test_the_command_prints_a_row_a_system(capsys):

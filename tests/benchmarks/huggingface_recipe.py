@@ -25,11 +25,10 @@ import numpy as np
 import torch
 import transformers
 
-from ipr_core.bench import noise, random_weights
+from ipr_core.bench import machine, noise, random_weights
 from ipr_core.config import Config, recommended
 from ipr_core.data.dataset import Dataset
 from ipr_core.runs.events import EpochEnd
-from ipr_core.stopwatch import machine
 from ipr_core.training.loop import refine
 from ipr_core.training.session import Session
 
