@@ -1,4 +1,4 @@
-"""The run folder: what a run was asked, what happened, and what came out. Every write to it is atomic.
+"""The run folder: settings, record and results of a run. Every write to it is atomic.
 
 config.json          settings, versions, and the corpus's digest
 corpus.parquet       the utterance table with shares and parts
@@ -34,26 +34,29 @@ from safetensors.torch import save_file as save_tensors
 
 from ipr_core.atomic import clear_unfinished, locked, write, write_text
 from ipr_core.config import Config
+from ipr_core.data.cache import default_cache
 from ipr_core.data.dataset import Dataset
-from ipr_core.data.waves import WaveStore, default_cache
+from ipr_core.data.waves import WaveStore
 from ipr_core.method.systems import SYSTEMS, System
 from ipr_core.runs import provenance
 from ipr_core.runs.events import EpochEnd, from_json, to_json, without_prototypes
 
+_OLD_COLUMNS = {"views_agree": "classifier_and_prototypes_agree"}  # of runs that were made before the name changed
+
 
 class RunError(ValueError):
-    """A run folder that cannot be used as asked; the message says why and what to do."""
+    """A run folder that cannot be used; the message has reason and cure."""
 
 
 class Run:
-    """One run folder. Made by `create`, found again by `open`."""
+    """One run folder; `create` makes it and `open` finds it again."""
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
 
     @classmethod
-    def create(cls, config: Config, data: Dataset, runs: Path | str | None = None) -> Run:
-        """A folder below `runs` for this configuration, named by it; training has not begun."""
+    def create(cls, config: Config, data: Dataset, runs: Path | str | None = None, threads: int | None = None) -> Run:
+        """Make the folder of a configuration below `runs`; training has not begun."""
         run = cls(Path(runs or default_runs()) / name(config))
         run.folder.mkdir(parents=True, exist_ok=True)
         write(run.folder / "corpus.parquet", data.table.to_parquet)
@@ -65,12 +68,12 @@ class Run:
             "versions": provenance.versions(),
             "code": provenance.version(),
         }
-        write_text(run.folder / "config.json", json.dumps(meta, indent=1, ensure_ascii=False))
+        run._write_meta(meta | ({} if threads is None else {"threads": threads}))
         return run
 
     @classmethod
     def open(cls, folder: Path | str) -> Run:
-        """An existing run. raises RunError where the folder holds none"""
+        """Return an existing run. raises RunError if the folder holds none"""
         run = cls(Path(folder))
         if not run.exists:
             raise RunError(f"{folder} is not a run folder: it has no config.json; `ipr run` and `ipr train` make one")
@@ -85,12 +88,22 @@ class Run:
         return json.loads((self.folder / "config.json").read_text("utf-8"))
 
     @property
+    def threads(self) -> int | None:
+        """Torch's number of threads in training, on which the last bits depend; None where none is kept yet."""
+        return self.meta.get("threads")
+
+    def keep_threads(self, threads: int) -> None:
+        """Keep the number of threads of a run that has none yet."""
+        if self.threads is None:
+            self._write_meta(self.meta | {"threads": threads})
+
+    @property
     def config(self) -> Config:
         return Config().replace(**self.meta["settings"])
 
     @property
     def system(self) -> System:
-        """What was trained on what."""
+        """The system: its losses and their data."""
         return SYSTEMS[self.config.training.system]
 
     @property
@@ -99,7 +112,7 @@ class Run:
         return pd.read_parquet(self.folder / "corpus.parquet")
 
     def dataset(self, cache: Path | None = None, progress: bool = True) -> Dataset:
-        """The run's data as they were when it was made. raises RunError where an audio file has changed since"""
+        """Load the run's data. raises RunError if an audio file has changed since the run was made"""
         table, meta = self.table, self.meta
         waves = WaveStore.build(table, cache or default_cache(), progress=progress)
         data = Dataset(table, waves, tuple(meta["classes"]), meta["simulated_annotators"])
@@ -112,7 +125,7 @@ class Run:
     @property
     def labels(self) -> DataFrame:
         """Soft and single labels of every utterance; see `labels.table`."""
-        return pd.read_parquet(self.folder / "labels.parquet")
+        return pd.read_parquet(self.folder / "labels.parquet").rename(columns=_OLD_COLUMNS)
 
     @property
     def warmed_up(self) -> bool:
@@ -130,25 +143,25 @@ class Run:
         return len(self._lines())
 
     def events(self) -> list[EpochEnd]:
-        """The record, with arrays: what live training yielded; of prototypes only where the system has them."""
+        """Return the record with arrays, as live training yielded it; without prototypes if the system has none."""
         return list(self.replay())
 
     def replay(self) -> Iterator[EpochEnd]:
-        """The record, an event after another."""
+        """Yield the record, one event after the other."""
         for event in self.history():
             yield replace(event, arrays=self.arrays(event.epoch))
 
     def history(self) -> list[EpochEnd]:
-        """The record without its arrays, for tables."""
+        """Return the record without its arrays, for tables."""
         events = [from_json(json.loads(line)) for line in self._lines()]
         return events if self.system.shows_prototypes else [without_prototypes(event) for event in events]
 
     def arrays(self, epoch: int) -> dict[str, np.ndarray]:
-        """The arrays of a recorded epoch; `EpochEnd.arrays` says which."""
+        """Return the arrays of a recorded epoch; `EpochEnd.arrays` lists them."""
         return load_arrays(self._arrays(epoch))
 
     def row_over_epochs(self, name: str, row: int) -> np.ndarray:
-        """(E, …) one row of an array in every recorded epoch; nothing else is read from disk."""
+        """Read one row of an array in every recorded epoch, and nothing else.  returns: (E, …)"""
         rows = []
         for epoch in range(self.epochs):
             with safe_open(self._arrays(epoch), "numpy") as arrays:
@@ -163,13 +176,13 @@ class Run:
         lines = [*self._lines()[: event.epoch], json.dumps(to_json(event), ensure_ascii=False)]
         write_text(self.folder / "events.jsonl", "".join(line + "\n" for line in lines))
 
-    def save_state(self, state: dict[str, Any], at: str = "checkpoint") -> None:
+    def save_state(self, state: dict[str, Any], name: str = "checkpoint") -> None:
         tensors = {key: value.detach().to("cpu", copy=True).contiguous() for key, value in state.items()}
-        write(self.folder / f"{at}.safetensors", lambda path: save_tensors(tensors, path))
+        write(self.folder / f"{name}.safetensors", lambda path: save_tensors(tensors, path))
 
-    def load_state(self, at: str = "checkpoint") -> dict[str, Any] | None:
-        """The state saved last, None where there is none yet."""
-        path = self.folder / f"{at}.safetensors"
+    def load_state(self, name: str = "checkpoint") -> dict[str, Any] | None:
+        """Return the state saved last; None if there is none yet."""
+        path = self.folder / f"{name}.safetensors"
         return load_tensors(path) if path.exists() else None
 
     def save_labels(self, table: DataFrame) -> None:
@@ -178,7 +191,7 @@ class Run:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Only one process trains a run. raises RunError where another does; a killed one holds nothing."""
+        """Hold the run for training. raises RunError if another process trains it; a killed one holds nothing."""
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(locked(self.folder / ".lock", wait=False))
@@ -187,6 +200,9 @@ class Run:
             for folder in (self.folder, self.folder / "epochs", self.folder / "model"):  # only training writes there
                 clear_unfinished(folder)
             yield
+
+    def _write_meta(self, meta: dict[str, Any]) -> None:
+        write_text(self.folder / "config.json", json.dumps(meta, indent=1, ensure_ascii=False))
 
     def _lines(self) -> list[str]:
         path = self.folder / "events.jsonl"
@@ -197,25 +213,25 @@ class Run:
 
 
 def default_runs() -> Path:
-    """Where runs lie unless another folder is named: $IPR_RUNS, or `runs` in the checkout, or `runs` right here."""
+    """Return the default folder of runs: $IPR_RUNS, or `runs` in the checkout, or `runs` in the working folder."""
     checkout = Path(__file__).parents[2]
-    here = checkout if (checkout / "pyproject.toml").exists() else Path()
-    return Path(os.environ.get("IPR_RUNS") or here / "runs")
+    parent = checkout if (checkout / "pyproject.toml").exists() else Path()
+    return Path(os.environ.get("IPR_RUNS") or parent / "runs")
 
 
 def name(config: Config) -> str:
-    """A run's folder name: what one looks for first, and the digest of every setting."""
+    """Return a run's folder name: corpus, encoder, system, seed, and the digest of every setting."""
     encoder = Path(config.encoder.encoder).name
     return f"{config.data.corpus}-{encoder}-{config.training.system}-s{config.training.seed}-{config.digest()}"
 
 
 def digest(data: Dataset) -> str:
-    """Hex digits that change with any waveform, label, vote or part."""
+    """Return hex digits that change with any waveform, label, vote or part."""
     columns = [c for c in data.table.columns if c not in ("path", "source", "row", "duration")]
     text = data.table[columns].to_csv(index=False) + "".join(data.waves.keys)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def comparable_lines(run: Run) -> list[dict[str, Any]]:
-    """The record without its wall-clock figures: the same for a resumed run as for one that was never stopped."""
+    """Return the record without its clock: the same for a resumed run as for one that was never stopped."""
     return [{key: value for key, value in json.loads(line).items() if key != "clock"} for line in run._lines()]

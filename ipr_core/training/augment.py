@@ -1,18 +1,22 @@
 """The second view x^aug of an utterance: noise, volume, reverberation and pitch in a random mix.
 
-Batched, on the waves' device. Every draw of a view comes from its own key, so a view depends on its wave, its key
-and the settings alone: not on its neighbours in the batch, nor on padding, nor on what was drawn before. On a CPU a
-batch is cut into groups that take a core each: its steps are too small for several cores to share one.
+Views are made for a minibatch at once, on the waves' device. Every draw of a view comes from its own key, so a view
+depends on its wave, its key and the settings alone: not on its neighbours, padding or earlier draws. On a CPU a
+minibatch is cut into groups that take a core each. Its operations are too small for several cores to share one: torch
+would wait for the last of them, which costs more than the work.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from functools import cache
-from typing import NamedTuple
+from threading import Barrier
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -22,10 +26,11 @@ from torchaudio.transforms import Resample
 
 from ipr_core.config import Audio, Range
 from ipr_core.data.waves import SAMPLE_RATE
-from ipr_core.training.cores import on_cores
+
+Part = TypeVar("Part")
 
 ORDER = ("pitch", "reverberation", "noise", "volume")
-"""As on the way to a microphone: the voice, the room, the noise in it, the distance."""
+"""The order in which effects are applied, as on the way to a microphone: voice, room, noise in it, distance."""
 
 _NOISE_PERIOD = 2**15  # samples (2 s) after which noise repeats
 _FRAME, _HOP = 1024, 256  # samples (64 and 16 ms) of the phase vocoder
@@ -34,13 +39,13 @@ _ROWS = 4  # utterances of a group; always alike, so that a view's bits do not d
 
 
 def view_key(seed: int, stream: int, epoch: int, utterance: str) -> int:
-    """The 63-bit number that all randomness of one view is drawn from, the same on every machine."""
+    """Return the 63-bit seed of one view, the same on every machine."""
     name = f"{seed} {stream} {epoch} {utterance}".encode()
     return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big") >> 1
 
 
 def second_view(waves: Tensor, lengths: Tensor, keys: Sequence[int], audio: Audio) -> Tensor:
-    """x^aug of every utterance: each of audio.effects with chance audio.effect_chance, at least one of them.
+    """Make x^aug of every utterance: each of audio.effects by chance, at least one of them.
 
     waves: (B, T) in [-1, 1], zero-padded   lengths: (B,) samples   keys: B numbers of `view_key`
     returns: (B, T) in [-1, 1], zero beyond each length; clipped where it would be louder
@@ -58,62 +63,90 @@ def second_view(waves: Tensor, lengths: Tensor, keys: Sequence[int], audio: Audi
     return views
 
 
+def on_cores(work: Callable[[Part], None], parts: Sequence[Part]) -> None:
+    """Call `work` with every part, in as many threads as torch has here; in each of them torch has one."""
+    for future in [_pool(torch.get_num_threads()).submit(work, part) for part in parts]:
+        future.result()
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    ready = Barrier(threads + 1)
+
+    def prepare() -> None:
+        torch.set_flush_denormal(False)  # a thread begins with its creator's
+        torch.set_num_threads(1)  # of this thread, and of threads that begin later
+        torch.get_num_threads()  # a thread takes its number up when it is first used: before the others' is set back
+        ready.wait()
+
+    pool = ThreadPoolExecutor(threads, "augment")
+    for _ in range(threads):
+        pool.submit(prepare)
+    ready.wait()
+    torch.set_num_threads(threads)
+    return pool
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked process has none of these threads
+
+
 def _mixed(waves: Tensor, lengths: Tensor, keys: Sequence[int], audio: Audio) -> Tensor:
-    """The second views of waves (B, T), all at once: the effects in their order, each on the rows that have it."""
+    """Make the second views of waves (B, T) at once: each effect in turn, on the rows that have it."""
     views, recipe = waves.clone(), _recipe(keys, audio)
     for effect in ORDER:
         rows = recipe.effects[effect].nonzero().flatten()
         if len(rows):
-            at = rows.to(waves.device)
-            views[at] = _applied(effect, views[at], lengths[at], recipe.of(rows))
+            index = rows.to(waves.device)
+            views[index] = _applied(effect, views[index], lengths[index], recipe.select(rows))
     return views.clamp_(-1, 1)
 
 
 class _Recipe(NamedTuple):
-    """What is drawn for each of B views, on the CPU."""
+    """The draws for each of B views, on the CPU."""
 
     keys: list[int]
     effects: dict[str, Tensor]  # (B,) bool: whether it is applied
     amounts: dict[str, Tensor]  # (B,) float
 
-    def of(self, rows: Tensor) -> _Recipe:
-        part = [{name: value[rows] for name, value in column.items()} for column in self[1:]]
-        return _Recipe([self.keys[i] for i in rows.tolist()], *part)
+    def select(self, rows: Tensor) -> _Recipe:
+        effects, amounts = (
+            {name: value[rows] for name, value in part.items()} for part in (self.effects, self.amounts)
+        )
+        return _Recipe([self.keys[i] for i in rows.tolist()], effects, amounts)
 
 
 def _recipe(keys: Sequence[int], audio: Audio) -> _Recipe:
     generator = torch.Generator()
     draws = [torch.rand(11, generator=generator.manual_seed(key), dtype=torch.float64) for key in keys]
     u = torch.stack(draws) if draws else torch.empty(0, 11, dtype=torch.float64)
-    chosen = u[:, :4] < audio.effect_chance
     allowed = torch.tensor([effect in audio.effects for effect in ORDER])
-    forced = allowed.nonzero().flatten()[(u[:, 4] * allowed.sum()).long()]  # (B,) the one that is always there
-    none = ~(chosen & allowed).any(dim=1)
-    chosen = (chosen & allowed) | (none[:, None] & F.one_hot(forced, 4).bool())
+    effects = (u[:, :4] < audio.effect_chance) & allowed  # (B, 4)
+    fallback = allowed.nonzero().flatten()[(u[:, 4] * allowed.sum()).long()]  # (B,) the effect of a view without any
+    effects |= ~effects.any(dim=1, keepdim=True) & F.one_hot(fallback, 4).bool()
     steps = _semitones(audio.pitch_semitones)
     amounts = {
-        "snr_db": _between(u[:, 5], audio.noise_snr_db),
+        "snr_db": _uniform(u[:, 5], audio.noise_snr_db),
         "colour": u[:, 6],
-        "gain_db": _between(u[:, 7], audio.volume_db),
-        "seconds": _between(u[:, 8], audio.reverberation_seconds),
-        "direct_db": _between(u[:, 9], (0.0, 10.0)),
+        "gain_db": _uniform(u[:, 7], audio.volume_db),
+        "seconds": _uniform(u[:, 8], audio.reverberation_seconds),
+        "direct_db": _uniform(u[:, 9], (0.0, 10.0)),
         "semitones": steps[(u[:, 10] * len(steps)).long()],
     }
-    return _Recipe(list(keys), dict(zip(ORDER, chosen.T, strict=True)), amounts)
+    return _Recipe(list(keys), dict(zip(ORDER, effects.T, strict=True)), amounts)
 
 
-def _between(u: Tensor, range: Range) -> Tensor:
+def _uniform(u: Tensor, range: Range) -> Tensor:
     return range[0] + u * (range[1] - range[0])
 
 
 def _semitones(range: Range) -> Tensor:
-    """Half semitones in the range; without 0, which would change nothing, unless there is no other."""
+    """Return the half semitones in the range, without 0, which changes nothing, unless it is the only one."""
     steps = torch.arange(round(2 * range[0]), round(2 * range[1]) + 1) / 2
     return steps[steps != 0] if (steps != 0).any() else steps
 
 
 def _applied(effect: str, waves: Tensor, lengths: Tensor, recipe: _Recipe) -> Tensor:
-    """(B, T) the waves with one effect, its amounts drawn; zero beyond each length. Its noise has a key of its own."""
+    """Apply one effect to waves (B, T): zero beyond each length. Noise and rooms have keys of their own."""
     keys, amounts = recipe.keys, recipe.amounts
     if effect == "pitch":
         return change_pitch(waves, lengths, amounts["semitones"].tolist())
@@ -127,12 +160,12 @@ def _applied(effect: str, waves: Tensor, lengths: Tensor, recipe: _Recipe) -> Te
 
 
 def _valid(waves: Tensor, lengths: Tensor) -> Tensor:
-    """Zero beyond each length."""
+    """Set waves (B, T) to zero beyond each length."""
     return torch.where(torch.arange(waves.shape[1], device=waves.device) < lengths[:, None], waves, 0)
 
 
 def _normal(keys: Sequence[int], n: int, device: torch.device | str) -> Tensor:
-    """(B, n) standard normal, a row a function of its key."""
+    """Draw (B, n) standard normal numbers, each row from its key."""
     generator = torch.Generator(device)
     return torch.stack([torch.randn(n, generator=generator.manual_seed(key), device=device) for key in keys])
 
@@ -141,9 +174,11 @@ def _normal(keys: Sequence[int], n: int, device: torch.device | str) -> Tensor:
 
 
 def coloured_noise(keys: Sequence[int], n: int, colour: Tensor) -> Tensor:
-    """(B, n) noise whose power falls as 1/f^colour: 0 is white, 1 pink. It repeats after two seconds.
+    """Make noise (B, n) whose power falls as 1/f^colour: 0 is white, 1 pink.
 
-    colour: (B,), on the device where the noise is wanted
+    It repeats after two seconds.
+
+    colour: (B,), on the noise's device
     """
     bins = _NOISE_PERIOD // 2
     f = torch.arange(1, bins + 1, device=colour.device)
@@ -154,7 +189,7 @@ def coloured_noise(keys: Sequence[int], n: int, colour: Tensor) -> Tensor:
 
 
 def add_noise(waves: Tensor, lengths: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
-    """The waves plus noise, its power snr_db (B,) below each utterance's own. A silent clip stays silent.
+    """Add noise, its power snr_db (B,) below each utterance's own. A silent clip stays silent.
 
     waves, noise: (B, T)   lengths: (B,)   returns: (B, T), zero beyond each length
     """
@@ -167,7 +202,7 @@ def add_noise(waves: Tensor, lengths: Tensor, noise: Tensor, snr_db: Tensor) -> 
 
 
 def change_volume(waves: Tensor, gain_db: Tensor) -> Tensor:
-    """The waves (B, T) louder by gain_db (B,), clipped to [-1, 1]."""
+    """Make the waves (B, T) louder by gain_db (B,), clipped to [-1, 1]."""
     return (waves * 10 ** (gain_db / 20)[:, None]).clamp(-1, 1)
 
 
@@ -177,7 +212,7 @@ def change_volume(waves: Tensor, gain_db: Tensor) -> Tensor:
 def impulse_responses(
     keys: Sequence[int], seconds: Tensor, direct_db: Tensor, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """(B, L) rooms: the direct sound at sample 0, then noise that decays by 60 dB in `seconds` (B,), where it ends.
+    """Make rooms (B, L): the direct sound at sample 0, then noise that decays by 60 dB in `seconds` (B,).
 
     direct_db: (B,) energy of the direct sound over that of the rest. The whole has energy 1, so that speech keeps
     about its loudness. Polack's model of late reverberation: Gaussian noise under an exponential.
@@ -196,38 +231,38 @@ def impulse_responses(
 
 
 def reverberate(waves: Tensor, rooms: Tensor) -> Tensor:
-    """The waves (B, T) convolved with an impulse response each (B, L), as long as before: the last echoes are cut.
+    """Convolve the waves (B, T) with an impulse response each (B, L), and cut the last echoes.
 
     Block by block (overlap-save): shorter transforms take less time, and are of the same size for clips of any length.
     """
-    samples, before = waves.shape[1], rooms.shape[1] - 1  # what a block needs of the one before
-    n = min(1 << max(15, (4 * before).bit_length()), next_fast_len(samples + before, real=True))
-    step = n - before
-    padded = F.pad(waves, (before, -samples % step))
+    samples, overlap = waves.shape[1], rooms.shape[1] - 1  # a block needs so much of the previous one
+    n = min(1 << max(15, (4 * overlap).bit_length()), next_fast_len(samples + overlap, real=True))
+    step = n - overlap
+    padded = F.pad(waves, (overlap, -samples % step))
     blocks = torch.fft.rfft(padded.unfold(1, n, step)) * torch.fft.rfft(rooms, n)[:, None]  # (B, blocks, bins)
-    return torch.fft.irfft(blocks, n)[..., before:].flatten(1)[:, :samples]
+    return torch.fft.irfft(blocks, n)[..., overlap:].flatten(1)[:, :samples]
 
 
 # ---- pitch ----
 
 
 def change_pitch(waves: Tensor, lengths: Tensor, semitones: Sequence[float]) -> Tensor:
-    """The waves higher by `semitones` (one a row; negative: lower), formants too, at constant length.
+    """Make the waves higher by `semitones`, one a row, at constant length; negative: lower.
 
-    Resampled by the nearest ratio of small integers (18/17 for a semitone; within 0.25 % up to an octave), which
-    makes them higher and shorter, then stretched to their length again.
+    Formants move too. Waves are resampled by the nearest ratio of small integers (18/17 for a semitone; within 0.25 %
+    up to an octave), which makes them higher and shorter, then stretched to their length again.
 
     waves: (B, T)   lengths: (B,)   returns: (B, T), zero beyond each length
     """
     ratios = [Fraction(2 ** (step / 12)).limit_denominator(40) for step in semitones]
-    up, down = torch.tensor([(ratio.numerator, ratio.denominator) for ratio in ratios], device=waves.device).T
+    numerator, denominator = torch.tensor([(r.numerator, r.denominator) for r in ratios], device=waves.device).T
     fast = waves.new_zeros(len(waves), max(_shorter(waves.shape[1], ratio) for ratio in ratios))
     for ratio in dict.fromkeys(ratios):
-        rows = torch.tensor([i for i, other in enumerate(ratios) if other == ratio], device=waves.device)
+        rows = torch.tensor([i for i in range(len(ratios)) if ratios[i] == ratio], device=waves.device)
         fast[rows, : _shorter(waves.shape[1], ratio)] = _resampled(waves[rows], ratio)
-    fast = _valid(fast, (lengths * down + up - 1) // up)
-    slow = stretch(fast, up / down, waves.shape[1])
-    return _valid(torch.where((up == down)[:, None], waves, slow), lengths)
+    fast = _valid(fast, (lengths * denominator + numerator - 1) // numerator)
+    slow = stretch(fast, numerator / denominator, waves.shape[1])
+    return _valid(torch.where((numerator == denominator)[:, None], waves, slow), lengths)
 
 
 def _shorter(samples: int, ratio: Fraction) -> int:
@@ -235,27 +270,27 @@ def _shorter(samples: int, ratio: Fraction) -> int:
 
 
 def _resampled(waves: Tensor, ratio: Fraction) -> Tensor:
-    """(B, T) to (B, T / ratio), rounded up: what torchaudio's Resample does, without its convolution.
+    """Resample (B, T) to (B, T / ratio), rounded up, as torchaudio's Resample does without its convolution.
 
     That one is set up anew for every length it meets, which takes longer than a matrix product with its filters.
     """
     filters = _filters(ratio, waves.device)  # (taps, denominator)
     taps, step = len(filters), ratio.numerator
-    before = (taps - step) // 2
-    windows = F.pad(waves, (before, before + step)).unfold(1, taps, step)  # (B, steps, taps)
+    margin = (taps - step) // 2
+    windows = F.pad(waves, (margin, margin + step)).unfold(1, taps, step)  # (B, steps, taps)
     return (windows @ filters).flatten(1)[:, : _shorter(waves.shape[1], ratio)]
 
 
 @cache
 def _filters(ratio: Fraction, device: torch.device) -> Tensor:
-    """torchaudio's windowed sincs: (taps, denominator), one for each sample that a step makes."""
+    """Return torchaudio's windowed sincs (taps, denominator), one for each sample that a step makes."""
     if ratio == 1:  # of which torchaudio makes none
         return torch.ones(1, 1, device=device)
     return Resample(ratio.numerator, ratio.denominator).kernel[:, 0].T.to(device)
 
 
 def stretch(waves: Tensor, factors: Tensor, n: int) -> Tensor:
-    """The waves (B, S) slower by `factors` (B,) at the same pitch: (B, n), by a phase vocoder.
+    """Slow the waves (B, S) down by `factors` (B,) to (B, n) at the same pitch, by a phase vocoder.
 
     The phase-locked vocoder of Puckette (1995). Frames are read every _HOP / factor samples and laid down every _HOP.
     From one to the next a bin's phase turns as it does in the input over _HOP samples, which a frame _HOP samples
@@ -266,47 +301,47 @@ def stretch(waves: Tensor, factors: Tensor, n: int) -> Tensor:
     frames = F.pad(waves, (_FRAME, _FRAME)).unfold(1, _FRAME, 1)  # (B, positions, _FRAME), a view
     steps = torch.arange(-1, -(-n // _HOP) + 2, device=waves.device)  # every frame that reaches into 0..n
     centres = (steps[:, None] * _HOP / factors).round().long()  # (K, B)
-    laid = waves.new_zeros(len(steps) + _FRAME // _HOP - 1, len(waves), _HOP)
+    output = waves.new_zeros(len(steps) + _FRAME // _HOP - 1, len(waves), _HOP)
     phases = torch.zeros((), device=waves.device)
     for first in range(0, len(steps), _CHUNK):
         part = centres[first : first + _CHUNK]
-        now, before = _spectra(frames, torch.stack([part, part - _HOP]), window)
-        turned = _locked_phases(phases, now, before.sgn_().conj_physical_().mul_(now))
-        phases = turned[-1].clone()
-        magnitudes = (now.real.square() + now.imag.square()).sqrt()  # half the time of abs()
-        _overlap_add_(laid[first:], turned.mul_(magnitudes), window)
-    return laid.transpose(0, 1).flatten(1)[:, _FRAME // 2 + _HOP :][:, :n]
+        spectra, earlier = _spectra(frames, torch.stack([part, part - _HOP]), window)
+        locked = _locked_phases(phases, spectra, earlier.sgn_().conj_physical_().mul_(spectra))
+        phases = locked[-1].clone()
+        magnitudes = (spectra.real.square() + spectra.imag.square()).sqrt()  # half the time of abs()
+        _overlap_add_(output[first:], locked.mul_(magnitudes), window)
+    return output.transpose(0, 1).flatten(1)[:, _FRAME // 2 + _HOP :][:, :n]
 
 
 def _spectra(frames: Tensor, centres: Tensor, window: Tensor) -> Tensor:
-    """(2, K, B, bins) of the frames around `centres` (2, K, B).
+    """Return the spectra (2, K, B, bins) of the frames around `centres` (2, K, B).
 
     frames: (B, positions, _FRAME), position p of which is centred on sample p - _FRAME / 2; silent before and after
     """
-    at = (centres + _FRAME // 2).clamp(0, frames.shape[1] - 1)
-    return torch.fft.rfft(frames[torch.arange(len(frames), device=frames.device), at].mul_(window))
+    positions = (centres + _FRAME // 2).clamp(0, frames.shape[1] - 1)
+    return torch.fft.rfft(frames[torch.arange(len(frames), device=frames.device), positions].mul_(window))
 
 
-def _locked_phases(before: Tensor, now: Tensor, turns: Tensor) -> Tensor:
-    """(K, B, bins) of modulus 1: each frame's phases from those of the frame before and its turns.
+def _locked_phases(previous: Tensor, spectra: Tensor, turns: Tensor) -> Tensor:
+    """Return each frame's phases (K, B, bins), of modulus 1, from its turns and the previous frame's phases.
 
-    before: (B, bins) phases that precede the first frame's, or 0   now, turns: (K, B, bins)
+    previous: (B, bins) phases that precede the first frame's, or 0   spectra, turns: (K, B, bins)
 
     Neighbouring bins of one partial have opposite signs, since a frame's phases count from its start. Where there was
     silence before, phases start as they are in the input; the small constant keeps them defined in silence.
     """
-    phases, sums = torch.empty_like(now), now * 1e-6 + 1e-12
-    padded = F.pad(torch.zeros_like(now[0]), (1, 1))
+    phases, sums = torch.empty_like(spectra), spectra * 1e-6 + 1e-12
+    padded = F.pad(torch.zeros_like(spectra[0]), (1, 1))
     lower, middle, upper = padded[:, :-2], padded[:, 1:-1], padded[:, 2:]
     for turn, sum_, phase in zip(turns, sums, phases, strict=True):  # frames, all rows at once
-        torch.mul(before, turn, out=middle)
+        torch.mul(previous, turn, out=middle)
         torch.sgn(sum_.add_(middle).sub_(lower).sub_(upper), out=phase)
-        before = phase
+        previous = phase
     return phases
 
 
-def _overlap_add_(laid: Tensor, spectra: Tensor, window: Tensor) -> None:
-    """Lays frames down _HOP samples apart: spectra (K, B, bins) into laid (at least K + 3, B, _HOP)."""
+def _overlap_add_(output: Tensor, spectra: Tensor, window: Tensor) -> None:
+    """Add frames _HOP samples apart: spectra (K, B, bins) into output (at least K + 3, B, _HOP)."""
     frames = torch.fft.irfft(spectra, _FRAME).mul_(window / window.square().sum() * _HOP)
     for i, part in enumerate(frames.split(_HOP, dim=2)):
-        laid[i : i + len(frames)] += part
+        output[i : i + len(frames)] += part

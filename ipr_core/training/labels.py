@@ -1,4 +1,4 @@
-"""Soft and single labels as a table, and those of a run's own utterances; `annotation` makes those of any corpus."""
+"""Soft and single labels as a table; `annotation` makes the table of any corpus, this one of a run's own data."""
 
 from __future__ import annotations
 
@@ -15,31 +15,34 @@ if TYPE_CHECKING:
 
 
 def of_session(session: Session) -> DataFrame:
-    """The labels of every utterance of a session's data after its last evaluation.
+    """Return the labels of every utterance of a session's data after its last evaluation.
 
-    What the system labels with comes first: the prototypes where D2 moves them, the classifier otherwise.
+    The system's own choice comes first: the prototypes where D2 moves them, the classifier otherwise.
     """
-    own, soft = session.own.cpu().numpy(), session.soft.cpu().numpy()
+    classifier, prototypes = session.classifier_soft.cpu().numpy(), session.schedule.soft.cpu().numpy()
     columns = ["id", "path", "start", "end", "speaker", "part", "label", "share"]
-    return table(session.data.table[columns], session.data.classes, own, soft, session.system.moves_prototypes)
+    return table(
+        session.data.table[columns], session.data.classes, classifier, prototypes, session.system.moves_prototypes
+    )
 
 
 def table(
-    utterances: DataFrame, classes: tuple[str, ...], own: NDArray, soft: NDArray, by_prototypes: bool
+    utterances: DataFrame, classes: tuple[str, ...], classifier: NDArray, prototypes: NDArray, by_prototypes: bool
 ) -> DataFrame:
-    """Utterances with their labels.
+    """Return utterances with their labels.
 
-    own, soft: (N, C) shares by the classifier and by the prototypes
-    returns: the columns of `utterances`, then single_label, soft_<class> and entropy (bits) of what the system
-    labels with, then model_<class> and prototypes_<class>, and whether both name the same class (views_agree)
+    classifier, prototypes: (N, C) shares by each of them   by_prototypes: which of the two the system labels with
+    returns: the columns of `utterances`, then single_label, soft_<class> and entropy (bits) of the system's choice,
+    then model_<class> and prototypes_<class>, and whether both name the same class
+    (classifier_and_prototypes_agree)
     """
-    chosen = soft if by_prototypes else own
+    soft = prototypes if by_prototypes else classifier
     names = np.array(classes)
     return utterances.assign(
-        single_label=names[chosen.argmax(axis=1)],
-        **{f"soft_{c}": chosen[:, i] for i, c in enumerate(classes)},
-        entropy=entropy(chosen),
-        **{f"model_{c}": own[:, i] for i, c in enumerate(classes)},
-        **{f"prototypes_{c}": soft[:, i] for i, c in enumerate(classes)},
-        views_agree=own.argmax(axis=1) == soft.argmax(axis=1),
+        single_label=names[soft.argmax(axis=1)],
+        **{f"soft_{c}": soft[:, i] for i, c in enumerate(classes)},
+        entropy=entropy(soft),
+        **{f"model_{c}": classifier[:, i] for i, c in enumerate(classes)},
+        **{f"prototypes_{c}": prototypes[:, i] for i, c in enumerate(classes)},
+        classifier_and_prototypes_agree=classifier.argmax(axis=1) == prototypes.argmax(axis=1),
     )

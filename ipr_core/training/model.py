@@ -1,4 +1,4 @@
-"""The recogniser: encoder, pooling over valid frames, standardiser, projection to the embedding, classifier (MLP)."""
+"""The recogniser: encoder, pooling over frames, standardiser, projection to the embedding, classifier (MLP)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from ipr_core.encoders import SpeechEncoder, build_encoder, load_encoder, valid
 from ipr_core.method.prototypes import Prototypes
 from ipr_core.method.systems import SYSTEMS
 from ipr_core.method.systems.system import Classifier
-from ipr_core.training.processes import current
+from ipr_core.training.processes import device
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "config.json"
@@ -33,7 +33,7 @@ class Recogniser(nn.Module):
     B utterances, T samples, F frames of width K or H, P pooled width, D embedding, C classes. `stem` is what is never
     trained, so its output can be kept per utterance; `forward` starts from there.
 
-    system: whose own parts take the place of the configured ones; `systems.system.Network`
+    system: its own parts, if any, take the place of the configured ones; see `systems.system.Network`
     """
 
     mean: Tensor
@@ -44,20 +44,20 @@ class Recogniser(nn.Module):
         super().__init__()
         self.choice, self.classes, self.system = choice, tuple(classes), system
         network = SYSTEMS[system].network
-        self.method, self.by_prototypes = Method(), False  # how a trained one labels; see `label`
+        self.method, self.by_prototypes = Method(), False  # how `predict` labels after training
         self.bf16 = False  # whether the encoder's passes are in bfloat16; all that follows them is in float32
         self.encoder = encoder
         self.pool = network.pool(encoder.width, len(classes)) if network.pool else Pooling(encoder.width, choice)
-        width = self.pool.width
+        width = cast(int, self.pool.width)
         self.projection = (network.projection or Projection)(width, choice)
-        self.dim = self.projection.dim
+        self.dim = cast(int, self.projection.dim)
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("deviation", torch.ones(width))
         self.register_buffer("prototypes", torch.zeros(len(self.classes), self.dim))
         self.classifier = (network.classifier or MLP)(self.dim, len(self.classes), choice)
 
     def stem(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The part that is never trained, without gradient and in evaluation mode; see `SpeechEncoder.stem`.
+        """Pass waves through the part that is never trained, in evaluation mode; see `SpeechEncoder.stem`.
 
         waves: (B, T) float32 at 16 kHz   lengths: (B,) samples, better on the CPU, where a GPU need not be waited for
         returns: (B, F, K) and how many frames are valid (B,); of a wholly frozen encoder the pooled vectors (B, 1, P)
@@ -70,34 +70,34 @@ class Recogniser(nn.Module):
                 return self.pool(*self.encoder.trunk(x, n))[:, None], torch.ones_like(n)
 
     def pooled(self, x: Tensor, n: Tensor) -> Tensor:
-        """What `stem` returned to one float32 vector an utterance (B, P), before it is standardised."""
+        """Pool the output of `stem` to one float32 vector an utterance (B, P), before it is standardised."""
         if not self._trained_below:
             return x[:, 0]
         with self.precision():
             return self.pool(*self.encoder.trunk(x, n)).float()
 
     def precision(self) -> AbstractContextManager:
-        """That of the encoder's passes: bfloat16 where `bf16` says so."""
+        """Return the context of the encoder's passes: bfloat16 if `bf16` says so."""
         return torch.autocast(self.mean.device.type, torch.bfloat16, enabled=self.bf16)
 
     def scores(self, x: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
-        """What `stem` returned to embeddings (B, D) and the classifier's scores (B, …)."""
+        """Pass the output of `stem` on to embeddings (B, D) and the classifier's scores (B, …)."""
         embedding = self.projection((self.pooled(x, n) - self.mean) / self.deviation)
         return embedding, self.classifier(embedding)
 
     def logits(self, scores: Tensor) -> Tensor:
-        """(B, …) the classifier's scores → (B, C) logits."""
+        """Read logits (B, C) from the classifier's scores (B, …)."""
         return self.classifier.logits(scores)
 
     def forward(self, x: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
-        """What `stem` returned to embeddings (B, D) and logits (B, C)."""
+        """Pass the output of `stem` on to embeddings (B, D) and logits (B, C)."""
         embedding, scores = self.scores(x, n)
         return embedding, self.logits(scores)
 
     def fit_standardiser_(self, pooled: Tensor) -> None:
-        """Sets mean and deviation per dimension from D1's pooled vectors (N, P), where that is asked for.
+        """Set mean and deviation per dimension from D1's pooled vectors (N, P), if `standardise` is on.
 
-        A system's own pooling is trained, so that statistics taken before training say nothing of its output.
+        A system's own pooling is trained, so statistics taken before training do not fit its output.
         """
         if not self.choice.standardise or SYSTEMS[self.system].network.pool:
             return
@@ -107,14 +107,14 @@ class Recogniser(nn.Module):
         self.deviation.copy_(deviation.clamp_min(0.01 * float(deviation.mean())).clamp_min(1e-6))
 
     def label(self, embedding: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Soft labels (B, C) by the classifier and by the prototypes.  embedding: (B, D)   logits: (B, C)"""
+        """Return soft labels (B, C) by the classifier and by the prototypes.  embedding: (B, D)   logits: (B, C)"""
         bank = Prototypes(len(self.classes), self.dim, self.method, embedding.device)
         bank.vectors = self.prototypes
         return logits.softmax(dim=1), bank.soft(embedding)
 
     @torch.no_grad()
     def predict(self, waves: Sequence[np.ndarray]) -> Tensor:
-        """Soft labels as the trained system gives them: by its prototypes, or by its classifier where it has none.
+        """Return the trained system's soft labels: by its prototypes, or by its classifier if D2 moves none.
 
         waves: 1-D float arrays at 16 kHz in [-1, 1]   returns: (N, C), rows sum to 1
         """
@@ -123,31 +123,33 @@ class Recogniser(nn.Module):
         tensors = [torch.as_tensor(wave, dtype=torch.float32) for wave in waves]
         lengths = torch.tensor([len(wave) for wave in tensors])
         padded = nn.utils.rnn.pad_sequence(tensors, batch_first=True)
-        own, soft = self.label(*self(*self.stem(padded.to(self.mean.device), lengths)))
+        classifier, prototypes = self.label(*self(*self.stem(padded.to(self.mean.device), lengths)))
         self.train(training)
-        return soft if self.by_prototypes else own
+        return prototypes if self.by_prototypes else classifier
 
     def trained_state(self) -> dict[str, Tensor]:
-        """What training changes, by name: trained parameters and buffers. A checkpoint holds it, not frozen weights."""
+        """Return trained parameters and buffers by name. A checkpoint holds them, not the frozen weights."""
         frozen = {name for name, parameter in self.named_parameters() if not parameter.requires_grad}
         return {name: value for name, value in self.state_dict().items() if name not in frozen}
 
     def load_trained_state(self, state: dict[str, Tensor]) -> None:
-        """Puts a `trained_state` back; raises ValueError where it is of another model."""
+        """Put a `trained_state` back. raises ValueError if it is of another model"""
         wrong = sorted(state.keys() ^ self.trained_state().keys())
         if wrong:
             raise ValueError(f"the checkpoint is of another model: {len(wrong)} weights differ, for example {wrong[0]}")
         self.load_state_dict(state, strict=False)
 
     def parameter_groups(self, training: Training, companion: nn.Module | None = None) -> list[dict[str, Any]]:
-        """AdamW's groups: a configured encoder at encoder_lr, all else at lr; biases and norms without weight decay.
+        """Return AdamW's groups: a configured encoder at encoder_lr, all else at lr.
+
+        Biases and norms have no weight decay.
 
         companion: the system's own module beside the recogniser
         """
         slow = () if SYSTEMS[self.system].network.encoder else ("encoder.",)
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-        others = companion.named_parameters("beside") if companion else ()
-        for name, parameter in chain(self.named_parameters(), others):
+        companion_parameters = companion.named_parameters("beside") if companion else ()
+        for name, parameter in chain(self.named_parameters(), companion_parameters):
             if parameter.requires_grad:
                 rate = training.encoder_lr if name.startswith(slow) else training.lr
                 decay = training.weight_decay if parameter.ndim > 1 else 0.0
@@ -155,7 +157,7 @@ class Recogniser(nn.Module):
         return [{"params": params, "lr": lr, "weight_decay": decay} for (lr, decay), params in groups.items()]
 
     def save(self, folder: str | Path) -> None:
-        """Writes model.safetensors and config.json, all that `load` needs; the original encoder is not among it."""
+        """Write model.safetensors and config.json. `load` needs nothing else, not even the original encoder."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         description = {
@@ -173,15 +175,15 @@ class Recogniser(nn.Module):
 
     @classmethod
     def load(cls, folder: str | Path) -> Recogniser:
-        """What `save` wrote, from a local folder or a hub id; in evaluation mode, on the CPU."""
+        """Load a saved recogniser from a local folder or a hub id, in evaluation mode, on the CPU."""
         folder = Path(folder) if Path(folder).is_dir() else _download(str(folder))
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         if description.get("model_type") != MODEL_TYPE:
             raise ValueError(f"{folder} holds a {description.get('model_type')!r}, not an exported recogniser")
         choice = Encoder.model_validate(description["encoder"])
         system = description.get("system", "ipr")
-        own = SYSTEMS[system].network.encoder
-        encoder = own(choice) if own else build_encoder(description["architecture"], choice)
+        make = SYSTEMS[system].network.encoder
+        encoder = make(choice) if make else build_encoder(description["architecture"], choice)
         model = cls(encoder, description["classes"], choice, system)
         model.method, model.by_prototypes = Method.model_validate(description["method"]), description["by_prototypes"]
         model.load_state_dict(load_file(folder / WEIGHTS))
@@ -212,55 +214,53 @@ class Pooling(nn.Module):
         mean = frames.sum(dim=1) / count
         if not self.deviation:
             return mean
-        away = (frames - mean[:, None]) * valid(n, frames.shape[1])[..., None]
+        difference = (frames - mean[:, None]) * valid(n, frames.shape[1])[..., None]
         # the root of a variance of 0, as silence has, would have an infinite gradient
-        return torch.cat([mean, (away.square().sum(dim=1) / count + 1e-6).sqrt()], dim=1)
+        return torch.cat([mean, (difference.square().sum(dim=1) / count + 1e-6).sqrt()], dim=1)
 
 
 class Projection(nn.Sequential):
-    """(B, P) to the embedding (B, D), through a hidden layer twice as wide; nothing where `embedding` is 0."""
+    """(B, P) to the embedding (B, D), through a hidden layer twice as wide; the identity if `embedding` is 0."""
 
     def __init__(self, width: int, choice: Encoder):
         super().__init__()
         self.dim = choice.embedding or width
         if choice.embedding == 0:
             return
-        hidden = 2 * self.dim
-        self.extend([nn.Linear(width, hidden), nn.GELU(), nn.Dropout(choice.dropout), nn.Linear(hidden, self.dim)])
+        inner = 2 * self.dim
+        self.extend([nn.Linear(width, inner), nn.GELU(), nn.Dropout(choice.dropout), nn.Linear(inner, self.dim)])
         if choice.embedding_activation == "relu":
             self.append(nn.ReLU())
 
 
-class MLP(nn.Sequential):
+class MLP(nn.Sequential, Classifier):
     """The classifier: embedding (B, D) → logits (B, C), which are its scores."""
 
     def __init__(self, dim: int, n_classes: int, choice: Encoder):
         super().__init__(nn.Linear(dim, dim), nn.GELU(), nn.Dropout(choice.dropout), nn.Linear(dim, n_classes))
 
-    logits = Classifier.logits
-
 
 def encoder_of(config: Config) -> SpeechEncoder:
-    """The encoder that a configuration's system hears: its own, or the configured one; in evaluation mode.
+    """Return the encoder of a configuration's system, its own or the configured one, in evaluation mode.
 
-    raises ValueError where it cannot be had
+    raises ValueError if it cannot be had
     """
-    own = SYSTEMS[config.training.system].network.encoder
-    encoder = own(config.encoder).eval() if own else load_encoder(config.encoder)
+    make = SYSTEMS[config.training.system].network.encoder
+    encoder = make(config.encoder).eval() if make else load_encoder(config.encoder)
     encoder.load_weights_()
     return encoder
 
 
 def build_model(config: Config) -> Recogniser:
-    """The recogniser that a configuration asks for, in its precision; new weights come from torch's generator."""
+    """Build a configuration's recogniser, in its precision. New weights come from torch's generator."""
     model = Recogniser(encoder_of(config), config.data.classes, config.encoder, config.training.system)
     model.bf16 = in_bf16(config.training)
     return model
 
 
 def in_bf16(training: Training) -> bool:
-    """Whether the encoder's passes are in bfloat16."""
-    automatic = training.precision == "auto" and current().device(training.device).type == "cuda"
+    """Tell whether the encoder's passes are in bfloat16."""
+    automatic = training.precision == "auto" and device(training.device).type == "cuda"
     return automatic or training.precision == "bf16"
 
 

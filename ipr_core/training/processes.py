@@ -1,33 +1,37 @@
-"""One run on several processes, each with a share of every batch: a rank each, the main one's is 0.
+"""One run on several processes, each with a share of every minibatch. The main one has rank 0.
 
-Hugging Face Accelerate launches the processes, gives each its device and connects them. All they exchange is sums,
-and that is enough:
+Hugging Face Accelerate launches the processes, gives each its device and connects them. They exchange sums alone, and
+that is enough:
 
-- Every rank passes its share of a batch's utterances through the model. Embeddings and logits are then gathered, and
-  every rank computes the same losses of the whole batch (Eq. 5 contrasts all of its views), the same flags of the
-  gate and the same moves of the prototypes (Eq. 4), in the same order: no equation knows of ranks.
-- What a rank's own utterances contribute to the gradient goes through its own share alone. The gradient of the whole
-  batch is therefore the sum over ranks, whether or not shares have the same size.
+- Every process passes its share of a minibatch's utterances through the model. Embeddings and scores are then
+  gathered. Every process computes the same losses of the whole minibatch (Eq. 5 contrasts all of its views), the same
+  gate and the same moves of the prototypes (Eq. 4), in the same order: no equation knows of processes.
+- A process's own utterances contribute to the gradient through its own share alone. The gradient of the whole
+  minibatch is therefore the sum over processes, whether or not shares have the same size. `SummingAdamW` sums it.
 
-That is why the model is not wrapped by DistributedDataParallel: it would take the mean of gradients instead, which is
-right for losses that are means over shares of one size, and it waits for parameters that have no gradient in a step.
+That is why the model is not wrapped by DistributedDataParallel. It would take the mean of gradients, which is right
+for losses that are means over shares of one size, and it waits for parameters that have no gradient in a step.
 
-Configured sizes are those of the whole batch. All ranks hold the same bits, on hardware of one kind. Results agree
-with those of one process up to rounding; with dropout they are as good but others, since each rank draws its own.
-The frozen part of the encoder passes every clean view on every rank, once; the rest of the work is shared. On CPUs
-the processes talk through gloo, which is tested; on GPUs through NCCL, which was never run.
+Configured sizes are those of the whole minibatch. All processes hold the same bits, on hardware of one kind. Results
+agree with those of one process up to rounding. With dropout they are as good but others, since each process draws its
+own. The frozen part of the encoder passes every clean view in every process, once; the rest of the work is shared. On
+CPUs the processes talk through gloo, which is tested; on GPUs through NCCL, which was never run.
+
+Every pass that is shared is in `passes.py`; `advance.py` lets the main process alone write the run folder.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, distributed
 from torch.nn import Parameter
 
@@ -36,17 +40,19 @@ from ipr_core.config import SettingsError
 if TYPE_CHECKING:
     from accelerate import PartialState
 
-Items = TypeVar("Items", bound=Sequence)
+Items = TypeVar("Items", NDArray[np.int64], list[NDArray[np.int64]], list[int])
+Groups = list[dict[str, Any]]
+"""Parameters with their learning rate and weight decay, as torch's optimizers take them."""
 PATIENCE = timedelta(days=2)
-"""How long ranks wait for one that decodes a corpus, say; one that has ended is noticed at once."""
+"""How long processes wait for one that decodes a corpus, say; one that has ended is noticed at once."""
 
 
 class RankError(RuntimeError):
-    """Another rank has failed, so that this one cannot go on."""
+    """Another process of the run has failed, so that this one cannot go on."""
 
 
-class Ranks:
-    """The usual case, a process alone: it has everything, and waits for nobody."""
+class Process:
+    """A process that trains a run alone, the usual case: it has everything, and waits for nobody."""
 
     rank = 0
     size = 1
@@ -57,62 +63,66 @@ class Ranks:
         return self.rank == 0
 
     def device(self, name: str) -> torch.device:
-        """The device a setting names; "auto" is a GPU where there is one."""
+        """Return the device that a setting names; "auto" is a GPU where there is one."""
         return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
     def share(self, items: Items, least: int = 0) -> Items:
-        """This rank's items: one of `size`, and so on.
+        """Return this process's items: every `size`-th, from its rank on.
 
-        least: where there are fewer, the first ones of all, so that there is something to do; `gather` drops them
+        least: with fewer of its own it takes the first ones of all, to have something to do; `gather` drops them
         """
         return items
 
     def gather(self, part: Tensor, n: int) -> Tensor:
-        """The rows of all ranks in their order, with a gradient for this rank's own.
+        """Return the rows of all processes in their order, with a gradient for this process's own.
 
-        part: (share, …) what `share` of n rows became   returns: (n, …)
+        part: (share, …) made of the `share` of n rows   returns: (n, …)
         """
         return part
 
     def add_(self, tensor: Tensor) -> None:
-        """The sum over ranks, in place, the same bits everywhere."""
+        """Add up a tensor over processes, in place, the same bits everywhere."""
 
-    def add_gradients_(self, parameters: Iterable[Parameter]) -> None:
-        """Parameters' gradients become their sums over ranks; one that no rank has a gradient for stays without."""
+    def adamw(self, groups: Groups, parameters: Iterable[Parameter], weight_decay: float) -> torch.optim.AdamW:
+        """Return the optimizer of the groups.
+
+        parameters: of the model; each process has a part of their gradients, and all of every other gradient
+        """
+        return torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
 
     def agreed(self, answer: bool) -> bool:
-        """The main rank's answer; whoever asks waits for the others."""
+        """Return the main process's answer; this waits for the others."""
         return answer
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
-        """What the main rank makes here the others find; if it fails they do not begin."""
+        """Let the main process make first what the others then find; if it fails they do not begin."""
         yield
 
 
-class Several(Ranks):
+class ProcessOfSeveral(Process):
     """One of several processes that train a run together."""
 
     def __init__(self, state: PartialState):
         self.rank, self.size, self._device = state.process_index, state.num_processes, state.device
 
     def device(self, name: str) -> torch.device:
-        """A GPU for each process of a machine. raises SettingsError where the setting names one for all"""
+        """Return a GPU for each process of a machine. raises SettingsError if the setting names one for all"""
         if ":" in name:
             raise SettingsError([f'device is "{name}"; {self.size} processes need one each, as "auto" gives them'])
         return torch.device("cpu") if name == "cpu" else self._device
 
     def share(self, items: Items, least: int = 0) -> Items:
-        mine = items[self.rank :: self.size]
-        return mine if len(mine) >= least else items[:least]
+        part = items[self.rank :: self.size]
+        return part if len(part) >= least else items[:least]
 
     def gather(self, part: Tensor, n: int) -> Tensor:
-        mine = slice(self.rank, n, self.size)
-        part = part[: len(range(n)[mine])]
+        rows = slice(self.rank, n, self.size)
+        part = part[: len(range(n)[rows])]
         whole = part.new_zeros(n, *part.shape[1:])
-        whole[mine] = part.detach()
+        whole[rows] = part.detach()
         self.add_(whole)
-        whole[mine] = part  # with its gradient
+        whole[rows] = part  # with its gradient
         return whole
 
     def add_(self, tensor: Tensor) -> None:
@@ -121,20 +131,13 @@ class Several(Ranks):
         except RuntimeError as error:
             raise RankError("another process of this run failed or was stopped; its own message says why") from error
 
-    def add_gradients_(self, parameters: Iterable[Parameter]) -> None:
-        trained = [parameter for parameter in parameters if parameter.requires_grad]
-        found = torch.tensor([parameter.grad is not None for parameter in trained], dtype=torch.int32)
-        self.add_(found)  # layers dropped on one rank only have no gradient there
-        reached = [parameter for parameter, ranks in zip(trained, found.tolist(), strict=True) if ranks]
-        flat = torch.cat([(p.new_zeros(p.shape) if p.grad is None else p.grad).flatten() for p in reached])
-        self.add_(flat)
-        for parameter, part in zip(reached, flat.split([p.numel() for p in reached]), strict=True):
-            parameter.grad = part.view_as(parameter)
+    def adamw(self, groups: Groups, parameters: Iterable[Parameter], weight_decay: float) -> torch.optim.AdamW:
+        return SummingAdamW(groups, parameters, weight_decay, self.add_)
 
     def agreed(self, answer: bool) -> bool:
-        told = torch.tensor(int(answer and self.main))
-        self.add_(told)
-        return bool(told)
+        count = torch.tensor(int(answer and self.main))
+        self.add_(count)
+        return bool(count)
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
@@ -145,19 +148,48 @@ class Several(Ranks):
             self.agreed(True)
 
 
-def current() -> Ranks:
-    """This process's rank among those that were launched together, by what launchers leave in the environment."""
+class SummingAdamW(torch.optim.AdamW):
+    """AdamW that sums the gradients of some parameters over processes before each step."""
+
+    def __init__(
+        self, groups: Groups, parameters: Iterable[Parameter], weight_decay: float, add_: Callable[[Tensor], None]
+    ):
+        super().__init__(groups, weight_decay=weight_decay, fused=True)
+        self._parameters, self._add_ = [parameter for parameter in parameters if parameter.requires_grad], add_
+
+    def step(self, closure: Any = None) -> Any:
+        self.sum_gradients_()
+        return super().step(closure)
+
+    def sum_gradients_(self) -> None:
+        """Set gradients to their sums over processes; a parameter without one in every process stays without."""
+        reached = torch.tensor([parameter.grad is not None for parameter in self._parameters], dtype=torch.int32)
+        self._add_(reached)  # layers dropped in one process only have no gradient there
+        parameters = [parameter for parameter, n in zip(self._parameters, reached.tolist(), strict=True) if n]
+        flat = torch.cat([(p.new_zeros(p.shape) if p.grad is None else p.grad).flatten() for p in parameters])
+        self._add_(flat)
+        for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+            parameter.grad = part.view_as(parameter)
+
+
+def this_process() -> Process:
+    """Return this process among those that were launched together, by what launchers leave in the environment."""
     launched = int(os.environ.get("WORLD_SIZE", "1")) > 1 and "LOCAL_RANK" in os.environ
-    return _several() if launched else Ranks()
+    return _connected() if launched else Process()
+
+
+def device(name: str) -> torch.device:
+    """Return the device that a setting names, for this process; "auto" is a GPU where there is one."""
+    return this_process().device(name)
 
 
 @cache
-def _several() -> Several:
+def _connected() -> ProcessOfSeveral:
     from accelerate import PartialState  # half a second, for launched processes alone
 
     if torch.cuda.is_available():  # NCCL for what lies on a GPU, gloo for the rest
-        return Several(PartialState(backend="cuda:nccl,cpu:gloo", timeout=PATIENCE))
-    return Several(PartialState(cpu=True, timeout=PATIENCE))
+        return ProcessOfSeveral(PartialState(backend="cuda:nccl,cpu:gloo", timeout=PATIENCE))
+    return ProcessOfSeveral(PartialState(cpu=True, timeout=PATIENCE))
 
 
 def leave() -> None:

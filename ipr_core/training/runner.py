@@ -9,17 +9,18 @@ from typing import Literal
 
 from ipr_core.data.dataset import Dataset
 from ipr_core.runs.run import Run
-from ipr_core.training.advance import Until, advance
+from ipr_core.training.advance import Goal, advance
 from ipr_core.training.loop import Event
 
 State = Literal["ready", "preparing", "running", "pausing", "paused", "stopping", "stopped", "finished", "failed"]
 IDLE = ("ready", "stopped", "finished", "failed")
-"""The states of a runner that can be started."""
+"""The states in which a runner can be started."""
+Prepare = Callable[[], tuple[Run, Dataset]]
 
 
 @dataclass(frozen=True)
 class Began:
-    """A runner has its run, recorded epochs included, and the data; every epoch trained from now on follows."""
+    """The runner has its run, with the recorded epochs, and the data; every further epoch follows."""
 
     run: Run
     data: Dataset
@@ -27,88 +28,90 @@ class Began:
 
 @dataclass(frozen=True)
 class Changed:
-    """A runner's state is another one."""
+    """The runner's state has changed."""
 
     state: State
     error: BaseException | None = None
-    """Why it failed."""
+    """The failure, if the state is "failed"."""
 
 
 class Runner:
-    """Trains a run in a thread of its own, which can be paused, resumed and stopped, and waited for.
+    """Training in a thread of its own, which can be paused, resumed, stopped and waited for.
 
-    What is drawn from torch's global generator elsewhere while it trains disturbs dropout: the run is as good, but
+    If another thread draws from torch's global generator meanwhile, dropout is another one: the run is as good, but
     not the same to the bit.
     """
 
     state: State
     error: BaseException | None
-    """Why training failed; `wait` raises it."""
+    """The failure of training; `wait` raises it."""
     fault: Exception | None
     """The latest failure of a watcher, which never stops training."""
     run: Run | None
-    until: Until
+    goal: Goal
     """How far it trains."""
 
-    def __init__(self, until: Until = "end"):
+    def __init__(self, goal: Goal = "end"):
         self.state, self.error, self.fault, self.run = "ready", None, None, None
-        self.until, self._watchers = until, []
+        self.goal = goal
+        self._watchers: list[Callable[[Began | Changed | Event], None]] = []
         self._thread: threading.Thread | None = None
         self._lock, self._go, self._stopping = threading.Lock(), threading.Event(), False
 
     def watch(self, watcher: Callable[[Began | Changed | Event], None]) -> None:
-        """Call this with everything that happens, mostly in the training thread."""
+        """Call `watcher` with everything that happens, mostly in the training thread."""
         self._watchers.append(watcher)
 
     @property
     def active(self) -> bool:
-        """Whether a run is being trained, or waits in its pause."""
+        """Whether a run is being trained or is paused."""
         return self.state not in IDLE
 
-    def start(self, found: Callable[[], tuple[Run, Dataset]]) -> None:
-        """Train from where the run's checkpoint stands. `found` is called in the thread, `prepare` for example.
+    def start(self, make: Prepare) -> None:
+        """Train a run from where its checkpoint stands.
 
-        raises RuntimeError while another one is trained
+        make: called in the thread for the run and its data, `advance.prepare` for example
+        raises RuntimeError while another run is trained
         """
         if self.active:
             raise RuntimeError("a run is being trained; stop it and wait for it first")
         self.error, self._stopping = None, False
         self._go.set()
         self._set("preparing")
-        self._thread = threading.Thread(target=self._work, args=(found,), name="training", daemon=True)
+        self._thread = threading.Thread(target=self._work, args=(make,), name="training", daemon=True)
         self._thread.start()
 
     def pause(self) -> None:
-        """Wait after the step that is being made, or before the first one."""
-        if self._set("pausing", given=("preparing", "running")):
+        """Pause after the present step, or before the first one."""
+        if self._set("pausing", allowed=("preparing", "running")):
             self._go.clear()
 
     def resume(self) -> None:
         """Go on after a pause."""
-        self._set("running", given=("pausing", "paused"))
+        self._set("running", allowed=("pausing", "paused"))
         self._go.set()
 
     def stop(self) -> None:
-        """End after the step that is being made; `start` goes on from the last finished epoch, as after a kill."""
-        if self._set("stopping", given=("preparing", "running", "pausing", "paused")):
+        """End after the present step; `start` goes on from the last finished epoch, as after a kill."""
+        if self._set("stopping", allowed=("preparing", "running", "pausing", "paused")):
             self._stopping = True
             self._go.set()
 
     def wait(self, seconds: float | None = None) -> Run | None:
-        """The run, once it is finished or stopped, or this much time has passed; raises what training failed with."""
+        """Return the run when training has ended, or after so many seconds. raises the failure of training"""
         if self._thread is not None:
             self._thread.join(seconds)
         if self.error is not None:
             raise self.error
         return self.run
 
-    def _work(self, found: Callable[[], tuple[Run, Dataset]]) -> None:
+    def _work(self, make: Prepare) -> None:
         try:
-            self.run, data = found()
+            self.run, data = make()
             self._tell(Began(self.run, data))
-            self._set("running", given="preparing")
-            self._between(None)
-            advance(self.run, data, self.until, self._between)
+            self._set("running", allowed="preparing")
+            self._watch(None)
+            advance(self.run, data, self.goal, self._watch)
             self._set("finished")
         except _Stopped:
             self._set("stopped")
@@ -116,24 +119,25 @@ class Runner:
             self.error = error
             self._set("failed")
 
-    def _between(self, event: Event | None) -> None:
+    def _watch(self, event: Event | None) -> None:
+        """Tell an event, then wait if training is paused. raises _Stopped if it is stopped"""
         if event is not None:
             self._tell(event)
-        if not self._go.is_set() and self._set("paused", given="pausing"):
+        if not self._go.is_set() and self._set("paused", allowed="pausing"):
             self._go.wait()
         if self._stopping:
             raise _Stopped
 
-    def _set(self, state: State, given: State | tuple[State, ...] | None = None) -> bool:
-        """Go to another state, from one of the given ones only; whether it did."""
+    def _set(self, state: State, allowed: State | tuple[State, ...] | None = None) -> bool:
+        """Go to another state, from one of the allowed ones only; tell whether it did."""
         with self._lock:
-            if given is not None and self.state not in ((given,) if isinstance(given, str) else given):
+            if allowed is not None and self.state not in ((allowed,) if isinstance(allowed, str) else allowed):
                 return False
             self.state = state
-        told = None
-        while told != self.state:  # another thread may be quicker: what watchers hear last is what holds
-            told = self.state
-            self._tell(Changed(told, self.error))
+        latest = None
+        while latest != self.state:  # another thread may be quicker: watchers hear the valid state last
+            latest = self.state
+            self._tell(Changed(latest, self.error))
         return True
 
     def _tell(self, event: Began | Changed | Event) -> None:
@@ -145,4 +149,4 @@ class Runner:
 
 
 class _Stopped(Exception):
-    """Ends the loop from within a watcher."""
+    """The end of the loop, raised by a watcher."""

@@ -1,37 +1,39 @@
-"""The two views of every utterance as the encoder's never-trained part sees them, computed once and kept.
+"""The two views of every utterance, as the encoder's never-trained part sees them, computed once and kept.
 
-What is never trained gives the same output in every epoch and for every system. The clean view is passed
-through it once; a second view once for its (seed, stream, epoch), which several systems may share.
+That part gives the same output in every epoch and for every system. The clean view is passed through it once; a second
+view once for its (seed, stream, epoch), which several systems may share.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ipr_core.config import Audio
 from ipr_core.data.dataset import Dataset
 from ipr_core.data.waves import SAMPLE_RATE
-from ipr_core.training.ahead import Ahead
 from ipr_core.training.augment import second_view, view_key
-from ipr_core.training.minibatches import by_length
+from ipr_core.training.minibatches import Rows, by_length
 
 Stem = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 Padded = tuple[Tensor, Tensor]
 """x (B, F, K) zero-padded, and n (B,) its valid frames."""
 Key = tuple[int, ...]
-"""An epoch, and the rows of a batch."""
+"""An epoch, and the rows of a minibatch."""
+Input = TypeVar("Input", bound=Hashable)
+Output = TypeVar("Output")
 
 BUDGET = 8 * 2**30  # bytes that kept views may take; beyond it they are computed when they are asked for
 PASS = 160 * SAMPLE_RATE
 """Samples, with padding, that a pass without gradients takes at once."""
-_TOGETHER = 256  # second views that a GPU makes at once: its phase vocoder goes frame by frame, for all of them alike
+_BLOCK = 256  # second views that a GPU makes at once: its phase vocoder goes frame by frame, for all of them alike
 
 
 class Views:
@@ -39,7 +41,7 @@ class Views:
 
     stem: waves (B, T), lengths (B,) → x (B, F, K), n (B,)   stream: (seed, stream) of the second views
     share: keep the second views too, for several systems that see the same ones
-    together: make at least so many second views at once of those that are expected; 0: none before they are asked for
+    block: make at least so many expected second views at once; 0: make them when they are asked for
     """
 
     def __init__(
@@ -50,66 +52,69 @@ class Views:
         stream: tuple[int, int],
         device: torch.device,
         share: bool = False,
-        together: int | None = None,
+        block: int | None = None,
     ):
         self._stem, self._data, self._audio, self._stream, self._device = stem, data, audio, stream, device
-        self._share, self._left = share, _budget(device)
-        self._together = (_TOGETHER if device.type == "cuda" else 0) if together is None else together
-        self._waves, self._blocks = Ahead(self._read), Ahead(self._read, depth=1)
-        self._expected: deque[list[Key]] = deque()  # blocks of second views that are to be made yet
-        self._made: dict[Key, Padded] = {}  # waves and lengths of those of the last block that are to be asked for yet
+        self._share, self._bytes_left = share, _budget(device)
+        self._block = (_BLOCK if device.type == "cuda" else 0) if block is None else block
+        self._waves, self._block_waves = Ahead(self._read), Ahead(self._read, depth=1)
+        self._blocks: deque[list[Key]] = deque()  # of second views, in their order, none of them made yet
+        self._block_views: dict[Key, Padded] = {}  # waves and lengths of the last block made, until they are asked for
         self._clean: dict[int, Tensor] = {}  # row → (F, K)
         self._shared: dict[Key, Padded] = {}  # by epoch and rows: among others, a view's last bits differ
         self.lengths = np.minimum(data.waves.lengths, round(audio.max_seconds * SAMPLE_RATE))
         self._keep_clean()
 
-    def clean(self, rows: Sequence[int]) -> Padded:
-        """x^q or x^k of the rows."""
+    def clean(self, rows: Sequence[int] | Rows) -> Padded:
+        """Return x^q or x^k of the rows."""
         if not self._clean:
             return self._through(rows)
-        parts = [self._clean[row] for row in rows]
-        return pad_sequence(parts, batch_first=True), placed([len(part) for part in parts], self._device)
+        parts = [self._clean[int(row)] for row in rows]
+        return pad_sequence(parts, batch_first=True), on_device([len(part) for part in parts], self._device)
 
-    def augmented(self, rows: Sequence[int], epoch: int) -> Padded:
-        """x^aug of the rows in this epoch."""
-        key = (epoch, *rows)
+    def augmented(self, rows: Sequence[int] | Rows, epoch: int) -> Padded:
+        """Return x^aug of the rows in this epoch."""
+        key = (epoch, *_ints(rows))
         if key in self._shared:
             return self._shared[key]
         x, n = self._stem(*self._second(key))
-        if self._share and x.nbytes <= self._left:
+        if self._share and x.nbytes <= self._bytes_left:
             self._shared[key] = x, n
-            self._left -= x.nbytes
+            self._bytes_left -= x.nbytes
         return x, n
 
-    def expect(self, asked: Iterable[tuple[Sequence[int], bool]], epoch: int) -> None:
-        """Rows, and whether augmented, in the order they will be asked for: a GPU's waves are read while it works."""
-        if not self._together:
-            return
-        asked = [(tuple(rows), augmented) for rows, augmented in asked]
-        keys = [(epoch, *rows) for rows, augmented in asked if augmented]
-        self._expected = deque(_blocks([key for key in keys if key not in self._shared], self._together))
-        self._made = {}
-        self._blocks.expect([_rows(block) for block in self._expected])
-        self._waves.expect(rows for rows, augmented in asked if not (augmented or self._clean))
+    def expect(self, requests: Iterable[tuple[Sequence[int] | Rows, bool]], epoch: int) -> None:
+        """Read a GPU's waves ahead, while it works.
 
-    def passes(self) -> list[np.ndarray]:
-        """All rows in batches for an evaluation pass; always the same ones, so that results are to the bit."""
+        requests: rows, and whether augmented, in the order in which they will be asked for
+        """
+        if not self._block:
+            return
+        pairs = [(_ints(rows), augmented) for rows, augmented in requests]
+        keys = [(epoch, *rows) for rows, augmented in pairs if augmented]
+        self._blocks = deque(_blocks([key for key in keys if key not in self._shared], self._block))
+        self._block_views = {}
+        self._block_waves.expect([_rows(block) for block in self._blocks])
+        self._waves.expect(rows for rows, augmented in pairs if not (augmented or self._clean))
+
+    def passes(self) -> list[Rows]:
+        """Return all rows in batches for an evaluation; always the same ones, so that results are to the bit."""
         return by_length(self.lengths, PASS)
 
-    def _through(self, rows: Sequence[int]) -> Padded:
-        waves, lengths = self._waves.get(tuple(rows))
+    def _through(self, rows: Sequence[int] | Rows) -> Padded:
+        waves, lengths = self._waves.get(_ints(rows))
         return self._stem(waves.to(self._device, non_blocking=True), lengths)
 
     def _second(self, key: Key) -> Padded:
-        """Waves of second views, on the device, and their lengths, on the CPU."""
-        if self._expected and key in self._expected[0]:
-            self._made = self._augmented(self._expected.popleft())
-        return self._made.pop(key) if key in self._made else self._augmented([key])[key]
+        """Return the waves of second views, on the device, and their lengths, on the CPU."""
+        if self._blocks and key in self._blocks[0]:
+            self._block_views = self._augmented(self._blocks.popleft())
+        return self._block_views.pop(key) if key in self._block_views else self._augmented([key])[key]
 
     def _augmented(self, block: Sequence[Key]) -> dict[Key, Padded]:
-        """Second views of several batches, all of one epoch, made at once."""
+        """Make the second views of several minibatches at once, all of one epoch."""
         rows = _rows(block)
-        waves, lengths = self._blocks.get(rows)
+        waves, lengths = self._block_waves.get(rows)
         keys = [view_key(*self._stream, block[0][0], id) for id in self._data.table["id"].iloc[list(rows)]]
         views = second_view(waves.to(self._device, non_blocking=True), lengths, keys, self._audio)
         sizes = [len(key) - 1 for key in block]
@@ -117,40 +122,70 @@ class Views:
         return {key: (part[:, : int(n.max())], n) for key, part, n in parts}
 
     def _read(self, rows: tuple[int, ...]) -> Padded:
-        """Waves and lengths, in memory that a GPU copies from without being waited for."""
-        read = self._data.waves.batch(rows, self._audio.max_seconds)
-        return tuple(x.pin_memory() for x in read) if self._device.type == "cuda" else read
+        """Read waves and lengths, into memory that a GPU copies from without being waited for."""
+        waves, lengths = self._data.waves.batch(rows, self._audio.max_seconds)
+        return (waves.pin_memory(), lengths.pin_memory()) if self._device.type == "cuda" else (waves, lengths)
 
     def _keep_clean(self) -> None:
         """Keep the clean views where all of them fit, judged by the longest ones; else keep none."""
         passes = self.passes()
         x, n = self._through(passes[0])
         per_sample = x[0].numel() * x.element_size() / self.lengths[passes[0]].max()
-        if per_sample * self.lengths.sum() > self._left:
+        if per_sample * self.lengths.sum() > self._bytes_left:
             return
         self._keep(passes[0], x, n)
         for rows in passes[1:]:
             self._keep(rows, *self._through(rows))
 
-    def _keep(self, rows: Sequence[int], x: Tensor, n: Tensor) -> None:
-        for row, part, frames in zip(rows, x, n.tolist(), strict=True):
+    def _keep(self, rows: Rows, x: Tensor, n: Tensor) -> None:
+        for row, part, frames in zip(rows.tolist(), x, n.tolist(), strict=True):
             self._clean[row] = part[:frames].clone()
-            self._left -= self._clean[row].nbytes
+            self._bytes_left -= self._clean[row].nbytes
 
 
-def placed(values: Sequence[int] | NDArray[np.int64], device: torch.device) -> Tensor:
-    """Whole numbers on the device, without waiting for what a GPU has in hand."""
+class Ahead(Generic[Input, Output]):
+    """Outputs of `make`, each begun by a thread `depth` inputs early; of an unexpected input, made at once."""
+
+    def __init__(self, make: Callable[[Input], Output], depth: int = 2):
+        self._make, self._depth = make, depth
+        self._thread = ThreadPoolExecutor(1, "ahead")
+        self._inputs: Iterator[Input] = iter(())
+        self._futures: deque[tuple[Input, Future[Output]]] = deque()
+
+    def expect(self, inputs: Iterable[Input]) -> None:
+        """Expect these inputs next, in this order, in place of the ones expected so far."""
+        for _, future in self._futures:
+            future.cancel()
+        self._futures.clear()
+        self._inputs = iter(inputs)
+        self._fill()
+
+    def get(self, key: Input) -> Output:
+        """Return the output of an input; raises what `make` raised."""
+        if not self._futures or self._futures[0][0] != key:
+            return self._make(key)
+        _, future = self._futures.popleft()
+        self._fill()
+        return future.result()
+
+    def _fill(self) -> None:
+        while len(self._futures) < self._depth and (key := next(self._inputs, None)) is not None:
+            self._futures.append((key, self._thread.submit(self._make, key)))
+
+
+def on_device(values: Sequence[int] | Rows, device: torch.device) -> Tensor:
+    """Copy whole numbers to the device, without waiting for what a GPU has in hand."""
     tensor = torch.as_tensor(values)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def _budget(device: torch.device) -> int:
-    """Bytes that kept views may take; the larger part of a GPU is left to training."""
+    """Return the bytes that kept views may take; the larger part of a GPU is left to training."""
     return min(BUDGET, torch.cuda.mem_get_info(device)[0] // 3) if device.type == "cuda" else BUDGET
 
 
 def _blocks(keys: Sequence[Key], least: int) -> Iterator[list[Key]]:
-    """The keys in their order, in blocks of at least so many utterances."""
+    """Cut keys, in their order, into blocks of at least so many utterances."""
     block: list[Key] = []
     for key in keys:
         block.append(key)
@@ -163,3 +198,7 @@ def _blocks(keys: Sequence[Key], least: int) -> Iterator[list[Key]]:
 
 def _rows(block: Iterable[Key]) -> tuple[int, ...]:
     return tuple(row for _, *rows in block for row in rows)
+
+
+def _ints(rows: Sequence[int] | Rows) -> tuple[int, ...]:
+    return tuple(int(row) for row in rows)

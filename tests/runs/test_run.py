@@ -13,6 +13,7 @@ import torch
 
 from helpers.whole_runs import all_whole, assert_same, files
 from ipr_core import atomic
+from ipr_core.method.prototypes import PrototypeSchedule
 from ipr_core.runs import run as runs
 from ipr_core.runs.events import EpochEnd
 from ipr_core.runs.run import Run, RunError
@@ -80,17 +81,24 @@ def test_the_record_is_what_training_yielded(undisturbed, frozen, data, views):
 
 @pytest.mark.parametrize(("last", "what"), [(False, "loss precise is nan"), (True, "sum of the soft labels is nan")])
 def test_no_epoch_is_kept_that_nothing_can_go_on_from(begin, undisturbed, data, views, monkeypatch, last, what):
-    run, note, refined = begin(), Session.note_, []
+    run, steps, sessions = begin(), [], []
+    forward, after_step_ = Session.forward, PrototypeSchedule.after_step_
 
-    def diverge(session, step):
-        note(session, step)
+    def remember(session, *args):
+        sessions.append(session)
+        return forward(session, *args)
+
+    def diverge(schedule, step):
+        after_step_(schedule, step)
+        session = sessions[-1]
         if session.epoch == 1:
-            refined.append(step)
-            if len(refined) == (len(session.plan(1)) if last else 1):
+            steps.append(step)
+            if len(steps) == (len(session.plan(1)) if last else 1):
                 next(session.model.projection.parameters()).data.fill_(torch.nan)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Session, "note_", diverge)
+        patch.setattr(Session, "forward", remember)
+        patch.setattr(PrototypeSchedule, "after_step_", diverge)
         with pytest.raises(LossError, match=f"epoch 1: {what}.*the epochs before it are kept.*smaller lr or encoder"):
             advance(run, data, views=views)
     assert run.epochs == run.load_state()["epoch"] == 1
@@ -162,11 +170,11 @@ def test_a_run_stopped_after_any_epoch_goes_on_to_the_bit(begin, data, views, un
 def test_first_the_warm_up_then_the_rest(begin, data, views, undisturbed):
     run = begin()
     assert run.load_state("warm_up") is None
-    advance(run, data, until="warm_up", views=views)
+    advance(run, data, goal="warm_up", views=views)
     assert run.warmed_up
     assert run.epochs == 1
     assert not run.finished
-    advance(run, data, until="warm_up", views=views)
+    advance(run, data, goal="warm_up", views=views)
     assert run.epochs == 1
     assert_same(advance(run, data, views=views), undisturbed)
 
@@ -174,7 +182,7 @@ def test_first_the_warm_up_then_the_rest(begin, data, views, undisturbed):
 def test_a_run_without_a_warm_up(begin, data, views):
     run = begin(warm_up=0, epochs=1)
     assert run.warmed_up
-    advance(run, data, until="warm_up", views=views)
+    advance(run, data, goal="warm_up", views=views)
     assert run.epochs == 0
     advance(run, data, views=views)
     assert run.events()[0].phase == "refinement"

@@ -44,7 +44,7 @@ def check(found: pd.DataFrame) -> None:
     assert (found["single_label"] == best).all()
     np.testing.assert_allclose(found["entropy"], entropy(found[SOFT].to_numpy()), atol=1e-6)
     alike = found[MODEL].to_numpy().argmax(axis=1) == found[PROTOTYPES].to_numpy().argmax(axis=1)
-    assert (found["views_agree"] == alike).all()
+    assert (found["classifier_and_prototypes_agree"] == alike).all()
 
 
 def test_a_table_by_hand():
@@ -54,7 +54,7 @@ def test_a_table_by_hand():
     assert found.to_dict("list") == {
         "id": ["a", "b"], "single_label": ["y", "x"], "soft_x": [0.25, 1.0], "soft_y": [0.75, 0.0],
         "entropy": [pytest.approx(0.811278), 0], "model_x": [0.9, 0.5], "model_y": [0.1, 0.5],
-        "prototypes_x": [0.25, 1.0], "prototypes_y": [0.75, 0.0], "views_agree": [False, True],
+        "prototypes_x": [0.25, 1.0], "prototypes_y": [0.75, 0.0], "classifier_and_prototypes_agree": [False, True],
     }  # fmt: skip
     by_model = labels.table(utterances, ("x", "y"), own, soft, by_prototypes=False)
     assert by_model["single_label"].tolist() == ["x", "x"]
@@ -63,7 +63,7 @@ def test_a_table_by_hand():
 
 def test_a_runs_labels(trained, data):
     found = trained.labels
-    expected = [*GIVEN, "single_label", *SOFT, "entropy", *MODEL, *PROTOTYPES, "views_agree"]
+    expected = [*GIVEN, "single_label", *SOFT, "entropy", *MODEL, *PROTOTYPES, "classifier_and_prototypes_agree"]
     assert found.columns.tolist() == expected
     assert found["id"].tolist() == data.table["id"].tolist()
     check(found)

@@ -28,8 +28,8 @@ from ipr_core.runs.run import Run, comparable_lines, name
 from ipr_core.training import processes
 from ipr_core.training.advance import advance, prepare
 from ipr_core.training.loop import refine
-from ipr_core.training.minibatches import Batch
-from ipr_core.training.processes import RankError, Ranks, Several
+from ipr_core.training.minibatches import Minibatch
+from ipr_core.training.processes import Process, ProcessOfSeveral, RankError, SummingAdamW
 from ipr_core.training.session import Session
 
 LOOPBACK = {"MASTER_ADDR": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
@@ -86,29 +86,29 @@ def tensors(folder, rank):
 def keep(folder, found) -> None:
     """What this rank found, as {name: tensor}."""
     found = {name: value.detach().contiguous().clone() for name, value in found.items()}
-    save_file(found, folder / f"{processes.current().rank}.safetensors")
+    save_file(found, folder / f"{processes.this_process().rank}.safetensors")
 
 
 # What ranks do with one another.
 
 
 def exchange(folder, cache) -> None:
-    mine = processes.current()
+    mine = processes.this_process()
     x = torch.arange(10.0).reshape(5, 2).requires_grad_()
-    gathered = mine.gather(2 * x[mine.share(range(5))], 5)
+    gathered = mine.gather(2 * x[mine.share(list(range(5)))], 5)
     (gathered * x.detach()).sum().backward()
     single = mine.gather(3 * x[mine.share([4], least=1)], 1)
     weights = [nn.Parameter(torch.ones(2)) for _ in range(4)]
     weights[3].requires_grad_(False)
     weights[0].grad = torch.tensor([1.0, 2.0]) if mine.main else None
     weights[1].grad = torch.tensor([1.0, 10.0]) * (1 + mine.rank)
-    mine.add_gradients_(weights)
+    mine.adamw([{"params": weights}], weights, 0.0).sum_gradients_()
     with mine.main_first():
         seen = (folder / "made").exists()
         (folder / "made").touch()
     found = {
         "gathered": gathered, "gradient": x.grad, "single": single, "first": weights[0].grad, "second": weights[1].grad,
-        "share": torch.tensor(mine.share(range(5))), "lonely": torch.tensor(single.requires_grad),
+        "share": torch.tensor(mine.share(list(range(5)))), "lonely": torch.tensor(single.requires_grad),
         "seen": torch.tensor(seen),
         "without": torch.tensor(weights[2].grad is None and weights[3].grad is None),
         "agreed": torch.tensor([mine.agreed(mine.main), mine.agreed(not mine.main)]),
@@ -135,8 +135,8 @@ def test_what_ranks_exchange(two):
 
 
 def test_a_process_alone_has_everything():
-    alone = processes.current()
-    assert type(alone) is Ranks
+    alone = processes.this_process()
+    assert type(alone) is Process
     assert alone.main
     assert alone.share([1, 2, 3]) == [1, 2, 3]
     x = torch.ones(2, requires_grad=True)
@@ -148,7 +148,7 @@ def test_each_process_has_a_device_of_its_own():
     class State:
         process_index, num_processes, device = 1, 2, torch.device("cuda", 1)
 
-    second = Several(State)
+    second = ProcessOfSeveral(State())
     assert not second.main
     assert second.device("auto") == second.device("cuda") == torch.device("cuda", 1)
     assert second.device("cpu") == torch.device("cpu")
@@ -175,21 +175,28 @@ def steps(config, data) -> dict[str, torch.Tensor]:
         session = Session(config.replace(gamma=0.9, **settings), data)
         session.begin_(1)
         still_(session.model)
-        trained = nn.ModuleDict({"model": session.model, "beside": session.beside})
+        trained = nn.ModuleDict({"model": session.model, "beside": session.companion})
         for size, (precise, ambiguous) in SIZES.items():
-            batch = Batch(session.d1[2 : 2 + precise], session.d2[1 : 1 + ambiguous])
+            batch = Minibatch(session.d1[2 : 2 + precise], session.d2[1 : 1 + ambiguous])
             made = session.forward(batch, 1, 0.5)
             loss = session.system.refine(made)
             session.optimizer.zero_grad()
             loss.total.backward()
-            session.ranks.add_gradients_(session.model.parameters())
-            session.note_(made)
+            if isinstance(session.optimizer, SummingAdamW):
+                session.optimizer.sum_gradients_()
+            session.schedule.after_step_(made)
+            with torch.no_grad():
+                session.companion.after_step_(made)
             gradients = {n: p.grad for n, p in trained.named_parameters() if p.grad is not None}
-            rest = {"losses": loss.values(), "agreed": session.agreed, "prototypes": session.prototypes.vectors}
-            beside = dict(session.beside.named_buffers("beside"))
+            rest = {
+                "losses": loss.values(),
+                "agreed": session.schedule.agreed,
+                "prototypes": session.prototypes.vectors,
+            }
+            beside = dict(session.companion.named_buffers("beside"))
             found |= {f"{step} {size} {n}": value.clone() for n, value in (gradients | rest | beside).items()}
-        session.beside.settle_()
-        found |= {f"{step} settled {n}": value.clone() for n, value in session.beside.named_buffers("beside")}
+        session.companion.after_epoch_()
+        found |= {f"{step} settled {n}": value.clone() for n, value in session.companion.named_buffers("beside")}
     return found
 
 
@@ -242,7 +249,7 @@ def runs_of_two(folder, cache, configs) -> None:
         run, data = prepare(config, folder, cache, progress=False)
         advance(run, data, watch=watched.append)
         assert run.finished
-    assert bool(watched) is processes.current().main
+    assert bool(watched) is processes.this_process().main
 
 
 def assert_agree(run: Run, other: Run, tolerance: float) -> None:
@@ -305,7 +312,7 @@ def stop_in_the_second_epoch(folder, cache, config) -> None:
     try:
         advance(run, data, watch=watch)
     except (Stop, RankError) as error:
-        (folder / f"{processes.current().rank}.txt").write_text(f"{type(error).__name__}: {error}")
+        (folder / f"{processes.this_process().rank}.txt").write_text(f"{type(error).__name__}: {error}")
         processes.leave()
 
 
@@ -371,7 +378,7 @@ def test_notebook_launcher(calm_frozen, alone, environment, tmp_path):
     code = f"""
 import json, sys
 from ipr_core.config import demo
-from ipr_core.runner import train_all
+from ipr_core.training.advance import train_all
 assert "accelerate" not in sys.modules  # a process alone does without
 from accelerate import notebook_launcher
 config = demo(**json.loads(sys.argv[1]))

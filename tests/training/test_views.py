@@ -1,5 +1,7 @@
 """Both views of every utterance: what they are a function of, and that keeping them changes nothing."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from ipr_core.training import views as module
 from ipr_core.training.augment import second_view, view_key
 from ipr_core.training.model import build_model
 from ipr_core.training.session import Session
-from ipr_core.training.views import Views
+from ipr_core.training.views import Ahead, Views
 
 CPU = torch.device("cpu")
 ROWS = [3, 0, 11]
@@ -25,8 +27,8 @@ def stem(tiny):
 def of(stem, data, tiny):
     """Views with a random stream and other choices; the frozen encoder's, where another stem is given."""
 
-    def of(seed=0, stream=0, share=False, stem=stem, together=None) -> Views:
-        return Views(stem, data, tiny.audio, (seed, stream), CPU, share, together)
+    def of(seed=0, stream=0, share=False, stem=stem, block=None) -> Views:
+        return Views(stem, data, tiny.audio, (seed, stream), CPU, share, block)
 
     return of
 
@@ -123,7 +125,7 @@ ASKED = [(ROWS, True), ([5, 6], False), ([1, 2], True), ([7, 8, 9], True), ([4],
 
 def test_what_is_made_ahead_is_the_same(of, plain, monkeypatch):
     """As on a GPU, but for the copies to it: several batches' second views are made at once."""
-    views, read, made = of(together=5), [], []
+    views, read, made = of(block=5), [], []
     batch, mixed = views._data.waves.batch, module.second_view
     monkeypatch.setattr(views._data.waves, "batch", lambda rows, most: read.append(rows) or batch(rows, most))
     monkeypatch.setattr(module, "second_view", lambda waves, *rest: made.append(len(waves)) or mixed(waves, *rest))
@@ -138,7 +140,7 @@ def test_what_is_made_ahead_is_the_same(of, plain, monkeypatch):
 
 
 def test_what_was_not_expected_is_made_when_it_is_asked_for(of, plain):
-    views = of(together=4)
+    views = of(block=4)
     views.expect(ASKED, 2)
     for rows, epoch in (([4], 2), (ROWS, 1), (ROWS, 2), ([10], 2), ([1, 2], 2)):
         x, n = views.augmented(rows, epoch)
@@ -149,7 +151,7 @@ def test_what_was_not_expected_is_made_when_it_is_asked_for(of, plain):
 
 def test_clean_waves_are_read_ahead_where_none_are_kept(of, plain, monkeypatch):
     monkeypatch.setattr(module, "BUDGET", 0)
-    views, asked = of(together=1), [([5, 6], False), (ROWS, False)]
+    views, asked = of(block=1), [([5, 6], False), (ROWS, False)]
     views.expect(asked, 0)
     for rows, _ in asked:
         x, n = views.clean(rows)
@@ -163,7 +165,7 @@ def test_a_budget_is_kept(of, plain, monkeypatch):
     shared = of(share=True)
     for epoch in range(3):
         shared.augmented(range(30), epoch)
-    assert 0 <= shared._left < budget
+    assert 0 <= shared._bytes_left < budget
 
 
 def test_a_long_clip_counts_as_long_as_it_is_heard(plain, data):
@@ -175,3 +177,45 @@ def test_passes_take_every_row_once(plain, data):
     rows = np.concatenate(plain.passes())
     assert sorted(rows) == list(range(len(data.table)))
     assert [p.tolist() for p in plain.passes()] == [p.tolist() for p in plain.passes()]
+
+
+# Outputs made ahead.
+
+
+def test_an_output_made_ahead_is_the_one_made_at_once():
+    pool = Ahead(lambda key: key * 10)
+    assert pool.get(7) == 70
+    pool.expect([1, 2, 3, 4])
+    assert [pool.get(key) for key in (1, 2, 9, 3, 4, 4)] == [10, 20, 90, 30, 40, 40]
+
+
+def test_the_next_outputs_are_made_early_and_once():
+    inputs, enough = [], threading.Event()
+
+    def make(key):
+        inputs.append(key)
+        if len(inputs) == 2:
+            enough.set()
+        return key
+
+    pool = Ahead(make, depth=2)
+    pool.expect(range(5))
+    assert enough.wait(timeout=20)
+    assert inputs == [0, 1]
+    assert [pool.get(key) for key in range(5)] == list(range(5))
+    assert inputs == list(range(5))
+
+
+def test_another_expectation_takes_the_place_of_the_first():
+    pool = Ahead(lambda key: -key)
+    pool.expect([1, 2, 3])
+    pool.expect([8, 9])
+    assert [pool.get(key) for key in (8, 9, 1)] == [-8, -9, -1]
+
+
+def test_what_fails_ahead_fails_where_it_is_asked_for():
+    pool = Ahead(lambda key: 1 / key)
+    pool.expect([1, 0])
+    assert pool.get(1) == 1
+    with pytest.raises(ZeroDivisionError):
+        pool.get(0)

@@ -1,0 +1,65 @@
+"""A session as named tensors: the checkpoint that a run goes on from."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from ipr_core.training.session import Session
+
+
+def state(session: Session) -> dict[str, Tensor]:
+    """Return everything that training changes.
+
+    The keys are those of the files: "own" and "soft" are the soft labels by the classifier and by the prototypes,
+    "beside." is the system's companion.
+    """
+    names = _optimized(session)
+    moments = {
+        f"optimizer.{names[i]}.{key}": value
+        for i, tensors in session.optimizer.state_dict()["state"].items()
+        for key, value in tensors.items()
+    }
+    model = {f"model.{name}": value for name, value in session.model.trained_state().items()}
+    refined = session.epoch > session.config.training.warm_up  # until then it is as made, and a warm-up can be shared
+    companion = {f"beside.{name}": value for name, value in session.companion.state_dict().items() if refined}
+    schedule = session.schedule
+    return {
+        **model, **companion, **moments, "prototypes": session.prototypes.vectors, "embeddings": session.embeddings,
+        "own": session.classifier_soft, "soft": schedule.soft, "agreed": schedule.agreed,
+        "epoch": torch.tensor(session.epoch),
+    }  # fmt: skip
+
+
+def restore_(session: Session, tensors: dict[str, Tensor]) -> None:
+    """Put a `state` back. raises ValueError if it is of another model"""
+    session.model.load_trained_state(_below("model.", tensors))
+    if companion := _below("beside.", tensors):
+        session.companion.load_state_dict(companion)
+    moments: dict[int, dict[str, Tensor]] = {}
+    indices = {name: i for i, name in enumerate(_optimized(session))}
+    for name, value in _below("optimizer.", tensors).items():
+        parameter, _, key = name.rpartition(".")
+        moments.setdefault(indices[parameter], {})[key] = value
+    session.optimizer.load_state_dict(session.optimizer.state_dict() | {"state": moments})
+    session.prototypes.vectors = tensors["prototypes"].to(session.device)
+    session.embeddings = tensors["embeddings"].to(session.device)
+    session.classifier_soft = tensors["own"].to(session.device)
+    session.schedule.soft = tensors["soft"].to(session.device)
+    session.schedule.agreed = tensors["agreed"].to(session.device)
+    session.epoch = int(tensors["epoch"])
+
+
+def _optimized(session: Session) -> list[str]:
+    """Return the names of what is optimized, in the optimizer's order, which systems do not share."""
+    parameters = chain(session.model.named_parameters("model"), session.companion.named_parameters("beside"))
+    names = {id(parameter): name for name, parameter in parameters}
+    return [names[id(parameter)] for group in session.optimizer.param_groups for parameter in group["params"]]
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,78 @@
+"""The event of an epoch that is trained and evaluated: its figures, its arrays and its clock."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ipr_core import metrics
+from ipr_core.data.waves import SAMPLE_RATE
+from ipr_core.method import equations as eq
+from ipr_core.runs.events import EpochEnd
+from ipr_core.training.minibatches import Minibatch
+from ipr_core.training.session import Session
+
+
+def epoch_end(session: Session, epoch: int, losses: dict[str, float], steps: int, clock: dict[str, float]) -> EpochEnd:
+    """Return the event of an epoch that has just been evaluated."""
+    classifier_soft, prototype_soft = (
+        session.classifier_soft.cpu().numpy(),
+        session.schedule.soft.cpu().numpy(),
+    )  # (N, C)
+    model, prototypes = classifier_soft.argmax(axis=1), prototype_soft.argmax(axis=1)  # (N,)
+    truth, n_classes = session.data.labels, len(session.data.classes)
+    d2, d3 = session.d2, session.d3
+    refining = session.refining(epoch)
+    gated = refining and session.system.shows_gate
+    return EpochEnd(
+        epoch=epoch,
+        phase="refinement" if refining else "warm_up",
+        beta=session.beta(epoch),
+        losses=losses,
+        steps=steps,
+        **metrics.hard_scores(truth[d3], model[d3], n_classes),
+        confusion=metrics.confusion(truth[d3], model[d3], n_classes).tolist(),
+        accuracy_prototypes=float((truth == prototypes)[d3].mean()),
+        cosines=eq.cosines(session.prototypes.vectors).tolist(),
+        agreement_model=float((truth == model)[d2].mean()),
+        agreement_prototypes=float((truth == prototypes)[d2].mean()),
+        labels_model=np.bincount(model[d2], minlength=n_classes).tolist(),
+        labels_prototypes=np.bincount(prototypes[d2], minlength=n_classes).tolist(),
+        gate=float((session.schedule.agreed[d2] >= 0).float().mean()) if gated else None,
+        clock=clock,
+        arrays={
+            "prototypes": session.prototypes.vectors.cpu().numpy(),
+            "map": session.embeddings[session.sample].cpu().numpy(),
+            "soft_model": classifier_soft.astype(np.float16),
+            "soft_prototypes": prototype_soft.astype(np.float16),
+        },
+    )
+
+
+def clock(session: Session, plan: Sequence[Minibatch], seconds: float, evaluation_seconds: float) -> dict[str, float]:
+    """Return an epoch's times, rates and peak memory; `EpochEnd.clock` names them.
+
+    seconds: of the steps alone
+    """
+    parts = 2 if session.system.ambiguous_views else 1  # the plan has D2 also for a system that does not ask for it
+    rows = np.concatenate([part for minibatch in plan for part in (minibatch.precise, minibatch.ambiguous)[:parts]])
+    return {
+        "seconds": seconds + evaluation_seconds,
+        "evaluation_seconds": evaluation_seconds,
+        "gpu_seconds": seconds + evaluation_seconds if session.device.type == "cuda" else 0.0,
+        "utterances_per_second": len(rows) / seconds,
+        "audio_seconds_per_second": float(session.views.lengths[rows].sum() / SAMPLE_RATE / seconds),
+        "peak_memory_mb": _peak_mb(session.device),
+    }
+
+
+def _peak_mb(device: torch.device) -> float:
+    """Return the largest memory so far, of the GPU's tensors or of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # kilobytes, but bytes on macOS

@@ -1,0 +1,49 @@
+"""Every reading of the paper, trained once: it trains, and it makes a difference."""
+
+from typing import Literal, get_args, get_origin
+
+import pytest
+import torch
+
+from helpers.sessions import bits, equal, finite
+from ipr_core.config import FIELDS, paper
+from ipr_core.training.session import Session
+
+READINGS = [
+    (name, value)
+    for name, (section, field) in FIELDS.items()
+    if section == "method" and (get_origin(field.annotation) is Literal or field.annotation is bool)
+    for value in (get_args(field.annotation) or (False, True))
+]
+
+
+@pytest.mark.parametrize(("name", "value"), READINGS)
+def test_every_reading_trains(make, name, value):
+    session = make(**{"epochs": 2, name: value})
+    assert finite(session)
+    torch.testing.assert_close(session.schedule.soft.sum(dim=1), torch.ones(len(session.schedule.soft)))
+
+
+CHANGED = [(name, value) for name, value in READINGS if value != FIELDS[name][1].default]
+MATTERS = {
+    "compare_when": {"compare_when": "epoch"},
+    "compare_mode": {"compare_when": "step"},
+    "warm_up_prototypes": {"after_warm_up": "move", "warm_up": 2},  # an anchor forgets the warm-up
+}
+"""Settings that a reading makes a difference under, where the usual ones are not such."""
+
+
+@pytest.mark.parametrize(("name", "value"), CHANGED)
+def test_every_reading_makes_a_difference(make, name, value):
+    usual = {"compare_when": "step", "gamma": 0.5, "lr": 5e-3} | MATTERS.get(name, {})
+    one, other = make(**usual), make(**usual | {name: value})
+    assert finite(one)
+    assert finite(other)
+    assert not equal(bits(one), bits(other))
+
+
+@pytest.mark.parametrize("settings", [{"embedding": 0}, {"embedding": 0, "pooling": "mean+deviation"}])
+def test_the_paper_preset_trains(make, frozen, data, settings):
+    printed = {name: value for name, value in paper().settings().items() if FIELDS[name][0] == "method"}
+    session = Session(frozen.replace(standardise=False, **printed, **settings), data)
+    assert finite(session)

@@ -1,0 +1,158 @@
+"""The prototypes' schedule in a session: labels and moves once an epoch or at each step, and the gate."""
+
+from typing import get_args
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from helpers.sessions import ends
+from ipr_core.config import FIELDS, TABLE3
+from ipr_core.method.prototypes import Prototypes
+from ipr_core.method.systems import SYSTEMS
+from ipr_core.runs.events import EpochEnd, StepEnd
+from ipr_core.training.loop import refine, warm_up
+from ipr_core.training.session import Session
+
+
+def class_means(session: Session) -> torch.Tensor:
+    """Eq. 2 literally, on unit vectors."""
+    q, y = F.normalize(session.embeddings[session.d1], dim=1), session.labels[session.d1]
+    means = [torch.stack([v for v, label in zip(q, y, strict=True) if label == c]).mean(dim=0) for c in range(4)]
+    return F.normalize(torch.stack(means), dim=1)
+
+
+@pytest.mark.parametrize("system", ["ipr", "baseline"])
+def test_prototypes_are_class_means_before_and_after_each_epoch_of_the_warm_up(make, system):
+    session = make(system=system, warm_up=2)
+    torch.testing.assert_close(session.prototypes.vectors, class_means(session))
+    for event in warm_up(session):
+        if isinstance(event, EpochEnd):
+            torch.testing.assert_close(session.prototypes.vectors, class_means(session))
+
+
+def test_without_moves_prototypes_are_class_means_to_the_end(make):
+    for system in SYSTEMS.keys() - {"deep_spectrum"}:
+        session = make(system=system)
+        if session.system.moves_prototypes or session.companion.prototypes is not None:
+            continue
+        ends(refine(session))
+        torch.testing.assert_close(session.prototypes.vectors, class_means(session))
+
+
+def test_soft_labels_of_an_epoch_are_those_of_its_evaluation(make, data, views):
+    session = make()
+    session.model.train()
+    ends(refine(session))
+    session.model.eval()
+    with torch.no_grad():
+        embedding, logits = session.model(*views.clean(range(len(data.table))))
+    torch.testing.assert_close(session.embeddings, embedding)
+    torch.testing.assert_close(session.classifier_soft, logits.softmax(dim=1))
+    cosine = F.normalize(embedding, dim=1) @ session.prototypes.vectors.T
+    torch.testing.assert_close(session.schedule.soft, (cosine / 0.1).softmax(dim=1))
+
+
+def one_step(session: Session):
+    """The first step of the first refinement epoch, forward only."""
+    ends(warm_up(session))
+    batch = session.begin_(1)[0]
+    torch.manual_seed(0)
+    return batch.ambiguous, session.forward(batch, 1)
+
+
+def test_labels_once_an_epoch_come_from_the_evaluation_before_it(make):
+    for system in ("ipr", "baseline_plus", "baseline_plus_contrastive"):
+        session = make(system=system)
+        rows, step = one_step(session)
+        assert step.classifier_soft.equal(session.classifier_soft[rows])
+        assert step.prototype_soft.equal(session.schedule.soft[rows])
+        assert step.compared.equal(session.embeddings[rows])
+        assert step.truth.equal(session.labels[rows])
+        assert not step.classifier_soft.requires_grad
+        assert not step.ambiguous.logits.softmax(dim=1).allclose(step.classifier_soft)  # dropout is on
+
+
+def test_labels_at_each_step_come_from_the_mode_that_is_asked_for(make):
+    session = make(compare_when="step", compare_mode="training")
+    _, step = one_step(session)
+    assert step.compared.equal(step.ambiguous.embedding)
+    assert step.prototype_soft.equal(session.prototypes.soft(step.ambiguous.embedding))
+    session = make(compare_when="step", compare_mode="evaluation")
+    rows, step = one_step(session)
+    torch.testing.assert_close(step.compared, session.embeddings[rows])  # no step was made since the evaluation
+    assert not step.compared.allclose(step.ambiguous.embedding)
+    assert session.model.training
+
+
+@pytest.mark.parametrize("after", get_args(FIELDS["after_warm_up"][1].annotation))
+def test_prototypes_after_the_warm_up_once_an_epoch(make, after):
+    session = make(after_warm_up=after, gamma=0.9)
+    for event in refine(session):
+        if isinstance(event, StepEnd) or event.phase == "warm_up":
+            before = session.prototypes.vectors.clone()
+            continue
+        bank = Prototypes(4, 64, session.config.method)
+        bank.vectors = class_means(session) if "anchor" in after else before
+        for batch in session.plan(event.epoch) if "move" in after else []:
+            bank.move_(session.embeddings[batch.ambiguous], session.schedule.agreed[batch.ambiguous])
+        torch.testing.assert_close(session.prototypes.vectors, bank.vectors)
+        assert session.prototypes.vectors.equal(before) is (after == "keep")
+
+
+def test_prototypes_move_at_each_step_where_that_is_asked_for(make):
+    session = make(compare_when="step", after_warm_up="anchor+move", gamma=0.9, gate="none")
+    ends(warm_up(session))
+    seen = [session.prototypes.vectors.clone()]
+    for event in refine(session):
+        seen.append(session.prototypes.vectors.clone())
+        if isinstance(event, EpochEnd):
+            assert seen[-1].equal(seen[-2])  # the evaluation after the epoch moves nothing
+        else:
+            assert not seen[-1].equal(seen[-2])
+    session.schedule.before_epoch_(2, session.embeddings)
+    torch.testing.assert_close(session.prototypes.vectors, class_means(session))
+
+
+def test_a_moving_average_starts_from_the_means_of_the_first_epoch(make):
+    session = make(warm_up=2, warm_up_prototypes="moving", gamma=0.9)
+    bank = Prototypes(4, 64, session.config.method)
+    for event in warm_up(session):
+        if not isinstance(event, EpochEnd):
+            continue
+        if event.epoch == 0:
+            bank.vectors = class_means(session)
+        else:
+            bank.follow_(session.embeddings[session.d1], session.labels[session.d1])
+        torch.testing.assert_close(session.prototypes.vectors, bank.vectors)
+    assert not session.prototypes.vectors.allclose(class_means(session))
+
+
+def test_the_gates_flags_are_of_d2_and_of_this_epoch(make):
+    session = make()
+    *_, end = ends(refine(session))
+    assert (session.schedule.agreed[session.d1] == -1).all()
+    assert (session.schedule.agreed[session.d3] == -1).all()
+    assert session.schedule.agreed[session.d2].max() < 4
+    assert end.gate == pytest.approx((session.schedule.agreed[session.d2] >= 0).float().mean().item())
+    session.schedule.before_epoch_(2, session.embeddings)
+    assert (session.schedule.agreed == -1).all()
+
+
+def test_there_is_a_gate_only_where_it_says_anything_and_d2_has_two_views(make):
+    assert [name for name in TABLE3 if SYSTEMS[name].shows_gate] == ["baseline_plus_contrastive", "ipr"]
+    assert all(system.ambiguous_views > 1 for system in SYSTEMS.values() if system.shows_gate)
+    for system in SYSTEMS.keys() - {"deep_spectrum"}:
+        first, *later = ends(refine(make(system=system)))
+        assert first.gate is None
+        assert {end.gate is not None for end in later} == {SYSTEMS[system].shows_gate}
+
+
+def test_the_flag_is_the_class_on_which_both_views_agree(make):
+    session = make()
+    ends(warm_up(session))
+    batch = session.begin_(1)[0]
+    step = session.forward(batch, 1)
+    session.schedule.after_step_(step)
+    pairs = zip(step.ambiguous.logits.argmax(1), step.ambiguous_augmented.logits.argmax(1), strict=True)
+    assert session.schedule.agreed[batch.ambiguous].tolist() == [int(a) if a == b else -1 for a, b in pairs]
