@@ -57,7 +57,7 @@ class Adversaries(Companion):
         logits = [discriminator(share[:, None] * embeddings) for discriminator, share in parts]
         return self.all(embeddings)[:, 0], torch.cat(logits, dim=1)
 
-    def note_(self, step: Step) -> None:
+    def after_step_(self, step: Step) -> None:
         embeddings, domains = embeddings_and_domains(step)
         shares = _shares(step)
         globally, locally = self(embeddings, shares)
@@ -66,7 +66,7 @@ class Adversaries(Companion):
         self.wrong += (wrong * counts).sum(dim=0)
         self.seen += counts.sum(dim=0)
 
-    def settle_(self) -> None:
+    def after_epoch_(self) -> None:
         distances = a_distance(self.wrong / self.seen.clamp_min(1e-12))
         self.omega.copy_(dynamic_factor(distances[0], distances[1:]))
         self.wrong.zero_()

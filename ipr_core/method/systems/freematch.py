@@ -58,7 +58,7 @@ class Averages(Companion):
         self.register_buffer("shares", torch.full((n_classes,), 1 / n_classes))
         self.register_buffer("counts", torch.full((n_classes,), 1 / n_classes))
 
-    def note_(self, step: Step) -> None:
+    def after_step_(self, step: Step) -> None:
         shares = step.ambiguous.logits.softmax(dim=-1)
         labels = F.one_hot(shares.argmax(dim=-1), shares.shape[-1]).to(shares)
         self.confidence.lerp_(shares.amax(dim=-1).mean(), 1 - MOMENTUM)

@@ -58,7 +58,7 @@ class Disambiguation(Companion):
     def prototypes(self) -> Tensor:
         return self.vectors
 
-    def begin_(self, prototypes: Tensor) -> None:
+    def before_refinement_(self, prototypes: Tensor) -> None:
         self.vectors.copy_(F.normalize(prototypes, dim=-1))
 
     def new_targets(self, step: Step) -> Tensor:
@@ -70,14 +70,14 @@ class Disambiguation(Companion):
         phi = PHI[0] + step.progress * (PHI[1] - PHI[0])
         return disambiguated(self.targets[step.rows], k, self.vectors, 1 - self.move * (1 - phi))
 
-    def note_(self, step: Step) -> None:
+    def after_step_(self, step: Step) -> None:
         self.coming[step.rows] = self.new_targets(step)
         q, k = (F.normalize(view.embedding, dim=-1) for view in (step.precise, step.ambiguous))
         labels = torch.cat([step.labels, eq.pseudo_labels(step.ambiguous.logits)])
         moves = F.one_hot(labels, len(self.vectors)).to(q)
         self.vectors.copy_(eq.update_prototypes_closed(self.vectors, torch.cat([q, k]), moves, GAMMA))
 
-    def settle_(self) -> None:
+    def after_epoch_(self) -> None:
         self.targets.copy_(self.coming)
         self.move.fill_(1)
 

@@ -52,7 +52,7 @@ class Gaussian(Companion):
         self.register_buffer("variance", torch.tensor(1.0))
         self.register_buffer("shares", torch.full((n_classes,), 1 / n_classes))
 
-    def note_(self, step: Step) -> None:
+    def after_step_(self, step: Step) -> None:
         shares = step.ambiguous.logits.softmax(dim=-1)
         self.shares.lerp_(shares.mean(dim=0), 1 - MOMENTUM)
         confidence = aligned(shares, self.shares).amax(dim=-1)

@@ -38,13 +38,13 @@ class Companion(nn.Module):
         """(C, D) the system's own prototypes, in place of D1's class means; None where it has none."""
         return None
 
-    def begin_(self, prototypes: Tensor) -> None:
+    def before_refinement_(self, prototypes: Tensor) -> None:
         """Prepare for the first step of the refinement.  prototypes: (C, D) D1's class means"""
 
-    def note_(self, step: Step) -> None:
+    def after_step_(self, step: Step) -> None:
         """Change the buffers after a step of the refinement. Losses never do."""
 
-    def settle_(self) -> None:
+    def after_epoch_(self) -> None:
         """Change the buffers after an epoch of the refinement."""
 
 

@@ -1,4 +1,4 @@
-"""The methods that IPR is compared with, trained: they resume to the bit, reload, and show in the board."""
+"""The methods that IPR is compared with, trained: they resume, reload, and show in the board."""
 
 import json
 import re
@@ -16,12 +16,12 @@ import torch
 from safetensors.torch import save_file
 
 from helpers.whole_runs import assert_same
-from helpers.widget_tree import inside
+from helpers.widget_tree import descendants
 from ipr_core.config import BEYOND, TABLE2
 from ipr_core.encoders.alexnet import AlexNet
 from ipr_core.encoders.spectrogram import SpectrogramCNN
 from ipr_core.method.systems import SYSTEMS
-from ipr_core.results import summary
+from ipr_core.results import scores, summary
 from ipr_core.runs.events import EpochEnd
 from ipr_core.training.advance import advance, prepare
 from ipr_core.training.model import Recogniser
@@ -52,14 +52,14 @@ def stop_after(epoch):
 
 @pytest.fixture(scope="module")
 def run_of(frozen, data, views, tmp_path_factory):
-    """A finished run of a system, made once."""
-    folder, made = tmp_path_factory.mktemp("runs"), {}
+    """Return a finished run of a system, made once."""
+    folder, runs = tmp_path_factory.mktemp("runs"), {}
 
     def make(system):
-        if system not in made:
+        if system not in runs:
             run, _ = prepare(frozen.replace(system=system), folder, data=data)
-            made[system] = advance(run, data, views=None if own_network(system) else views)
-        return made[system]
+            runs[system] = advance(run, data, views=None if own_network(system) else views)
+        return runs[system]
 
     return make
 
@@ -71,11 +71,11 @@ def run_of(frozen, data, views, tmp_path_factory):
 def test_it_resumes_to_the_bit(system, run_of, data, views, tmp_path):
     whole = run_of(system)
     run, _ = prepare(whole.config, tmp_path, data=data)
-    seen = None if own_network(system) else views
+    shared = None if own_network(system) else views
     for epoch in range(2):  # in the warm-up, and in the refinement
         with pytest.raises(Stop):
-            advance(run, data, watch=stop_after(epoch), views=seen)
-    assert_same(advance(run, data, views=seen), whole)
+            advance(run, data, watch=stop_after(epoch), views=shared)
+    assert_same(advance(run, data, views=shared), whole)
 
 
 @pytest.mark.parametrize("system", RIVALS)
@@ -84,12 +84,12 @@ def test_the_reloaded_model_predicts_a_runs_labels(system, run_of, data):
     model = Recogniser.load(run.folder / "model")
     clips, lengths = data.waves.batch(range(6), run.config.audio.max_seconds)
     soft = model.predict([clip[:length].numpy() for clip, length in zip(clips, lengths, strict=True)])
-    given = run.labels[[f"soft_{name}" for name in data.classes]].iloc[:6]
-    np.testing.assert_allclose(soft, given, atol=2e-3 if own_network(system) else 1e-4)
+    labels = run.labels[[f"soft_{name}" for name in data.classes]].iloc[:6]
+    np.testing.assert_allclose(soft, labels, atol=2e-3 if own_network(system) else 1e-4)
 
 
 def test_a_method_is_a_file_and_a_line(tmp_path):
-    """The example of the page on adding a method, from its text to a trained run."""
+    """Train the example of the page on adding a method, from its text."""
     page = (ROOT / "ipr_core" / "method" / "systems" / "README.md").read_text("utf-8")
     (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(example.splitlines()) < 40
@@ -103,50 +103,51 @@ def test_a_method_is_a_file_and_a_line(tmp_path):
         "-m ipr_core train --preset demo --system of_the_page --synthetic-size 64 --test-size 12 --epochs 2 "
         "--warm-up 1 --max-seconds 1 --map-size 0 --device cpu --runs runs"
     )
-    done = subprocess.run([sys.executable, *command.split()], cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
+    args = [sys.executable, *command.split()]
+    process = subprocess.run(args, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert process.returncode == 0, process.stderr[-2000:]
     (folder,) = (tmp_path / "runs").iterdir()
     last = json.loads((folder / "events.jsonl").read_text("utf-8").splitlines()[-1])
     assert last["losses"]["entropy"] > 0
-    assert "entropy minimisation" in done.stdout
+    assert "entropy minimisation" in process.stdout
 
 
-# What does not apply is absent.
+# Parts of the board that do not apply are absent.
 
 
 @pytest.mark.parametrize("system", ["mmd", "mcil", "pico"])
 def test_the_board_leaves_out_what_a_method_does_not_have(system, run_of, data):
     run, has = run_of(system), SYSTEMS[system]
     state = board.RunState()
-    shown = board.board(state, Runner(), run, data)
+    panel = board.board(state, Runner(), run, data)
     state.on_event(Began(run, data))
     end = time.monotonic() + 120
-    while not any("epoch 2" in figure.figure for figure in _figures(shown)[:1]) and time.monotonic() < end:
+    while not any("epoch 2" in figure.figure for figure in _figures(panel)[:1]) and time.monotonic() < end:
         time.sleep(0.1)  # the planes come from a thread of their own
     assert state.faults == {}
-    parts = list(inside(shown))
-    tabs = _tabs(shown)
+    parts = list(descendants(panel))
+    tabs = _tabs(panel)
     assert "Gate" not in tabs.titles
     assert ("β" in tabs.titles) == has.shows_beta
     words = [part.value for part in parts if isinstance(part, w.HTML)]
     assert any("β" in text for text in words if "accuracy on D3" in text) == has.shows_beta
-    hidden = [part for part in parts if part.layout.display == "none"]
-    similar = [part for part in hidden if any(isinstance(under, LiveFigure) for under in inside(part))]
+    invisible = [part for part in parts if part.layout.display == "none"]
+    similar = [part for part in invisible if any(isinstance(child, LiveFigure) for child in descendants(part))]
     assert len(similar) == (0 if has.shows_prototypes else 1)
     colours = next(part for part in parts if getattr(part, "description", "") == "Colour by")
     assert ("prototypes' pseudo-label" in colours.options) == has.shows_prototypes
     titles = {title for part in parts if isinstance(part, w.Dropdown) for title, _ in _pairs(part.options)}
     assert ("prototypes against classifier" in titles) == has.shows_prototypes
-    seen = " ".join(figure.figure for figure in _figures(shown) if figure not in _under(similar))
-    assert ("prototype" in seen) == has.shows_prototypes
+    captions = " ".join(figure.figure for figure in _figures(panel) if figure not in _descendants(similar))
+    assert ("prototype" in captions) == has.shows_prototypes
 
 
 def test_a_board_shows_again_what_the_next_system_has(run_of, data):
     state = board.RunState()
-    shown = board.board(state, Runner(), run_of("mmd"), data)
+    panel = board.board(state, Runner(), run_of("mmd"), data)
     for system, tabs in {"mmd": 4, "mcil": 5, "ipr": 6, "bnm": 4}.items():
         state.on_event(Began(run_of(system), data))
-        assert len(_tabs(shown).titles) == tabs
+        assert len(_tabs(panel).titles) == tabs
     assert state.faults == {}
 
 
@@ -154,42 +155,42 @@ def _pairs(options):
     return [option if isinstance(option, tuple) else (option, option) for option in options]
 
 
-def _figures(shown):
-    return [part for part in inside(shown) if isinstance(part, LiveFigure)]
+def _figures(panel):
+    return [part for part in descendants(panel) if isinstance(part, LiveFigure)]
 
 
-def _tabs(shown):
-    return next(part for part in inside(shown) if isinstance(part, w.Tab) and "Losses" in part.titles)
+def _tabs(panel):
+    return next(part for part in descendants(panel) if isinstance(part, w.Tab) and "Losses" in part.titles)
 
 
-def _under(parts):
-    return [under for part in parts for under in inside(part)]
+def _descendants(parts):
+    return [child for part in parts for child in descendants(part)]
 
 
 @pytest.mark.parametrize("system", RIVALS)
-def test_what_is_live_is_what_is_recorded(system, frozen, data, views, run_of):
-    """Of a system without prototypes the state drops what is recorded of D1's class means, live as replayed."""
+def test_live_events_are_those_recorded(system, frozen, data, views, run_of):
+    """The state drops D1's class means of a system without prototypes, live as replayed."""
     run, has = run_of(system), SYSTEMS[system]
-    live, kept = board.RunState(), board.RunState()
+    live, replay = board.RunState(), board.RunState()
     live.change(run=run, data=data)
     for line in (run.folder / "events.jsonl").read_text("utf-8").splitlines():
         values = json.loads(line)
         live.on_event(EpochEnd(**{key: value for key, value in values.items() if key != "event"}))
-    kept.on_event(Began(run, data))
-    assert live.events == kept.events
-    assert all((event.cosines is not None) == has.shows_prototypes for event in kept.events)
-    assert pseudo.words(kept)
+    replay.on_event(Began(run, data))
+    assert live.events == replay.events
+    assert all((event.cosines is not None) == has.shows_prototypes for event in replay.events)
+    assert pseudo.words(replay)
 
 
 def test_tables_and_figures_of_runs_leave_out_what_a_method_does_not_have(run_of, data):
     mmd, ipr = run_of("mmd"), run_of("ipr")
-    assert np.isnan(summary.scores(mmd)["agreement_prototypes"])
+    assert np.isnan(scores.run_scores(mmd)["agreement_prototypes"])
     assert "accuracy of the prototypes, %" not in tables.results(mmd.events())
-    table = summary.table([mmd, ipr]).set_index("system")["prototypes right on D2 %"]
+    table = summary.score_rows([mmd, ipr]).set_index("system")["prototypes right on D2 %"]
     assert table.loc[["IPR", SYSTEMS["mmd"].title]].isna().tolist() == [False, True]
-    both = {"mmd": mmd, "ipr": ipr}
-    assert [note.text for note in comparison.cosines(both).layout.annotations] == ["ipr"]
-    assert [trace.name for trace in comparison.agreement(both).data] == ["ipr", "mmd", "ipr"]
+    runs = {"mmd": mmd, "ipr": ipr}
+    assert [note.text for note in comparison.cosines(runs).layout.annotations] == ["ipr"]
+    assert [trace.name for trace in comparison.agreement(runs).data] == ["ipr", "mmd", "ipr"]
     assert "no prototypes" in comparison.cosines({"mmd": mmd}).layout.annotations[0].text
     assert plane.COLOURINGS["agreement of the two"].of_prototypes
 
@@ -212,16 +213,16 @@ def test_padding_and_neighbours_change_nothing(make, frozen):
     lengths = torch.tensor([16_000, 9_000, 4_321])
     waves = 0.1 * torch.randn(3, 16_000) * (torch.arange(16_000) < lengths[:, None])
 
-    together, n = encoder(waves, lengths)
+    padded, n = encoder(waves, lengths)
     for i, length in enumerate(lengths.tolist()):
-        alone, m = encoder(waves[i : i + 1, :length], lengths[i : i + 1])
+        single, m = encoder(waves[i : i + 1, :length], lengths[i : i + 1])
         assert m.item() == n[i].item()
-        torch.testing.assert_close(together[i, : n[i]], alone[0, : n[i]], atol=2e-4, rtol=2e-4)
+        torch.testing.assert_close(padded[i, : n[i]], single[0, : n[i]], atol=2e-4, rtol=2e-4)
 
 
-def test_image_weights_are_read_and_what_is_wrong_with_them_is_said(frozen, tmp_path):
-    other = AlexNet(frozen.encoder)
-    weights = {name: value.contiguous() for name, value in other.convolutions.state_dict().items()}
+def test_image_weights_are_read_and_faults_in_them_are_named(frozen, tmp_path):
+    source = AlexNet(frozen.encoder)
+    weights = {name: value.contiguous() for name, value in source.convolutions.state_dict().items()}
     save_file(weights, tmp_path / "model.safetensors")
     choice = frozen.encoder.model_copy(update={"image_weights": str(tmp_path)})
     torch.manual_seed(1)
@@ -237,5 +238,5 @@ def test_image_weights_are_read_and_what_is_wrong_with_them_is_said(frozen, tmp_
         AlexNet(choice.model_copy(update={"image_weights": str(tmp_path / "nowhere")})).load_weights_()
 
 
-def test_random_image_weights_are_said_with_every_table(run_of):
+def test_every_table_warns_of_random_image_weights(run_of):
     assert "RANDOM" in summary.summary([run_of("deep_spectrum")])
