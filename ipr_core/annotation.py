@@ -28,8 +28,9 @@ from tqdm import tqdm
 from ipr_core.atomic import locked, write
 from ipr_core.config import Config, Data
 from ipr_core.data import corpora, dataset
+from ipr_core.data.cache import default_cache
 from ipr_core.data.corpora.table import CorpusError, Fault
-from ipr_core.data.waves import SAMPLE_RATE, WaveStore, default_cache
+from ipr_core.data.waves import SAMPLE_RATE, WaveStore
 from ipr_core.runs import corrections
 from ipr_core.runs.run import Run
 from ipr_core.training.labels import table
@@ -113,14 +114,14 @@ def _checked(
         ids.append(pd.util.hash_array(utterances["id"].to_numpy(object)))
         mine = [piece for piece in pieces if piece[0] % shard[1] == shard[0] - 1]
         rows = pd.concat([part for *_, part in mine]).index if mine else utterances.index[:0]
-        waves, unusable = dataset.heard(utterances.loc[rows], default_cache(), progress)
+        waves, unusable = dataset.existing_waves(utterances.loc[rows], default_cache(), progress)
         found += faults + unusable
         if not found:
             left |= _unlabelled(mine, Series(waves.keys, rows, dtype=str), folder)
     if len(np.unique(np.concatenate(ids))) < sum(map(len, ids)):  # rare: now it is worth while to read it whole
         found += corpora.survey(config.data, labels_needed=False, progress=progress)[1]
     if found:
-        raise CorpusError(sorted(dict.fromkeys(found), key=lambda fault: (fault.where, fault.row or 0)))
+        raise CorpusError(sorted(dict.fromkeys(found), key=lambda fault: (fault.source, fault.row or 0)))
     return names, left
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ipr_core.data.waves import default_cache
+from ipr_core.data.cache import default_cache
 from ipr_core.runs.run import default_runs
 
 _PACKAGES = ("torch", "torchaudio", "transformers", "soundfile")

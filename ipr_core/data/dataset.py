@@ -12,8 +12,9 @@ from pandas import DataFrame, Index
 
 from ipr_core.config import Config
 from ipr_core.data import ambiguity, corpora
+from ipr_core.data.cache import default_cache
 from ipr_core.data.corpora.table import CorpusError, Fault, vote_columns
-from ipr_core.data.waves import WaveStore, default_cache
+from ipr_core.data.waves import WaveStore
 
 
 @dataclass(frozen=True)

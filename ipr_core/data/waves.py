@@ -35,11 +35,6 @@ _BLOCK = 2**20  # samples decoded at a time
 _QUEUE = 4096  # files waiting for a thread
 
 
-def default_cache() -> Path:
-    """Return the folder for files that can be made again: $IPR_CACHE, or ~/.cache/ipr-workbench."""
-    return Path(os.environ.get("IPR_CACHE") or Path.home() / ".cache" / "ipr-workbench")
-
-
 class Source(NamedTuple):
     """An audio file, and the file with its samples: itself, or a decoded one in the cache."""
 

@@ -23,7 +23,7 @@ import soundfile
 import torch
 
 from ipr_core.config import Audio
-from ipr_core.data.corpora import synthetic
+from ipr_core.data.corpora import synthetic, voice
 from ipr_core.data.waves import SAMPLE_RATE
 from ipr_core.training.augment import ORDER, impulse_responses, second_view, view_key
 
@@ -51,10 +51,12 @@ def main(rounds: int = 30) -> None:
 def voices() -> np.ndarray:
     """Return (CLIPS, samples) float32 of the embedded corpus's speakers, each with a mixture of emotions."""
     rng = np.random.default_rng(0)
-    emotions = synthetic.prototypes(("angry", "happy", "sad", "neutral"), 0)
+    emotions = voice.prototypes(("angry", "happy", "sad", "neutral"), 0)
     waves = [
-        synthetic.utter(mixture, emotions, speaker, SECONDS, rng)
-        for mixture, speaker in zip(synthetic.mixtures(CLIPS, 4, rng), synthetic.speakers(0), strict=False)
+        voice.utter(mixture, emotions, speaker, SECONDS, rng)
+        for mixture, speaker in zip(
+            synthetic.mixtures(CLIPS, 4, rng), voice.speakers(0, synthetic.SPEAKERS), strict=False
+        )
     ]
     return np.stack(waves).astype(np.float32)
 

@@ -287,13 +287,6 @@ def test_of_a_clip_of_60_s_the_middle_15_s_are_heard(tmp_path):
     assert x[0, -1] * 32768 == ramp[round(37.5 * SAMPLE_RATE) - 1]
 
 
-def test_the_cache_is_named_by_the_environment(tmp_path, monkeypatch):
-    monkeypatch.setenv("IPR_CACHE", str(tmp_path))
-    assert waves.default_cache() == tmp_path
-    monkeypatch.delenv("IPR_CACHE")
-    assert waves.default_cache() == Path.home() / ".cache" / "ipr-workbench"
-
-
 def test_real_speech_is_stored_sample_by_sample(tmp_path):
     paths = sorted((real("emodb") / "wav").glob("03a*.wav"))
     store = WaveStore.build(table(*paths), tmp_path, progress=False)

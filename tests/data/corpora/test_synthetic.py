@@ -8,8 +8,9 @@ import soundfile
 
 from ipr_core.config import Data
 from ipr_core.data import corpora
-from ipr_core.data.corpora import synthetic
-from ipr_core.data.corpora.synthetic import ANNOTATORS, SPEAKERS, Speaker, describe, mixtures, prototypes, speak, utter
+from ipr_core.data.corpora import synthetic, voice
+from ipr_core.data.corpora.synthetic import ANNOTATORS, SPEAKERS, describe, mixtures
+from ipr_core.data.corpora.voice import Speaker, prototypes, speak, utter
 from ipr_core.data.waves import SAMPLE_RATE
 
 SMALL = Data(synthetic_size=40)
@@ -93,7 +94,7 @@ def test_unknown_emotions_are_spread_out_and_depend_on_the_seed():
     distance = np.linalg.norm(emotions[:, None] - emotions, axis=2)[~np.eye(7, dtype=bool)]
     assert distance.min() > 1
     assert not np.array_equal(emotions, prototypes(tuple("abcdefg"), seed=1))
-    assert np.array_equal(prototypes(("sad", "a"), 0)[0], synthetic.PROTOTYPES["sad"])
+    assert np.array_equal(prototypes(("sad", "a"), 0)[0], voice.PROTOTYPES["sad"])
 
 
 # The sounds
@@ -129,7 +130,7 @@ def test_files_are_as_the_table_says_and_a_second_reading_makes_none(tmp_path):
 
 
 def test_what_failed_half_way_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(synthetic, "_save", lambda row, **_: 1 / 0 if row == 20 else None)
+    monkeypatch.setattr(voice, "_save", lambda row, **_: 1 / 0 if row == 20 else None)
     with pytest.raises(ZeroDivisionError):
         synthetic.read(SMALL)
     assert list((tmp_path / "cache").iterdir()) == []
