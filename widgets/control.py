@@ -132,7 +132,7 @@ class Control(w.VBox):
         self._runner.start(lambda: self._find(config))
 
     def _find(self, config: Config) -> tuple[Run, Dataset]:
-        """Return the run of these settings with its data, without reading again a run or corpus in memory."""
+        """Return the run of these settings with its data, from memory where it is there."""
         pairs = [(self._state.run, self._state.data), self.prepared or (None, None)]
         runs = [(run, data) for run, data in pairs if run is not None and data is not None and run.exists]
         for run, data in runs:
@@ -148,7 +148,7 @@ class Control(w.VBox):
         self.drawer.layout.display = None if self.settings.value else "none"
 
     def _guarded(self, act: Callable[[], None], name: str = "control") -> Callable[..., None]:
-        """Return `act` for a button or an observer: one at a time, and an error in it stops nothing else."""
+        """Return `act` for a button or an observer: one at a time, its errors guarded."""
 
         def call(*_: object) -> None:
             with self._state.lock, self._state.guard(name):
@@ -201,7 +201,7 @@ def status(state: RunState, config: Config, last: int, changes: Sequence[str] = 
 
 
 def numbers(step: StepEnd | None, event: EpochEnd | None, beta: bool = True) -> str:
-    """Return the newest step's loss terms and the newest epoch's β, score, speed and memory as HTML.
+    """Return the newest step's losses and the newest epoch's numbers as HTML.
 
     beta: whether it weighs a loss of the system
     """
@@ -214,7 +214,7 @@ def numbers(step: StepEnd | None, event: EpochEnd | None, beta: bool = True) -> 
 
 
 def trouble(error: BaseException | None, faults: dict[str, str], fault: Exception | None = None) -> str:
-    """Return training's error with its cure, and errors of widgets, which do not stop training, as HTML.
+    """Return the error of training with its cure, and the errors of widgets, as HTML.
 
     faults: widget → its error   fault: a watcher's
     """

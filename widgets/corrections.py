@@ -16,7 +16,7 @@ from ipr_widgets.state import RunState
 
 
 class Correction(w.VBox):
-    """Controls that keep or withdraw a correction of the utterance in view, and the one that counts."""
+    """Controls that keep or withdraw a correction of the utterance in view."""
 
     last_author: str | None = None
     """The author of the latest correction in this kernel."""
@@ -63,7 +63,7 @@ class Correction(w.VBox):
             self.guarded(lambda: self._add(label))
 
     def guarded(self, act: Callable[[], Series | None]) -> Series | None:
-        """Return the result of `act`, or show its error; an error that no user makes is raised too."""
+        """Return the result of `act`, or show its error; an unforeseen one is raised too."""
         try:
             return act()
         except Exception as error:

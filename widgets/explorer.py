@@ -185,5 +185,5 @@ def _history(state: RunState) -> go.Figure:
 
 
 def _soft(state: RunState) -> Shares | None:
-    """Return (C,) the soft label of the utterance and the epoch in view; None before there is an epoch."""
+    """Return (C,) the soft label in view; None before there is an epoch."""
     return None if state.epoch < 0 else state.arrays(state.epoch)[run_facts(state).labeller][state.focus]

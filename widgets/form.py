@@ -24,7 +24,7 @@ _MARGIN = "border-left: 3px solid var(--jp-error-color1); padding-left: 6px"
 
 
 class Form(w.VBox):
-    """Every setting with its sentence, and with its fault as soon as a wrong value is typed."""
+    """Every setting with its sentence, and its fault when a wrong value is typed."""
 
     config = t.Instance(Config, allow_none=True, help="the settings; None while one is wrong")
     faults = t.Tuple(help="the faults, a sentence each")
@@ -84,7 +84,7 @@ class Form(w.VBox):
         self._show_notes()
 
     def _changes(self, config: Config | None) -> list[str]:
-        """Return the names of the settings that are not the preset's; by their texts while something is wrong."""
+        """Return the settings that are not the preset's, by their texts while one is wrong."""
         preset = PRESETS[self.preset.value]()
         if config is not None:
             return list(config.differences(preset))
@@ -112,7 +112,7 @@ class Form(w.VBox):
         self._show_titles()
 
     def _show_titles(self) -> None:
-        """Show each section's name, the number of its settings that match, and a sign for a fault."""
+        """Show each section's name, its number of matches, and a sign for a fault."""
         wrong = {section for section, _ in map(fault_place, self.faults)}
         for i, section in enumerate(SECTIONS):
             count = len(self._grids[section].children) // 2
@@ -146,7 +146,7 @@ class Form(w.VBox):
 
 
 def matching(words: str) -> list[str]:
-    """Return the settings with all of these words in their name, section or sentence; no words: every setting."""
+    """Return the settings with all of these words in name, section or sentence."""
     texts = {name: f"{name} {section} {field.description}".lower() for name, (section, field) in FIELDS.items()}
     return [name for name, text in texts.items() if all(word in text for word in words.lower().split())]
 
@@ -162,7 +162,7 @@ def fault_place(fault: str) -> Place:
 
 
 def input_value(name: str, value: Any) -> Any:
-    """Return a setting's value as its input shows it: None as an empty text, several values with commas."""
+    """Return a setting's value for its input: None as an empty text, several with commas."""
     annotation = FIELDS[name][1].annotation
     if annotation in (bool, int, float) or get_origin(annotation) is Literal:
         return value
@@ -180,7 +180,7 @@ def read(name: str, value: Any) -> Any:
 
 
 def _input(name: str, layout: w.Layout) -> w.DOMWidget:
-    """Return the input that the field's annotation asks for; a wrong value can be typed, and its fault shows."""
+    """Return the input for a field's annotation; it takes wrong values too, whose fault shows."""
     field = FIELDS[name][1]
     annotation = field.annotation
     common = dict(description=name, tooltip=field.description, style=_NAME, layout=layout)

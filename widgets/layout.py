@@ -53,7 +53,7 @@ class Plane(NamedTuple):
 
 
 class Layout:
-    """A layout in which a point that keeps its neighbours keeps its place from epoch to epoch.
+    """A layout in which points with the same neighbours stay in place.
 
     Each epoch has UMAP's own graph (cosine, as utterances meet prototypes; exact neighbours). The first plane is
     UMAP's. Every later one descends from the plane before it. There a point is held the more strongly, the more of
@@ -148,13 +148,13 @@ def _nearest(unit: Points, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], 
 
 
 def _common_share(indices: Indices, old_indices: Indices) -> NDArray[np.floating]:
-    """Return (N,) the Jaccard share of neighbours that are the same in both, 0 to 1."""
+    """Return (N,) the Jaccard share of common neighbours, 0 to 1."""
     common = (indices[:, 1:, None] == old_indices[:, None, 1:]).sum(axis=(1, 2))
     return common / (2 * (indices.shape[1] - 1) - common)
 
 
 def _centres(indices: Indices, points: Points) -> Points:
-    """Return (N, 2) the median of each point's neighbours, with a little noise, lest points coincide."""
+    """Return (N, 2) the median of each point's neighbours, with a little noise against equal points."""
     noise = 1e-3 * np.random.default_rng(0).normal(size=points.shape)
     return (np.median(points[indices[:, 1:]], axis=1) + noise).astype(np.float32)
 

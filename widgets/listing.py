@@ -68,7 +68,7 @@ def measure(order: str, arrays: dict[str, Shares], earlier: Shares | None, votes
 
 
 def reference_epoch(order: str, epoch: int, warm_up: int) -> int | None:
-    """Return the epoch to compare with: the warm-up's last, or the previous one; None where there is none.
+    """Return the warm-up's last epoch, or the previous one; None where there is none.
 
     warm_up: how many epochs it has
     """
@@ -77,7 +77,7 @@ def reference_epoch(order: str, epoch: int, warm_up: int) -> int | None:
 
 
 def largest(values: Shares, mask: NDArray[np.bool_], limit: int = LIMIT) -> Rows:
-    """Return the rows of the mask with the largest values, sorted by value, then by row, without NaN."""
+    """Return the rows of the mask with the largest values, largest first, without NaN."""
     rows = np.flatnonzero(mask & np.isfinite(values))
     return rows[np.argsort(-values[rows], kind="stable")[:limit]]
 
@@ -235,5 +235,5 @@ class Listing(w.VBox):
 
 
 def _short(id: str) -> str:
-    """Return an id as the list shows it: of a long one the end, where ids differ."""
+    """Return an id, or the end of a long one, where ids differ."""
     return id if len(id) <= LETTERS else f"…{id[1 - LETTERS :]}"

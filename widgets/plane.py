@@ -1,5 +1,6 @@
-"""Figures of utterances and prototypes on the plane of `layout`.  M utterances of the sample, C classes.
+"""Figures of utterances and prototypes on the plane of `layout`.
 
+M utterances of the sample, C classes.
 The figure of a page (`panels`) and the live one (`epoch`) have the same traces, all of them WebGL.
 """
 
@@ -98,7 +99,7 @@ def _by_part(rows: DataFrame, _: Sequence[str]) -> Iterator[tuple[str, Rows, obj
 
 
 def _by_speaker(rows: DataFrame, _: Sequence[str]) -> Iterator[tuple[str, Rows, object]]:
-    """Yield one trace, however many speakers: a point names its own when the pointer is over it."""
+    """Yield one trace for all speakers; a point under the pointer names its own."""
     names, numbers = np.unique(rows["speaker"].to_numpy(str), return_inverse=True)
     palette = np.array([colours.numbered(i) for i in range(len(names))], object)
     yield "speakers", np.full(len(rows), True), palette[numbers].tolist()
@@ -179,7 +180,7 @@ def traces(
 
 
 def extent(planes: Sequence[Plane]) -> Extent:
-    """Return the range of both axes that holds all of these planes: x from, to, y from, to."""
+    """Return the range of both axes that holds these planes: x from, to, y from, to."""
     points = np.concatenate([part for plane in planes for part in plane])
     low, high = points.min(axis=0), points.max(axis=0)
     edge = 0.04 * max(*(high - low), 1e-6)
@@ -222,7 +223,10 @@ def _markers(points: NDArray, name: str, **trace: object) -> Trace:
 
 
 def _cloud(points: NDArray, name: str, colour: object, scale_end: float) -> Trace:
-    """Return the trace of a group of utterances.  scale_end: of the colour scale in bits, 0 for a single colour"""
+    """Return the trace of a group of utterances.
+
+    scale_end: of the colour scale in bits, 0 for a single colour
+    """
     bar = dict(title=dict(text="Entropy,<br>bits", side="top"), thickness=10, len=0.9)
     line = dict(colorscale=_ENTROPY, cmin=0, cmax=scale_end) if scale_end else {}  # a cross is only a line
     scaled = line | dict(colorbar=bar) if scale_end else {}

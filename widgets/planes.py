@@ -23,9 +23,9 @@ from ipr_widgets.layout import Layout, Plane
 
 
 def growing(run: Run, events: Sequence[EpochEnd], seed: int = 0) -> Iterator[list[Plane]]:
-    """Yield the planes so far: first the stored ones, then again after each new one, which is stored too.
+    """Yield the planes so far: the stored ones, then again after each new one.
 
-    events: the run's record, arrays are not needed   A sample that is too small has no planes.
+    events: the run's record, arrays are not needed   New planes are stored. A sample that is too small has no planes.
     """
     prints = [fingerprint(event) for event in events]
     planes = _read(run, prints, seed)
@@ -44,7 +44,7 @@ def growing(run: Run, events: Sequence[EpochEnd], seed: int = 0) -> Iterator[lis
 
 
 def fingerprint(event: EpochEnd) -> str:
-    """Return a hash of an epoch's record without its clock: it differs if the epoch was trained otherwise."""
+    """Return a hash of an epoch's record without its clock."""
     values = {key: value for key, value in to_json(event).items() if key != "clock"}
     return hashlib.blake2b(json.dumps(values).encode(), digest_size=8).hexdigest()
 
@@ -59,7 +59,7 @@ def _layout_after(run: Run, planes: Sequence[Plane], seed: int) -> Layout:
 
 
 def _path(run: Run) -> Path:
-    """Return the file of the planes, in a folder of its own: training removes half-written files in the others."""
+    """Return the file of the planes; training removes half-written files in other folders."""
     return run.folder / "widgets" / "planes.safetensors"
 
 
@@ -70,7 +70,7 @@ def _keep(run: Run, planes: Sequence[Plane], prints: Sequence[str], seed: int) -
 
 
 def _read(run: Run, prints: Sequence[str], seed: int) -> list[Plane]:
-    """Read the stored planes, as far as they belong to these epochs and this version of the layout."""
+    """Read the stored planes of these epochs and this version of the layout."""
     try:
         with safe_open(_path(run), "numpy") as file:
             header = file.metadata()

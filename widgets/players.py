@@ -37,7 +37,7 @@ def data_uri(wave: NDArray[np.int16]) -> str:
 
 
 def mp3(wave: NDArray[np.int16]) -> bytes:
-    """Return (T,) samples at 16 kHz as an MP3, which every browser plays: a tenth of the samples' size."""
+    """Return (T,) samples at 16 kHz as an MP3, which every browser plays."""
     file = io.BytesIO()
     soundfile.write(file, wave[: round(LONGEST * SAMPLE_RATE)], SAMPLE_RATE, format="MP3")
     return file.getvalue()

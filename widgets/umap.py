@@ -1,4 +1,4 @@
-"""The live plane of utterances and prototypes through the epochs: colours, clicks, and a selection to save."""
+"""The live plane of utterances and prototypes, with colours, clicks, and a selection to save."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def panel(state: RunState) -> UmapPanel:
 def draw(
     state: RunState, planes: Sequence[Plane], colouring: str = plane.TRUTH, axes: plane.Extent | None = None
 ) -> go.Figure:
-    """Draw the plane of the epoch in view, or the newest plane while that one is being made; the title says which.
+    """Draw the plane of the epoch in view, or the newest there is; the title says which.
 
     planes: one an epoch, from epoch 0 on   axes: the `extent` of the planes, if it is known
     """
@@ -65,7 +65,7 @@ def draw(
 
 
 def selected(state: RunState) -> DataFrame:
-    """Return the selected utterances: their rows of the utterance table, and the labels of the epoch in view."""
+    """Return the selected rows of the utterance table with the labels of the epoch in view."""
     rows, (_, data, system) = list(state.selection), state.opened
     arrays = state.arrays(state.epoch)
     soft_model, soft_prototypes = (arrays[name][rows].astype(float) for name in ("soft_model", "soft_prototypes"))
@@ -74,7 +74,7 @@ def selected(state: RunState) -> DataFrame:
 
 
 def save(state: RunState) -> Path:
-    """Write the selection into the run folder, all rows and columns, beside earlier ones; returns the file."""
+    """Write all rows and columns of the selection into a new file of the run folder; returns the file."""
     folder, table = state.opened.run.folder, selected(state)
     path = next(path for i in count(1) if not (path := folder / f"selection-{i}.csv").exists())
     write(path, lambda temporary: table.to_csv(temporary, index=False))
@@ -198,7 +198,10 @@ class UmapPanel(w.VBox):
             self.words.value = f'<div style="{_SMALL}">{_ABOUT}. {self._meaning()}</div>'
 
     def _meaning(self) -> str:
-        """Return the meaning of the colours as text: the page shows no tooltip on a list with a description."""
+        """Return the meaning of the colours as text.
+
+        The page shows no tooltip on a list with a description.
+        """
         state, colouring = self.state, self.colour.value
         crowded = False
         if colouring == plane.SPEAKER and state.data is not None:
@@ -268,5 +271,5 @@ def _sample(state: RunState) -> NDArray[np.int64]:
 
 @lru_cache(maxsize=2)
 def _sample_rows(state: RunState, run: Run) -> NDArray[np.int64]:
-    """Return the rows on the plane, cached: finding them takes too long for every move of a slider."""
+    """Return the rows on the plane, cached, since a slider needs them at every move."""
     return state.sample

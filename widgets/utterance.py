@@ -79,7 +79,7 @@ def log_mel(wave: NDArray[np.int16]) -> tuple[float, NDArray[np.int8]]:
 def shares(
     prototypes: Shares | None, model: Shares | None, votes: Shares | None, classes: Sequence[str], height: int = 170
 ) -> go.Figure:
-    """Draw the soft labels by prototypes and classifier and the annotators' votes, a bar each for every class.
+    """Draw both soft labels and the annotators' votes, a bar each for every class.
 
     prototypes, model, votes: (C,) shares, None (or NaN) where they are not known
     """
@@ -99,7 +99,10 @@ def shares(
 
 
 def history(soft: Shares, events: Sequence[EpochEnd], classes: Sequence[str], height: int = 170) -> go.Figure:
-    """Draw an utterance's soft label over the epochs, the warm-up shaded.  soft: (E, C) a row an event"""
+    """Draw an utterance's soft label over the epochs, the warm-up shaded.
+
+    soft: (E, C) a row an event
+    """
     fig = look.figure("Its soft label over the epochs", height, yaxis_title="Share, %", yaxis_range=[-3, 103], **_SMALL)
     if not len(soft):
         return look.note(fig, look.NO_EPOCH if classes else NOTHING).update_xaxes(title="Epoch")
@@ -120,7 +123,7 @@ def history(soft: Shares, events: Sequence[EpochEnd], classes: Sequence[str], he
 
 
 def caption(utterance: Series, soft: Shares | None, classes: Sequence[str]) -> str:
-    """Return the speaker, the part and the labels of an utterance as HTML in the page's own colours.
+    """Return the speaker, the part and the labels of an utterance as HTML.
 
     utterance: a row of the utterance table   soft: (C,) of the epoch in view, None before there is one
     """
@@ -149,7 +152,7 @@ _ENTROPY = "entropy of the soft label: 0 bits is certain, log2 of the number of 
 
 
 def _waveform(wave: NDArray[np.int16]) -> go.Scatter:
-    """Return the waveform: every sample if it is short, else the lowest and highest of each column."""
+    """Return the waveform: all samples, or the lowest and highest of each column if there are many."""
     size = -(-len(wave) // (2 * _WIDEST))
     columns = np.pad(wave, (0, -len(wave) % size), "edge").reshape(-1, size)
     y = np.stack([columns.min(axis=1), columns.max(axis=1)], axis=1).ravel() if size > 2 else np.asarray(wave)
@@ -192,7 +195,7 @@ def _key(fig: go.Figure, text: str) -> go.Figure:
 
 
 def _filled(source: str, colour: str | list[str]) -> dict[str, object]:
-    """Return the marker of a source: the colour is the emotion's, the filling full, striped, or outline alone."""
+    """Return the marker of a source: full, striped, or outline alone, in the emotion's colour."""
     clear, line = "rgba(0, 0, 0, 0)", dict(color=colour, width=1)
     if source == "votes":
         return dict(color=clear, line=line)
