@@ -81,7 +81,10 @@ def circumstances(ablation: Ablation) -> str:
 
 
 def effects(ablation: Ablation, score: str = "accuracy") -> Table:
-    """Test each variation against the base over the seeds both have, the largest gain first; Holm over all."""
+    """Test each variation against the base, the largest gain first.
+
+    Runs are paired by the seeds that both have; Holm's correction is over all rows.
+    """
     noise = _noise(ablation, score)
     rows = [
         {"setting": _name(changes)} | row
@@ -101,7 +104,7 @@ def effects(ablation: Ablation, score: str = "accuracy") -> Table:
 
 
 def readings(ablation: Ablation, score: str = "accuracy") -> Table:
-    """Tabulate the values of each setting, the base's first, with the sentence that says what the setting decides."""
+    """Tabulate the values of each setting, the base's first, with the setting's description."""
     settings = _settings(ablation.base[0]) if ablation.base else {}
     noise = _noise(ablation, score)
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
@@ -140,7 +143,7 @@ def _row(
 
 
 def _noise(ablation: Ablation, score: str) -> float:
-    """Return the noise of the base, else of the baseline with its settings; nan if neither was measured."""
+    """Return the noise of the base, else of the baseline with its settings; nan if not measured."""
     table = score_table([*ablation.base, *ablation.other_systems])
     base_noise = scores.noise(table, score, ablation.system)
     return base_noise if base_noise == base_noise else scores.noise(table, score)

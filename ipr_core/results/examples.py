@@ -71,7 +71,7 @@ def configs(kind: Kind) -> list[Config]:
 
 
 def _enough(runs: Sequence[Run], kind: Kind) -> bool:
-    """Return whether two systems with the same settings, or two settings of one system, share two seeds."""
+    """Return whether two systems, or two settings of one system, share two seeds."""
     if kind == "ablations":
         systems = dict.fromkeys(run.config.training.system for run in runs)
         groups = [[run for run in runs if run.config.training.system == name] for name in systems]

@@ -41,9 +41,10 @@ _NO_VOTES = "The annotators' votes for each class are not known: there is nothin
 
 
 def circumstances(runs: Sequence[Run], finished: Sequence[Run] = ()) -> str:
-    """Describe what the runs rest on, in Markdown: corpus, votes, encoder, seeds, and differences to the paper.
+    """Describe the basis of the runs: corpus, votes, encoder, seeds, and differences to the paper.
 
     finished: all finished runs; the text says how many of them are left out
+    returns: Markdown
     """
     if not runs:
         return NO_RUN
@@ -65,7 +66,7 @@ def circumstances(runs: Sequence[Run], finished: Sequence[Run] = ()) -> str:
 
 
 def unlike_paper(run: Run) -> str:
-    """Say whether the paper's figures can be compared with a run's: only if corpus and encoder are the paper's."""
+    """Say whether a run's figures can be compared with the paper's: same corpus and encoder."""
     corpus, encoder = run.config.data.corpus, _encoder(run)
     differences = [f"corpus (`{corpus}`, not IEMOCAP-4)"] if corpus != "iemocap" else []
     differences += [f"encoder (`{encoder}`, not wav2vec 2.0)"] if "wav2vec2" not in encoder else []
@@ -84,7 +85,7 @@ def systems(runs: Sequence[Run]) -> Table:
 
 
 def paper(runs: Sequence[Run], table: str = "table3", reference: str = "baseline") -> Table:
-    """Tabulate one of the paper's tables beside the runs: accuracy on D3, and its gain over one of the systems.
+    """Tabulate accuracy on D3, here and in the paper, and its gain over one system.
 
     table: one of TABLES   reference: a system of it
     """
@@ -116,7 +117,7 @@ def recalls(runs: Sequence[Run]) -> Table:
 
 
 def soft(runs: Sequence[Run]) -> Table:
-    """Compare soft labels with the annotators' votes on D2 and D3: a row a system and part, and uniform labels.
+    """Compare soft labels, and uniform ones, with the annotators' votes: a row a system and part.
 
     If the annotators are simulated, the table's name and caption say so: it is about classifiers, not people.
     """
@@ -139,7 +140,7 @@ def soft(runs: Sequence[Run]) -> Table:
 
 
 def cost(runs: Sequence[Run]) -> Table:
-    """Tabulate the cost of a run by its record's clock: a row a system, and all runs together.
+    """Tabulate the cost by the records' clock: a row a system, and all runs together.
 
     Training and evaluation count, reading the corpus does not. A warm-up that was reused counts as if trained again.
     """
@@ -190,7 +191,7 @@ def _cost(run: Run) -> dict[str, float]:
 
 
 def _soft_rows(run: Run, uniform: bool = False) -> list[dict[str, Any]]:
-    """Return `metrics.soft_scores` of a run, or of uniform labels, on each of PARTS whose votes are known."""
+    """Return `metrics.soft_scores` of a run, or of uniform labels, on each of PARTS."""
     table, classes = run.table, run.meta["classes"]
     votes = soft_votes(table, classes)
     soft = run.labels[[f"soft_{name}" for name in classes]].to_numpy(float)
@@ -206,7 +207,7 @@ def _by_run(runs: Sequence[Run], measure: Callable[[Run], dict[str, Any]] = run_
 
 
 def _over_seeds(by_run: DataFrame, titles: dict[str, str]) -> DataFrame:
-    """Return a row a system: its number of seeds, and mean and deviation of every column that has a title."""
+    """Return number of seeds, mean and deviation of every titled column: a row a system."""
     if by_run.empty:
         return by_run
     rows = []

@@ -1,4 +1,7 @@
-"""Scores of finished runs, all of the final epoch: the paper has no validation set to choose another by."""
+"""Scores of finished runs.
+
+All are of the final epoch: the paper has no validation set to choose another by.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,7 @@ def run_scores(run: Run) -> dict[str, Any]:
 
 
 def divergences(run: Run) -> dict[str, float]:
-    """Measure the JS divergence of a run's soft labels, and of uniform ones, to the truth.
+    """Return the JS divergences of a run's soft labels, and of uniform ones, to the truth.
 
     The truth is the true mixtures and the annotators' votes, as far as they are known, on D2 and D3, whose votes the
     system was not given. nan if nothing is known.
@@ -85,9 +88,9 @@ def divergences(run: Run) -> dict[str, float]:
 
 
 def noise(scores: DataFrame, score: str, system: str = "baseline") -> float:
-    """Return how much a system differs between two random streams of the same seed; nan if unknown.
+    """Return the difference of a system to itself under another random stream; nan if unknown.
 
-    scores: `score_table` of comparable runs
+    scores: `score_table` of comparable runs, of which those of the same seed are paired
     The root mean square, not the deviation around the mean: the expected difference is known to be 0.
     """
     if scores.empty:
@@ -99,7 +102,7 @@ def noise(scores: DataFrame, score: str, system: str = "baseline") -> float:
 
 
 def correct(run: Run) -> pd.Series:
-    """Return whether the classifier's label is the true one, by the id of every utterance of D3."""
+    """Return whether the classifier is right, by the id of every utterance of D3."""
     labels, classes = run.labels, run.meta["classes"]
     labels = labels[labels["part"] == "D3"].set_index("id")
     return labels[[f"model_{name}" for name in classes]].set_axis(classes, axis=1).idxmax(axis=1) == labels["label"]

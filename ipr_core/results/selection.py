@@ -38,9 +38,7 @@ def comparable(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
     groups: dict[str, list[Run]] = {}
     settings: dict[str, dict[str, Any]] = {}
     for run in runs:
-        shared = {
-            name: value for name, value in run.meta["settings"].items() if name not in marked(Mark.COMPARED)
-        }
+        shared = {name: value for name, value in run.meta["settings"].items() if name not in marked(Mark.COMPARED)}
         key = json.dumps([shared, run.meta["corpus"]], sort_keys=True)
         groups.setdefault(key, []).append(run)
         settings[key] = shared

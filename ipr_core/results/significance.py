@@ -82,8 +82,9 @@ def mcnemar(first: int, second: int) -> float:
 def bootstrap(
     values: ArrayLike, clusters: ArrayLike | None = None, level: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
-    """Return the percentile interval of the mean of values by `RESAMPLES` seeded draws with replacement.
+    """Return the bootstrap's percentile interval of the mean of values.
 
+    `RESAMPLES` seeded draws with replacement.
     values: (N,)   clusters: (N,) the name of each value's cluster, such as its speaker. Clusters are then drawn whole,
     and the mean is over the values of those drawn. None: the values themselves are drawn.
     returns: both ends; nan for fewer than two values or clusters
@@ -128,7 +129,7 @@ def _rows_at_once(values: NDArray) -> int:
 
 @dataclass(frozen=True)
 class Interval:
-    """The 95 % interval of a run's accuracy on D3, in per cent; as text, with the units that were resampled."""
+    """The 95 % interval of a run's accuracy on D3, in per cent."""
 
     low: float
     """nan if there is no interval."""
@@ -141,7 +142,7 @@ class Interval:
 
 
 def accuracy_interval(run: Run) -> Interval:
-    """Estimate how far a single run's accuracy on D3 depends on the utterances that D3 holds.
+    """Return the interval of a single run's accuracy over other utterances like those of D3.
 
     Whole speakers are resampled if D3 has `FEWEST_SPEAKERS` and all are known: utterances of one speaker are alike, so
     they say less than as many of different ones. Single utterances are resampled otherwise.
@@ -163,7 +164,7 @@ def accuracy_interval(run: Run) -> Interval:
 def differences(
     runs: Sequence[Run], reference: str | None = None, score: str = "accuracy", pairs: Pairs | None = None
 ) -> Table:
-    """Compare every system with a reference: differences, 95 % intervals, and p corrected by Holm for all rows.
+    """Tabulate the differences of every system to a reference, with 95 % intervals and p after Holm.
 
     runs: `selection.comparable` ones; those of another random stream only measure the noise
     reference: a system; None: `REFERENCE` if it was trained, else the first one

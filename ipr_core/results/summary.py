@@ -32,7 +32,11 @@ def summary(runs: Sequence[Run], reference: str | None = None) -> str:
     for title, group in comparable(runs):
         scores, *tests = tables(group, reference)
         parts += [*([f"### {title}"] if title else []), show(scores.values), *cautions(group)]
-        parts += [part for test in tests for part in (textwrap.fill(test.caption, _WIDTH), show(test.texts))]
+        parts += [
+            part
+            for test in tests
+            for part in (textwrap.fill(test.caption, _WIDTH, break_on_hyphens=False), show(test.texts))
+        ]
     return "\n\n".join(parts) or NO_RUN
 
 

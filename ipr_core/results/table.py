@@ -27,7 +27,7 @@ _LATEX = str.maketrans(
 
 @dataclass(frozen=True)
 class Table:
-    """A result table, which a notebook shows with its caption; without rows, a sentence says what it needs."""
+    """A result table, which a notebook shows with its caption."""
 
     name: str
     """The name of its files."""
@@ -39,7 +39,7 @@ class Table:
     decimals: Mapping[str, int] = field(default_factory=dict)
     """Decimals of single columns."""
     lacking: str = "No finished run."
-    """The sentence that is shown if there is no row."""
+    """The sentence that stands for a table without rows: what it needs."""
 
     @property
     def texts(self) -> DataFrame:
@@ -78,7 +78,9 @@ class Table:
 
 
 def write(tables: Iterable[Table], folder: Path | str) -> list[Path]:
-    """Write every table that has rows as NAME.tex, NAME.csv and NAME.md, each file whole or not at all.
+    """Write every table that has rows as NAME.tex, NAME.csv and NAME.md.
+
+    Each file is written whole or not at all.
 
     returns: the files
     """
