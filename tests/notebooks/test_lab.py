@@ -191,7 +191,7 @@ def test_a_refinement_is_watched_paused_looked_at_resumed_and_stopped(lab):
     )
 
     # A correction is kept in the run folder, and withdrawn.
-    corrected = "print(sorted(__import__('ipr_core.runs.corrections').corrections.newest(run).index))"
+    corrected = "print(sorted(__import__('ipr_core.runs.corrections', fromlist=['newest']).newest(run).index))"
     visit.page.get_by_title("The emotion that you hear").first.select_option("sad")
     press(visit, "Keep")
     wait_for(lambda: visit.page.locator(".ipr-corrected").first.inner_text(), lambda text: "Corrected to" in text)
