@@ -1,4 +1,4 @@
-"""Grids: what cells a file or options make, and that every fault of theirs is named at once."""
+"""Grids: the cells that a file or options make, and all their faults at once."""
 
 import re
 from typing import Literal, get_args, get_origin
@@ -10,27 +10,27 @@ from ipr_core.config import FIELDS, TABLE2, TABLE3, SettingsError, build
 
 
 @pytest.fixture
-def made(tmp_path):
-    """Text → the grid that it states."""
+def read(tmp_path):
+    """Return a function: text → its grid."""
 
-    def made(text, asked=None):
+    def read(text, options=None):
         (tmp_path / "mine.toml").write_text(text, "utf-8")
-        return grid.read(tmp_path / "mine.toml", asked)
+        return grid.read(tmp_path / "mine.toml", options)
 
-    return made
+    return read
 
 
-def changed(cell, *names):
+def settings_of(cell, *names):
     settings = cell.config.settings()
     return tuple(settings[name] for name in names)
 
 
-# What cells there are.
+# Cells.
 
 
-def test_systems_and_seeds_are_crossed_seed_by_seed(made):
-    cells = made('preset = "demo"\nsystems = ["ipr", "baseline"]\nseeds = [3, 1]').cells
-    assert [changed(cell, "seed", "system") for cell in cells] == [
+def test_systems_and_seeds_are_crossed_seed_by_seed(read):
+    cells = read('preset = "demo"\nsystems = ["ipr", "baseline"]\nseeds = [3, 1]').cells
+    assert [settings_of(cell, "seed", "system") for cell in cells] == [
         (3, "ipr"),
         (3, "baseline"),
         (1, "ipr"),
@@ -39,9 +39,9 @@ def test_systems_and_seeds_are_crossed_seed_by_seed(made):
     assert cells[0].config == build("demo", {"system": "ipr", "seed": 3})
 
 
-def test_crossed_settings_meet_in_every_combination_and_varied_ones_stand_alone(made):
-    cells = made("[cross]\ngamma = [0.9, 0.99]\nmu = [0, 0.2]\n[one_at_a_time]\ntau = [0.5]\nmoves = ['all']").cells
-    assert [changed(cell, "gamma", "mu", "tau", "moves") for cell in cells] == [
+def test_crossed_settings_meet_in_every_combination_and_varied_ones_stand_alone(read):
+    cells = read("[cross]\ngamma = [0.9, 0.99]\nmu = [0, 0.2]\n[one_at_a_time]\ntau = [0.5]\nmoves = ['all']").cells
+    assert [settings_of(cell, "gamma", "mu", "tau", "moves") for cell in cells] == [
         (gamma, mu, tau, moves)
         for gamma in (0.9, 0.99)
         for mu in (0, 0.2)
@@ -50,36 +50,36 @@ def test_crossed_settings_meet_in_every_combination_and_varied_ones_stand_alone(
     assert cells[1].varied == "gamma 0.9, mu 0, tau 0.5"
 
 
-def test_the_same_cell_is_there_once(made):
+def test_equal_cells_are_one(read):
     """0.999 is gamma's default: varied to that, the cell is the base."""
-    cells = made("seeds = [0, 0]\n[one_at_a_time]\ngamma = [0.999, 0.9]\nmu = [0.2]").cells
-    assert [(cell.varied, *changed(cell, "gamma")) for cell in cells] == [("", 0.999), ("gamma 0.9", 0.9)]
+    cells = read("seeds = [0, 0]\n[one_at_a_time]\ngamma = [0.999, 0.9]\nmu = [0.2]").cells
+    assert [(cell.varied, *settings_of(cell, "gamma")) for cell in cells] == [("", 0.999), ("gamma 0.9", 0.9)]
 
 
-def test_systems_beside_have_nothing_varied(made):
-    cells = made('systems = ["ipr"]\nbeside = ["baseline"]\nseeds = [0, 1]\n[one_at_a_time]\ntau = [0.5]').cells
-    assert [changed(cell, "system", "seed", "tau") for cell in cells] == [
+def test_systems_beside_have_nothing_varied(read):
+    cells = read('systems = ["ipr"]\nbeside = ["baseline"]\nseeds = [0, 1]\n[one_at_a_time]\ntau = [0.5]').cells
+    assert [settings_of(cell, "system", "seed", "tau") for cell in cells] == [
         ("baseline", 0, 0.1), ("ipr", 0, 0.1), ("ipr", 0, 0.5), ("baseline", 1, 0.1), ("ipr", 1, 0.1), ("ipr", 1, 0.5),
     ]  # fmt: skip
 
 
-def test_a_preset_and_several_settings_together_can_be_varied_too(made):
+def test_a_preset_and_several_settings_together_can_be_varied_too(read):
     varied = '[one_at_a_time]\npreset = ["paper"]\nraw = [{soft_label = "raw", tau = 1}]'
-    cells = made(f"[settings]\nepochs = 7\nwarm_up = 1\n{varied}").cells
+    cells = read(f"[settings]\nepochs = 7\nwarm_up = 1\n{varied}").cells
     assert cells[1].config == build("paper", {"epochs": 7, "warm_up": 1, "system": "ipr", "seed": 0})
     assert cells[2].varied == "soft_label raw, tau 1"
-    assert changed(cells[2], "soft_label", "tau") == ("raw", 1)
+    assert settings_of(cells[2], "soft_label", "tau") == ("raw", 1)
 
 
-def test_options_add_to_a_file_or_replace_what_it_says(made):
-    asked = {"settings": {"mu": "0.3"}, "seeds": ["5"], "cross": {"tau": ["0.5"]}, "preset": "paper"}
-    (cell,) = made("seeds = [0, 1]\n[settings]\ngamma = 0.9\nmu = 0", asked).cells
-    assert changed(cell, "seed", "gamma", "mu", "tau") == (5, 0.9, 0.3, 0.5)
+def test_options_add_to_a_file_or_replace_its_entries(read):
+    options = {"settings": {"mu": "0.3"}, "seeds": ["5"], "cross": {"tau": ["0.5"]}, "preset": "paper"}
+    (cell,) = read("seeds = [0, 1]\n[settings]\ngamma = 0.9\nmu = 0", options).cells
+    assert settings_of(cell, "seed", "gamma", "mu", "tau") == (5, 0.9, 0.3, 0.5)
     assert cell.preset == "paper"
 
 
-def test_notebooks_are_told_what_was_given(made, tmp_path):
-    (cell,) = made('preset = "demo"\n[settings]\ntest_size = "none"\nvolume_db = [-6, 6]').cells
+def test_notebooks_get_the_given_settings(read, tmp_path):
+    (cell,) = read('preset = "demo"\n[settings]\ntest_size = "none"\nvolume_db = [-6, 6]').cells
     assert cell.parameters(tmp_path) == {
         "preset": "demo", "runs": str(tmp_path), "system": "ipr", "seed": 0, "test_size": "none", "volume_db": [-6, 6],
     }  # fmt: skip
@@ -88,8 +88,8 @@ def test_notebooks_are_told_what_was_given(made, tmp_path):
 @pytest.mark.parametrize(
     ("names", "stems"), [(["03", "01_warm_up"], ["01_warm_up", "03_analysis"]), (["02"] * 2, ["02_refinement"])]
 )
-def test_notebooks_are_found_by_name_and_executed_in_order(made, names, stems):
-    assert [path.stem for path in made(f"notebooks = {names}").notebooks] == stems
+def test_notebooks_are_found_by_name_and_executed_in_order(read, names, stems):
+    assert [path.stem for path in read(f"notebooks = {names}").notebooks] == stems
 
 
 # The grids that come with the workbench.
@@ -97,10 +97,10 @@ def test_notebooks_are_found_by_name_and_executed_in_order(made, names, stems):
 
 @pytest.mark.parametrize("name", ["ablations", "readings", "semi_supervised", "speaker_disjoint", "table2", "table3"])
 def test_a_shipped_grid_has_five_seeds_and_its_sentence(name):
-    found = grid.read(name)
-    assert found.about == grid.shipped()[name]
-    assert {cell.config.training.seed for cell in found.cells} == set(range(5))
-    assert [path.stem for path in found.notebooks] == ["01_warm_up", "02_refinement", "03_analysis"]
+    shipped = grid.read(name)
+    assert shipped.about == grid.shipped()[name]
+    assert {cell.config.training.seed for cell in shipped.cells} == set(range(5))
+    assert [path.stem for path in shipped.notebooks] == ["01_warm_up", "02_refinement", "03_analysis"]
 
 
 def test_table3_has_the_four_systems_of_the_paper():
@@ -140,21 +140,21 @@ def test_every_reading_is_varied_and_every_choice_of_it(name):
     ids=str,
 )  # fmt: skip
 def test_every_part_of_ipr_is_left_out_or_changed_once(settings):
-    wanted = build("recommended", {"system": "ipr", "seed": 0} | settings)
-    assert wanted in [cell.config for cell in grid.read("ablations").cells]
+    config = build("recommended", {"system": "ipr", "seed": 0} | settings)
+    assert config in [cell.config for cell in grid.read("ablations").cells]
 
 
-# What is refused.
+# Refusals.
 
 
-def test_every_fault_is_named_at_once(made):
+def test_every_fault_is_named_at_once(read):
     text = (
         'sytems = ["ipr"]\nseeds = ["few"]\nsystems = ["iprr"]\nnotebooks = ["07"]\n'
         "[settings]\ngama = 1\nepochs = 5\nwarm_up = 5\n[cross]\ngamma = [1.5, 0.9]\n"
         "[one_at_a_time]\ntau = 0.5\nwarm_up = [9]"
     )
     with pytest.raises(SettingsError) as raised:
-        made(text)
+        read(text)
     for sentence in (
         "sytems is not a key of a grid; did you mean systems?",
         "seed is 'few'; it is a whole number",
@@ -168,9 +168,9 @@ def test_every_fault_is_named_at_once(made):
     assert len(raised.value.faults) == len(set(raised.value.faults))
 
 
-def test_an_impossible_combination_is_refused(made):
+def test_an_impossible_combination_is_refused(read):
     with pytest.raises(SettingsError, match=r"^warm_up is 9; it is at most epochs, which is 5$"):
-        made("[settings]\nepochs = 5\nwarm_up = 1\n[one_at_a_time]\nwarm_up = [9]")
+        read("[settings]\nepochs = 5\nwarm_up = 1\n[one_at_a_time]\nwarm_up = [9]")
 
 
 @pytest.mark.parametrize(
@@ -189,11 +189,11 @@ def test_an_impossible_combination_is_refused(made):
         ("seeds = ", "is not TOML"),
     ],
 )
-def test_what_a_grid_cannot_be(made, text, sentence):
+def test_an_impossible_grid_is_refused(read, text, sentence):
     with pytest.raises(SettingsError, match=re.escape(sentence)):
-        made(text)
+        read(text)
 
 
-def test_a_grid_that_is_nowhere_names_those_that_are_there():
+def test_a_missing_grid_is_refused_with_the_shipped_names():
     with pytest.raises(SettingsError, match=r"table4 is no grid; it is a TOML file, or one of ablations, readings"):
         grid.read("table4")
