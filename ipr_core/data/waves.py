@@ -36,7 +36,10 @@ _QUEUE = 4096  # files waiting for a thread
 
 
 class Source(NamedTuple):
-    """An audio file, and the file with its samples: itself, or a decoded one in the cache."""
+    """An audio file, and the file with its samples.
+
+    That is the audio file itself, or a decoded one in the cache.
+    """
 
     path: str
     digest: str
@@ -266,7 +269,10 @@ def _decoded_file(cache: Path, key: str) -> Path:
 
 
 def _offset_if_stored(file: soundfile.SoundFile) -> int | None:
-    """Return the bytes before the first sample, None unless it is a 16 kHz mono 16-bit WAV."""
+    """Return the bytes before the first sample of a 16 kHz mono 16-bit WAV.
+
+    returns: None for any other file
+    """
     if (file.format, file.subtype, file.samplerate, file.channels) != ("WAV", "PCM_16", SAMPLE_RATE, 1):
         return None
     data = _data(file.name)
@@ -362,7 +368,10 @@ def _resampled(blocks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
 
 @functools.lru_cache(maxsize=8)
 def _low_pass(rate: int) -> np.ndarray:
-    """Return a Kaiser-windowed sinc, 32 zero crossings a side, 80 dB down from the lower Nyquist frequency on."""
+    """Return a Kaiser-windowed sinc with 32 zero crossings a side.
+
+    It is 80 dB down from the lower Nyquist frequency on.
+    """
     return firwin(64 * rate + 1, 0.92 / rate, window=("kaiser", 8.0))
 
 

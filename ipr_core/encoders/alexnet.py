@@ -69,8 +69,9 @@ class AlexNet(SpeechEncoder):
 
 
 def levels(waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the spectrogram in dB below the utterance's loudest: 0 for 80 dB, 1 for 0 dB.
+    """Return the spectrogram in dB below the utterance's loudest.
 
+    80 dB are 0, and 0 dB are 1.
     waves: (B, T), zero beyond (B,) lengths
     returns: (B, F, 129), and how many frames are valid (B,)
     """
@@ -85,7 +86,10 @@ def levels(waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def resized(spectra: Tensor, n: Tensor) -> Tensor:
-    """Stretch the valid frames over the whole picture: (B, F, bins), of which (B,) are valid, to (B, SIDE, SIDE)."""
+    """Stretch the valid frames over the whole picture.
+
+    spectra: (B, F, bins)   n: (B,) valid frames   returns: (B, SIDE, SIDE)
+    """
     positions = torch.linspace(0, 1, SIDE, device=spectra.device)
     across = positions * (n[:, None] - 1) / max(spectra.shape[1] - 1, 1)  # (B, SIDE), share of all frames
     grid = torch.stack(torch.broadcast_tensors(2 * positions - 1, (2 * across - 1)[..., None]), dim=-1)
@@ -135,7 +139,10 @@ def _spread(module: nn.Module) -> None:
 
 
 def _read(folder: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Read the expected weights; raises ValueError if a file lacks some, or has them in other shapes."""
+    """Read the expected weights.
+
+    raises ValueError if a file lacks some, or has them in other shapes
+    """
     file = folder / WEIGHTS
     cure = f"image_weights names the folder of AlexNet's ImageNet weights, {WEIGHTS} with torchvision's names"
     try:

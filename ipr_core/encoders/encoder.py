@@ -1,4 +1,6 @@
-"""Speech encoders: waves (B, T) to frames (B, F, H), whatever an utterance's neighbours are (Eq. 1).
+"""Speech encoders: waves (B, T) to frames (B, F, H) (Eq. 1).
+
+An utterance's frames do not depend on its neighbours in the batch.
 
 Every family is the same five steps: a fixed front end, convolutions, the input of the first layer, the layers, and a
 finish after the last one. `SpeechEncoder` cuts them into a stem and a trunk. The stem is never trained, so that its
@@ -66,7 +68,10 @@ class SpeechEncoder(nn.Module):
         raise NotImplementedError
 
     def context(self, x: Tensor, n: Tensor) -> Any:
-        """Return a layer's second argument: by default, (B, 1, 1, F) the frames that attention may use."""
+        """Return a layer's second argument.
+
+        By default, (B, 1, 1, F) the frames that attention may use.
+        """
         return valid(n, x.shape[1])[:, None, None]
 
     def layer(self, index: int, x: Tensor, context: Any) -> Tensor:
@@ -125,7 +130,10 @@ class SpeechEncoder(nn.Module):
         return self._zeroed(self._average(x, n, self.frozen, self.averaged_layers), n), n
 
     def forward(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (B, F, H) frames of (B, T) waves, and how many are valid (B,).  lengths: (B,) samples"""
+        """Return (B, F, H) frames of (B, T) waves, and how many are valid (B,).
+
+        lengths: (B,) samples
+        """
         return self.trunk(*self.stem(waves, lengths))
 
     def train(self, mode: bool = True) -> Self:
@@ -143,11 +151,14 @@ class SpeechEncoder(nn.Module):
 
     @property
     def stem_layers(self) -> tuple[int, ...]:
-        """The hidden states that the stem averages: the chosen ones if it is all, else its last one."""
+        """The hidden states that the stem averages.
+
+        The chosen ones if the whole encoder is frozen, else the stem's last one.
+        """
         return self.averaged_layers if self.frozen == self.depth else (self.frozen,)
 
     def _frozen_parts(self) -> list[nn.Module | nn.Parameter]:
-        """Return the stem's parts, and those of layers above the last one averaged, which have no effect."""
+        """Return the stem's parts and the unused layers', above the last one averaged."""
         parts, last = self.parts(), self.averaged_layers[-1]
         first_trained = 2 + self.frozen if self.frozen else int(not self.train_features)
         first_unused = len(parts) if last == self.depth else 2 + last

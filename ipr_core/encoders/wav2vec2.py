@@ -35,7 +35,10 @@ class Wav2Vec2(SpeechEncoder):
         self.freeze_()
 
     def front(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the waves (B, T, 1), each of mean 0 and variance 1 if the checkpoint was trained so."""
+        """Return the waves (B, T, 1).
+
+        Each has mean 0 and variance 1 if the checkpoint was trained so.
+        """
         if self.normalise:
             mask = valid(lengths, waves.shape[1])
             waves = waves - (waves.sum(dim=1) / lengths)[:, None]
@@ -85,7 +88,10 @@ class Wav2Vec2(SpeechEncoder):
         }
 
     def _positions(self, x: Tensor, n: Tensor) -> Tensor:
-        """Apply the positional convolutions; beyond the utterance each sees zeros, as at the end of a batch."""
+        """Apply the positional convolutions.
+
+        Beyond the utterance each sees zeros, as at the end of a batch.
+        """
         embedding = self.model.encoder.pos_conv_embed
         if not hasattr(embedding, "layers"):
             return embedding(x)
@@ -114,7 +120,10 @@ class WavLM(Wav2Vec2):
     """WavLM (Chen et al. 2022): wav2vec 2.0 whose attention has a gated relative position bias."""
 
     def context(self, x: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (B, 1, 1, F) the frames that attention may use, and the bias of all layers (heads, F, F)."""
+        """Return the frames that attention may use, and the bias of all layers.
+
+        returns: (B, 1, 1, F) and (heads, F, F)
+        """
         bias = self.model.encoder.layers[0].attention.compute_bias(x.shape[1], x.shape[1])
         return super().context(x, n), bias
 
@@ -162,8 +171,9 @@ def gated_attention(attention: Any, x: Tensor, allowed: Tensor, bias: Tensor) ->
 
 
 def span_mask(n: Tensor, size: int, share: float, length: int, min_spans: int) -> Tensor:
-    """Draw random spans of `length`, about `share` of each row before overlaps, at least `min_spans` of them.
+    """Draw random spans of `length`, about `share` of each row.
 
+    Overlaps make it less. There are at least `min_spans` spans.
     They are drawn from torch's generator; transformers' own come from numpy's global one and fail for short rows.
     n: (B,) how much of each row there is; rows shorter than one span have none   returns: (B, size) bool
     """

@@ -70,7 +70,10 @@ def _turn(match: re.Match[str], session: Path) -> dict[str, Any]:
 
 
 def _count_(turn: dict[str, Any], letter: str, text: str, data: Data) -> None:
-    """Add the tags of one line to a turn's votes.  letter: E, an evaluator; F or M, a self-report"""
+    """Add the tags of one line to a turn's votes.
+
+    letter: E for an evaluator, F or M for a self-report
+    """
     if letter != "E" and not data.self_reports:
         return
     tags = [tag.strip().lower() for tag in text.split(";") if tag.strip()]

@@ -24,7 +24,10 @@ NAME = re.compile(r"03-01-(0[1-8])-\d\d-\d\d-\d\d-(\d\d)")
 
 
 def read(data: Data, progress: bool = True) -> DataFrame:
-    """Return every speech clip, wav or flac, in the order of the actors; all votes are zero."""
+    """Return every speech clip, wav or flac, in the order of the actors.
+
+    All votes are zero.
+    """
     root = corpus_folder(data, ["Actor_*/03-01-*"], LAYOUT)
     files = sorted(file for kind in ("wav", "flac") for file in root.glob(f"Actor_*/03-01-*.{kind}"))
     names = [(file, NAME.fullmatch(file.stem)) for file in files]

@@ -83,7 +83,10 @@ def emotion_columns(table: DataFrame) -> list[str]:
 
 
 def plurality(table: DataFrame) -> Series:
-    """Return the emotion with the most votes of each utterance, "" for a tie or no votes."""
+    """Return the emotion with the most votes of each utterance.
+
+    It is "" where two tie and where nobody voted.
+    """
     names = emotion_columns(table)
     if not names or table.empty:
         return Series("", index=table.index, dtype=str)
