@@ -37,7 +37,7 @@ def similarity(k: Tensor, prototypes: Tensor) -> Tensor:
 
 
 def soft_labels(s: Tensor, temperature: float) -> Tensor:
-    """Return soft labels, a share for every class: softmax(s / temperature) (section 2.2).
+    """Return soft labels: softmax(s / temperature) (section 2.2).
 
     s: (B, C) similarities
     returns: (B, C), rows sum to 1
@@ -135,7 +135,7 @@ def same_utterance(n: int, device: torch.device | None = None) -> Tensor:
 
 
 def same_label(labels: Tensor) -> Tensor:
-    """Return the positives of Eq. 5 as in the text: every view of the same pseudo-label (section 2.3).
+    """Return the positives of the text: views of the same pseudo-label (section 2.3).
 
     labels: (N,) pseudo-labels, of k and of k^aug alike
     returns: (2N, 2N) bool, the diagonal False

@@ -1,6 +1,7 @@
-"""IPR, the paper's method: D2 is labelled by the prototypes, moves them, and pulls its two views together.
+"""IPR, the paper's method: prototypes label D2, and D2 moves the prototypes.
 
-The prototypes' own schedule, Eq. 2 to 4, is in `method/prototypes.py`.
+The contrastive term pulls the two views of an utterance together. The prototypes' own schedule, Eq. 2 to 4, is in
+`method/prototypes.py`.
 """
 
 import torch
@@ -23,8 +24,9 @@ def refine(step: Step) -> Terms:
 
 
 def ambiguous_loss(step: Step, soft: Tensor) -> Tensor:
-    """Return CE(x^k, ŷ) on D2 (Eq. 6), by the readings `target`, `confidence` and `augmented_target`.
+    """Return CE(x^k, ŷ) on D2 (Eq. 6).
 
+    Readings: `target`, `confidence`, `augmented_target`.
     soft: (B, C) soft labels that ŷ is made of, rows sum to 1
     """
     target = eq.pseudo_labels(soft) if step.method.target == "hard" else soft  # ŷ, by Eq. 3 where it is hard
@@ -36,8 +38,9 @@ def ambiguous_loss(step: Step, soft: Tensor) -> Tensor:
 
 
 def contrastive_loss(step: Step, soft: Tensor) -> Tensor:
-    """Return L_con between the two views of D2 (Eq. 5), by the readings `positives`, `contrast` and `tau`.
+    """Return L_con between the two views of D2 (Eq. 5).
 
+    Readings: `positives`, `contrast`, `tau`.
     soft: (B, C) soft labels; read where views of the same pseudo-label are positives
     """
     k, aug = step.ambiguous.embedding, step.ambiguous_augmented.embedding

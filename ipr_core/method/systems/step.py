@@ -1,4 +1,4 @@
-"""A training step: the Step that a system is given, and the Terms of the loss that it gives back."""
+"""A training step: a system gets a `Step` and returns the `Terms` of its loss."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ Kind = TypeVar("Kind", bound=Companion)
 
 @dataclass(frozen=True)
 class Step:
-    """Minibatches of D1 and of D2 after their forward pass: B utterances each, or none of D2 in the warm-up."""
+    """The minibatches of D1 and D2 after their forward pass.
+
+    B utterances each, or none of D2 in the warm-up.
+    """
 
     method: Method
     beta: float
@@ -125,7 +128,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Terms:
-    """The terms of Eq. 6 before their weights, the weights, and further terms that a system adds."""
+    """The terms of Eq. 6, their weights, and further terms that a system adds."""
 
     precise: Tensor
     ambiguous: Tensor
@@ -146,7 +149,10 @@ class Terms:
         return ("precise", "ambiguous", "contrastive", *self.extra, "total")
 
     def values(self) -> Tensor:
-        """Return the values in the order of `names`, detached: read once an epoch, so that no GPU is waited for."""
+        """Return the values in the order of `names`, detached.
+
+        They are read once an epoch, so that no GPU is waited for.
+        """
         extra = [value for value, _ in self.extra.values()]
         return torch.stack([self.precise, self.ambiguous, self.contrastive, *extra, self.total]).detach()
 
@@ -183,9 +189,9 @@ def precise_loss(step: Step) -> Tensor:
 
 
 def own_weight(step: Step, default: float) -> float:
-    """Return λ of a system's extra term: the setting `own_weight`, else the default, its authors' (1 for MMD is ours).
+    """Return λ of a system's extra term: the setting `own_weight`, else the default.
 
-    It scales the reversal's schedule of DANN and DAAN, whose discriminators learn alike whatever it is, and of PiCO the
-    contrast alone.
+    The default is that of the system's authors; MMD's 1 is ours. The weight scales the reversal's schedule of DANN and
+    DAAN, whose discriminators learn alike whatever it is, and of PiCO the contrast alone.
     """
     return default if step.method.own_weight is None else step.method.own_weight

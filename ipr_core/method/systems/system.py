@@ -1,4 +1,4 @@
-"""A system as the workbench knows it: its losses, the views it asks for, and its parts of the network."""
+"""A system: its losses, the views it asks for, and its parts of the network."""
 
 from __future__ import annotations
 
