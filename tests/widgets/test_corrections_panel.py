@@ -33,7 +33,7 @@ def test_a_correction_is_kept_and_shown_and_withdrawn(panel, state, run, data):
     state.change(focus=7)
     assert panel.correction.label.value == "sad"
     panel.correction.withdraw.click()
-    assert corrections.current(run).empty
+    assert corrections.newest(run).empty
     assert state.corrected == 2
     assert "Grace" not in panel.correction.message.value
     assert state.faults == {}
