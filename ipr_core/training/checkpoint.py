@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
-if TYPE_CHECKING:
-    from ipr_core.training.session import Session
+from ipr_core.config import Config
+from ipr_core.method.prototypes import Prototypes, PrototypeSchedule
+from ipr_core.method.systems.step import Companion
+from ipr_core.training.model import Recogniser
 
 
-def state(session: Session) -> dict[str, Tensor]:
+class Trained(Protocol):
+    """The part of a `session.Session` that a checkpoint keeps."""
+
+    config: Config
+    device: torch.device
+    model: Recogniser
+    companion: Companion
+    optimizer: Optimizer
+    prototypes: Prototypes
+    schedule: PrototypeSchedule
+    embeddings: Tensor
+    classifier_soft: Tensor
+    epoch: int
+
+
+def state(session: Trained) -> dict[str, Tensor]:
     """Return everything that training changes.
 
     The keys are those of the files: "own" and "soft" are the soft labels by the classifier and by the prototypes,
@@ -35,14 +53,14 @@ def state(session: Session) -> dict[str, Tensor]:
     }  # fmt: skip
 
 
-def restore_(session: Session, tensors: dict[str, Tensor]) -> None:
+def restore_(session: Trained, tensors: dict[str, Tensor]) -> None:
     """Put a `state` back. raises ValueError if it is of another model"""
-    session.model.load_trained_state(_below("model.", tensors))
-    if companion := _below("beside.", tensors):
+    session.model.load_trained_state(_with_prefix("model.", tensors))
+    if companion := _with_prefix("beside.", tensors):
         session.companion.load_state_dict(companion)
     moments: dict[int, dict[str, Tensor]] = {}
     indices = {name: i for i, name in enumerate(_optimized(session))}
-    for name, value in _below("optimizer.", tensors).items():
+    for name, value in _with_prefix("optimizer.", tensors).items():
         parameter, _, key = name.rpartition(".")
         moments.setdefault(indices[parameter], {})[key] = value
     session.optimizer.load_state_dict(session.optimizer.state_dict() | {"state": moments})
@@ -54,12 +72,12 @@ def restore_(session: Session, tensors: dict[str, Tensor]) -> None:
     session.epoch = int(tensors["epoch"])
 
 
-def _optimized(session: Session) -> list[str]:
+def _optimized(session: Trained) -> list[str]:
     """Return the names of what is optimized, in the optimizer's order, which systems do not share."""
     parameters = chain(session.model.named_parameters("model"), session.companion.named_parameters("beside"))
     names = {id(parameter): name for name, parameter in parameters}
     return [names[id(parameter)] for group in session.optimizer.param_groups for parameter in group["params"]]
 
 
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -12,13 +12,13 @@ E1, E2 = [1.0, 0.0], [0.0, 1.0]
 
 
 def bank(*vectors, **readings) -> Prototypes:
-    made = Prototypes(len(vectors), len(vectors[0]), Method(**readings))
-    made.vectors = torch.tensor(vectors)
-    return made
+    prototypes = Prototypes(len(vectors), len(vectors[0]), Method(**readings))
+    prototypes.vectors = torch.tensor(vectors)
+    return prototypes
 
 
-def close(found, expected):
-    torch.testing.assert_close(found, torch.tensor(expected), atol=1e-6, rtol=1e-5)
+def close(vectors, expected):
+    torch.testing.assert_close(vectors, torch.tensor(expected), atol=1e-6, rtol=1e-5)
 
 
 def unit(x: float, y: float) -> list[float]:
@@ -31,11 +31,11 @@ def unit(x: float, y: float) -> list[float]:
 def test_anchored_prototypes_are_class_means():
     q = torch.tensor([[4.0, 0.0], [0.0, 2.0], [0.0, 9.0]])
     labels = torch.tensor([0, 0, 1])
-    raw, made = bank(E1, E1, unit_norm=False), bank(E1, E1)
+    raw, prototypes = bank(E1, E1, unit_norm=False), bank(E1, E1)
     raw.anchor_(q, labels)
     close(raw.vectors, [[2.0, 1.0], [0.0, 9.0]])
-    made.anchor_(q, labels)
-    close(made.vectors, [unit(1, 1), E2])  # unit vectors first: a loud utterance counts no more than a quiet one
+    prototypes.anchor_(q, labels)
+    close(prototypes.vectors, [unit(1, 1), E2])  # unit vectors first: a loud utterance counts no more than a quiet one
 
 
 def test_an_anchor_needs_every_class():
@@ -44,9 +44,9 @@ def test_an_anchor_needs_every_class():
 
 
 def test_following_is_a_moving_average_of_d1():
-    made = bank(E1, E2, gamma=0.5)
-    made.follow_(torch.tensor([[0.0, 3.0]]), torch.tensor([0]))
-    close(made.vectors, [unit(0.5, 0.5), E2])
+    prototypes = bank(E1, E2, gamma=0.5)
+    prototypes.follow_(torch.tensor([[0.0, 3.0]]), torch.tensor([0]))
+    close(prototypes.vectors, [unit(0.5, 0.5), E2])
 
 
 # Similarity and soft labels.
@@ -70,20 +70,20 @@ def test_soft_labels_by_hand():
 @pytest.mark.parametrize("soft_label", ["softmax", "raw"])
 def test_a_soft_label_keeps_the_order_of_similarities_and_sums_to_one(soft_label):
     torch.manual_seed(0)
-    made = bank(*torch.randn(4, 6).tolist(), soft_label=soft_label)
-    soft = made.soft(torch.randn(50, 6))
+    prototypes = bank(*torch.randn(4, 6).tolist(), soft_label=soft_label)
+    soft = prototypes.soft(torch.randn(50, 6))
     torch.testing.assert_close(soft.sum(dim=1), torch.ones(50))
     assert (soft >= 0).all()
-    assert not made.vectors.requires_grad
+    assert not prototypes.vectors.requires_grad
 
 
 def test_nothing_here_has_a_gradient():
-    made = bank(E1, E2)
+    prototypes = bank(E1, E2)
     k = torch.tensor([[3.0, 4.0]], requires_grad=True)
-    assert not made.soft(k).requires_grad
-    made.anchor_(k.repeat(2, 1), torch.tensor([0, 1]))
-    made.move_(k, torch.tensor([0]))
-    assert not made.vectors.requires_grad
+    assert not prototypes.soft(k).requires_grad
+    prototypes.anchor_(k.repeat(2, 1), torch.tensor([0, 1]))
+    prototypes.move_(k, torch.tensor([0]))
+    assert not prototypes.vectors.requires_grad
 
 
 # Eq. 4.
@@ -91,26 +91,26 @@ def test_nothing_here_has_a_gradient():
 K = torch.tensor([[0.8, 0.6]])  # nearest to the first prototype: s = (0.8, 0.6)
 
 
-def moved(k=K, predicted=(0,), **readings) -> tuple[torch.Tensor, torch.Tensor]:
-    made = bank(E1, E2, **({"gamma": 0.5, "soft_label": "raw"} | readings))
-    passed = made.move_(k, torch.tensor(predicted))
-    return made.vectors, passed
+def move(k=K, predicted=(0,), **readings) -> tuple[torch.Tensor, torch.Tensor]:
+    prototypes = bank(E1, E2, **({"gamma": 0.5, "soft_label": "raw"} | readings))
+    gate = prototypes.move_(k, torch.tensor(predicted))
+    return prototypes.vectors, gate
 
 
 def test_an_utterance_moves_its_pseudo_labels_prototype_by_its_similarity():
-    vectors, passed = moved()
+    vectors, gate = move()
     close(vectors, [unit(0.5 + 0.5 * 0.8 * 0.8, 0.5 * 0.8 * 0.6), E2])
-    assert passed.tolist() == [True]
+    assert gate.tolist() == [True]
 
 
 def test_moves_all():
-    vectors, _ = moved(moves="all")
+    vectors, _ = move(moves="all")
     close(vectors, [unit(0.5 + 0.5 * 0.8 * 0.8, 0.5 * 0.8 * 0.6), unit(0.5 * 0.6 * 0.8, 0.5 + 0.5 * 0.6 * 0.6)])
 
 
 def test_softmax_shares_weigh_instead_of_similarities():
     share = 1 / (1 + math.exp(-0.2 / 0.1))  # softmax of (0.8, 0.6) / 0.1
-    vectors, _ = moved(soft_label="softmax", temperature=0.1)
+    vectors, _ = move(soft_label="softmax", temperature=0.1)
     close(vectors, [unit(0.5 + 0.5 * share * 0.8, 0.5 * share * 0.6), E2])
 
 
@@ -130,8 +130,8 @@ def test_softmax_shares_weigh_instead_of_similarities():
 )
 @pytest.mark.parametrize("moves", ["agreed", "all"])
 def test_the_gate(gate, predicted, passes, moves):
-    vectors, passed = moved(predicted=(predicted,), gate=gate, moves=moves)
-    assert passed.tolist() == [passes]
+    vectors, gate = move(predicted=(predicted,), gate=gate, moves=moves)
+    assert gate.tolist() == [passes]
     assert vectors.equal(torch.tensor([E1, E2])) is not passes
     assert vectors[1].equal(torch.tensor(E2)) is not (passes and moves == "all")
 
@@ -147,7 +147,7 @@ def test_updates_of_a_batch():
             if s_i[c] != 0:
                 p = 0.9 * one_by_one[c] + 0.1 * s_i[c] * k_i
                 one_by_one[c] = p / p.norm()
-    close(moved(k, update="sequential", **readings)[0], one_by_one.tolist())
+    close(move(k, update="sequential", **readings)[0], one_by_one.tolist())
 
     closed = torch.eye(2)
     for c, movers in ((0, (0, 1, 2)), (1, (0, 1))):  # the third has no similarity to the second prototype
@@ -155,34 +155,34 @@ def test_updates_of_a_batch():
         for i in movers:
             p = 0.9 * p + 0.1 * s[i, c] * k[i]
         closed[c] = p / p.norm()
-    close(moved(k, update="closed", **readings)[0], closed.tolist())
+    close(move(k, update="closed", **readings)[0], closed.tolist())
 
     mean = torch.eye(2)
     for c, movers in ((0, 3), (1, 2)):
         p = 0.9 * mean[c] + 0.1 * (s[:, c, None] * k).sum(dim=0) / movers
         mean[c] = p / p.norm()
-    close(moved(k, update="batch", **readings)[0], mean.tolist())
+    close(move(k, update="batch", **readings)[0], mean.tolist())
 
 
 def test_one_utterance_moves_alike_by_every_update():
-    found = [moved(update=update)[0] for update in ("closed", "sequential", "batch")]
-    torch.testing.assert_close(found[0], found[1])
-    torch.testing.assert_close(found[0], found[2])
+    vectors = [move(update=update)[0] for update in ("closed", "sequential", "batch")]
+    torch.testing.assert_close(vectors[0], vectors[1])
+    torch.testing.assert_close(vectors[0], vectors[2])
 
 
 def test_unit_norm_takes_the_loudness_out_of_a_move():
-    quiet, loud = moved()[0], moved(10 * K)[0]
+    quiet, loud = move()[0], move(10 * K)[0]
     torch.testing.assert_close(quiet, loud)
-    raw = moved(10 * K, unit_norm=False)[0]  # s = 8, k = (8, 6): 0.5 (1, 0) + 0.5 · 8 · (8, 6)
+    raw = move(10 * K, unit_norm=False)[0]  # s = 8, k = (8, 6): 0.5 (1, 0) + 0.5 · 8 · (8, 6)
     close(raw, [unit(0.5 + 32, 24), E2])
 
 
 def test_gamma_one_keeps_and_gamma_zero_forgets():
-    assert moved(gamma=1.0)[0].equal(torch.tensor([E1, E2]))
-    close(moved(gamma=0.0)[0], [[0.8, 0.6], E2])
+    assert move(gamma=1.0)[0].equal(torch.tensor([E1, E2]))
+    close(move(gamma=0.0)[0], [[0.8, 0.6], E2])
 
 
 def test_an_empty_gate_moves_nothing_to_the_bit():
-    vectors, passed = moved(torch.randn(5, 2), (-1,) * 5)
+    vectors, gate = move(torch.randn(5, 2), (-1,) * 5)
     assert vectors.equal(torch.tensor([E1, E2]))
-    assert not passed.any()
+    assert not gate.any()

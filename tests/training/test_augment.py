@@ -72,11 +72,11 @@ def test_every_part_of_a_view_key_counts():
 @pytest.mark.parametrize("colour", [0.0, 0.5, 1.0])
 def test_noise_has_the_asked_ratio_to_the_utterances_own_power(colour):
     waves, lengths = padded(20_000, 50_000)
-    asked = torch.tensor([10.0, 25.0])
+    ratios = torch.tensor([10.0, 25.0])
     noise = coloured_noise(keys(2), 50_000, torch.full((2,), colour))
-    added = add_noise(waves, lengths, noise, asked) - waves
+    added = add_noise(waves, lengths, noise, ratios) - waves
     for i, n in enumerate(lengths):
-        assert level_db(waves[i, :n]) - level_db(added[i, :n]) == pytest.approx(float(asked[i]), abs=1e-3)
+        assert level_db(waves[i, :n]) - level_db(added[i, :n]) == pytest.approx(float(ratios[i]), abs=1e-3)
         assert not added[i, n:].any()
 
 
@@ -135,36 +135,36 @@ def test_reverberation_is_the_literal_convolution_and_keeps_the_speech_in_place(
 @pytest.mark.parametrize("semitones", [-12, -2, -1.5, -1, -0.5, 0.5, 1, 2, 5])
 def test_pitch_moves_a_sine_by_the_ratio_and_keeps_its_length_and_level(semitones):
     sine = 0.5 * torch.sin(2 * torch.pi * 440 * torch.arange(32_000) / SAMPLE_RATE)[None]
-    moved = change_pitch(sine, torch.tensor([32_000]), [semitones])
-    assert moved.shape == sine.shape
-    assert peak_hz(moved[0]) / 440 == pytest.approx(2 ** (semitones / 12), rel=0.004)
-    assert level_db(moved[0, 2_000:-2_000]) == pytest.approx(level_db(sine), abs=0.3)
+    shifted = change_pitch(sine, torch.tensor([32_000]), [semitones])
+    assert shifted.shape == sine.shape
+    assert peak_hz(shifted[0]) / 440 == pytest.approx(2 ** (semitones / 12), rel=0.004)
+    assert level_db(shifted[0, 2_000:-2_000]) == pytest.approx(level_db(sine), abs=0.3)
 
 
 def test_pitch_keeps_the_level_and_the_timing_of_a_voice():
     # an unlocked phase vocoder loses about 3 dB here
     waves, lengths = padded(48_000, 40_000, 30_000)
-    moved = change_pitch(waves, lengths, [2, -2, 0.5])
+    shifted = change_pitch(waves, lengths, [2, -2, 0.5])
     for i, n in enumerate(lengths):
-        assert level_db(moved[i, :n]) == pytest.approx(level_db(waves[i, :n]), abs=1.5)
-        loudness = [wave[i, : n // 800 * 800].view(-1, 800).square().mean(dim=1).sqrt() for wave in (waves, moved)]
+        assert level_db(shifted[i, :n]) == pytest.approx(level_db(waves[i, :n]), abs=1.5)
+        loudness = [wave[i, : n // 800 * 800].view(-1, 800).square().mean(dim=1).sqrt() for wave in (waves, shifted)]
         assert np.corrcoef(*loudness)[0, 1] > 0.95
-        assert not moved[i, n:].any()
+        assert not shifted[i, n:].any()
 
 
 def test_pitch_by_nothing_changes_nothing():
     waves, lengths = padded(30_000, 20_000)
-    moved = change_pitch(waves, lengths, [0.0, 1.0])
-    assert torch.equal(moved[0], waves[0])
-    assert not torch.equal(moved[1], waves[1])
+    shifted = change_pitch(waves, lengths, [0.0, 1.0])
+    assert torch.equal(shifted[0], waves[0])
+    assert not torch.equal(shifted[1], waves[1])
 
 
 def test_speech_after_digital_silence_is_not_lost():
     voice = speech_like(30_000)[None]
-    late = torch.cat([torch.zeros(1, 20_000), voice], dim=1)
-    moved = change_pitch(late, torch.tensor([50_000]), [1.0])
-    assert level_db(moved[0, 20_000:]) == pytest.approx(level_db(voice), abs=1.5)
-    assert moved[0, :19_000].abs().max() < 1e-6
+    delayed = torch.cat([torch.zeros(1, 20_000), voice], dim=1)
+    shifted = change_pitch(delayed, torch.tensor([50_000]), [1.0])
+    assert level_db(shifted[0, 20_000:]) == pytest.approx(level_db(voice), abs=1.5)
+    assert shifted[0, :19_000].abs().max() < 1e-6
 
 
 # ---- the mix ----
@@ -186,8 +186,8 @@ def test_with_no_chance_a_view_has_exactly_one_effect_each_about_as_often():
 def test_with_certainty_a_view_has_every_effect_that_is_allowed():
     assert all(mix == set(ORDER) for mix in mixes_of(Audio(effect_chance=1), 50))
     assert all(mix == {"noise"} for mix in mixes_of(Audio(effect_chance=1, effects=("noise",)), 50))
-    few = mixes_of(Audio(effect_chance=0, effects=("pitch", "volume")), 100)
-    assert {frozenset(mix) for mix in few} == {frozenset({"pitch"}), frozenset({"volume"})}
+    pair = mixes_of(Audio(effect_chance=0, effects=("pitch", "volume")), 100)
+    assert {frozenset(mix) for mix in pair} == {frozenset({"pitch"}), frozenset({"volume"})}
 
 
 def test_with_half_a_chance_no_view_is_without_an_effect():
@@ -226,8 +226,8 @@ def test_alone_or_padded_among_others_a_view_is_the_same(effects):
     rounding = 2e-4 if "pitch" in effects else 1e-5
     views = second_view(waves, lengths, keys(6), audio)
     for i, n in enumerate(lengths.tolist()):
-        alone = second_view(waves[i : i + 1, :n], lengths[i : i + 1], keys(6)[i : i + 1], audio)[0]
-        assert (alone - views[i, :n]).abs().max() < rounding
+        single = second_view(waves[i : i + 1, :n], lengths[i : i + 1], keys(6)[i : i + 1], audio)[0]
+        assert (single - views[i, :n]).abs().max() < rounding
         assert not views[i, n:].any()
 
 
@@ -261,12 +261,12 @@ def test_the_vocoder_is_the_same_in_chunks_of_any_size(monkeypatch):
 
 def test_the_same_keys_give_the_same_bits_and_others_another_view():
     waves, lengths = padded(20_000, 30_000)
-    kept = waves.clone()
+    original = waves.clone()
     first = second_view(waves, lengths, keys(2), Audio())
     torch.rand(7)  # randomness elsewhere is of no account
     assert torch.equal(first, second_view(waves, lengths, keys(2), Audio()))
     assert not torch.equal(first, second_view(waves, lengths, keys(2, epoch=1), Audio()))
-    assert torch.equal(waves, kept)
+    assert torch.equal(waves, original)
 
 
 def test_a_view_stays_between_minus_one_and_one():

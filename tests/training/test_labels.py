@@ -36,41 +36,41 @@ def manifest(folder, data, **columns) -> Data:
     return Data(corpus="manifest", corpus_path=str(folder / "own.csv"))
 
 
-def check(found: pd.DataFrame) -> None:
+def check(table: pd.DataFrame) -> None:
     for columns in (SOFT, MODEL, PROTOTYPES):
-        np.testing.assert_allclose(found[columns].sum(axis=1), 1, atol=1e-5)
-        assert (found[columns] >= 0).all(axis=None)
-    best = np.array(CLASSES)[found[SOFT].to_numpy().argmax(axis=1)]
-    assert (found["single_label"] == best).all()
-    np.testing.assert_allclose(found["entropy"], entropy(found[SOFT].to_numpy()), atol=1e-6)
-    alike = found[MODEL].to_numpy().argmax(axis=1) == found[PROTOTYPES].to_numpy().argmax(axis=1)
-    assert (found["classifier_and_prototypes_agree"] == alike).all()
+        np.testing.assert_allclose(table[columns].sum(axis=1), 1, atol=1e-5)
+        assert (table[columns] >= 0).all(axis=None)
+    best = np.array(CLASSES)[table[SOFT].to_numpy().argmax(axis=1)]
+    assert (table["single_label"] == best).all()
+    np.testing.assert_allclose(table["entropy"], entropy(table[SOFT].to_numpy()), atol=1e-6)
+    alike = table[MODEL].to_numpy().argmax(axis=1) == table[PROTOTYPES].to_numpy().argmax(axis=1)
+    assert (table["classifier_and_prototypes_agree"] == alike).all()
 
 
 def test_a_table_by_hand():
     utterances = pd.DataFrame({"id": ["a", "b"]})
-    own, soft = np.array([[0.9, 0.1], [0.5, 0.5]]), np.array([[0.25, 0.75], [1.0, 0.0]])
-    found = labels.table(utterances, ("x", "y"), own, soft, by_prototypes=True)
-    assert found.to_dict("list") == {
+    expected, soft = np.array([[0.9, 0.1], [0.5, 0.5]]), np.array([[0.25, 0.75], [1.0, 0.0]])
+    table = labels.table(utterances, ("x", "y"), expected, soft, by_prototypes=True)
+    assert table.to_dict("list") == {
         "id": ["a", "b"], "single_label": ["y", "x"], "soft_x": [0.25, 1.0], "soft_y": [0.75, 0.0],
         "entropy": [pytest.approx(0.811278), 0], "model_x": [0.9, 0.5], "model_y": [0.1, 0.5],
         "prototypes_x": [0.25, 1.0], "prototypes_y": [0.75, 0.0], "classifier_and_prototypes_agree": [False, True],
     }  # fmt: skip
-    by_model = labels.table(utterances, ("x", "y"), own, soft, by_prototypes=False)
+    by_model = labels.table(utterances, ("x", "y"), expected, soft, by_prototypes=False)
     assert by_model["single_label"].tolist() == ["x", "x"]
     assert by_model["soft_x"].tolist() == [0.9, 0.5]
 
 
 def test_a_runs_labels(trained, data):
-    found = trained.labels
+    table = trained.labels
     expected = [*GIVEN, "single_label", *SOFT, "entropy", *MODEL, *PROTOTYPES, "classifier_and_prototypes_agree"]
-    assert found.columns.tolist() == expected
-    assert found["id"].tolist() == data.table["id"].tolist()
-    check(found)
-    assert found[SOFT].to_numpy().tolist() == found[PROTOTYPES].to_numpy().tolist()
+    assert table.columns.tolist() == expected
+    assert table["id"].tolist() == data.table["id"].tolist()
+    check(table)
+    assert table[SOFT].to_numpy().tolist() == table[PROTOTYPES].to_numpy().tolist()
     last = trained.events()[-1]
-    np.testing.assert_allclose(found[PROTOTYPES], last.arrays["soft_prototypes"], atol=1e-3)
-    np.testing.assert_allclose(found[MODEL], last.arrays["soft_model"], atol=1e-3)
+    np.testing.assert_allclose(table[PROTOTYPES], last.arrays["soft_prototypes"], atol=1e-3)
+    np.testing.assert_allclose(table[MODEL], last.arrays["soft_model"], atol=1e-3)
 
 
 def test_both_files_say_the_same(trained):
@@ -83,19 +83,19 @@ def test_a_system_without_prototypes_labels_by_its_classifier(baseline, data, tm
     check(baseline.labels)
     assert baseline.labels[SOFT].to_numpy().tolist() == baseline.labels[MODEL].to_numpy().tolist()
     parquet, _ = annotate(baseline, manifest(tmp_path, data), tmp_path, progress=False)
-    found = pd.read_parquet(parquet)
-    assert found[SOFT].to_numpy().tolist() == found[MODEL].to_numpy().tolist()
+    table = pd.read_parquet(parquet)
+    assert table[SOFT].to_numpy().tolist() == table[MODEL].to_numpy().tolist()
 
 
 def test_a_runs_own_clips_are_labelled_again_alike(trained, data, tmp_path):
     """Read from disk, unlabelled, in other batches, by the exported model."""
     places = annotate(trained, manifest(tmp_path, data, label="unlabelled"), tmp_path / "out", progress=False)
     assert [path.name for path in places] == ["annotated-own.parquet", "annotated-own.csv"]
-    found = pd.read_parquet(places[0])
-    check(found)
-    own = trained.labels.set_index("id").loc[found["id"]]
-    np.testing.assert_allclose(found[SOFT + MODEL + PROTOTYPES], own[SOFT + MODEL + PROTOTYPES], atol=1e-4)
-    assert len(found) == len(data.table)
+    table = pd.read_parquet(places[0])
+    check(table)
+    expected = trained.labels.set_index("id").loc[table["id"]]
+    np.testing.assert_allclose(table[SOFT + MODEL + PROTOTYPES], expected[SOFT + MODEL + PROTOTYPES], atol=1e-4)
+    assert len(table) == len(data.table)
 
 
 def test_the_reloaded_model_predicts_a_runs_labels(trained, data):
@@ -113,10 +113,10 @@ def test_a_folder_of_wavs(trained, data, tmp_path):
         (folder / str(i)).mkdir(parents=True)
         soundfile.write(folder / str(i) / "clip.wav", np.asarray(data.waves[i]), 16_000)
     places = annotate(trained, Data(corpus="manifest", corpus_path=str(folder)), tmp_path, progress=False)
-    found = pd.read_parquet(places[0])
-    check(found)
-    assert found["id"].tolist() == ["0/clip.wav", "1/clip.wav", "2/clip.wav"]
-    np.testing.assert_allclose(found[SOFT], trained.labels[SOFT].iloc[:3], atol=1e-4)
+    table = pd.read_parquet(places[0])
+    check(table)
+    assert table["id"].tolist() == ["0/clip.wav", "1/clip.wav", "2/clip.wav"]
+    np.testing.assert_allclose(table[SOFT], trained.labels[SOFT].iloc[:3], atol=1e-4)
 
 
 def test_labels_lie_in_the_runs_folder_unless_another_is_named(baseline, data, tmp_path):
@@ -126,20 +126,20 @@ def test_labels_lie_in_the_runs_folder_unless_another_is_named(baseline, data, t
 
 def test_a_label_of_no_class_does_not_matter(baseline, data, tmp_path):
     """A corpus in other emotions is labelled in the run's classes."""
-    asked = manifest(tmp_path, data, label="bored").model_copy(update={"classes": ("bored", "calm")})
-    found = pd.read_parquet(annotate(baseline, asked, tmp_path, progress=False)[0])
-    check(found)
-    assert set(found["label"]) == {"bored"}
+    corpus = manifest(tmp_path, data, label="bored").model_copy(update={"classes": ("bored", "calm")})
+    table = pd.read_parquet(annotate(baseline, corpus, tmp_path, progress=False)[0])
+    check(table)
+    assert set(table["label"]) == {"bored"}
 
 
 def test_every_fault_of_the_corpus_is_told(baseline, data, tmp_path):
-    asked = manifest(tmp_path, data)
+    corpus = manifest(tmp_path, data)
     table = pd.read_csv(tmp_path / "own.csv")
     table.loc[2, "path"] = "gone.wav"
     table.loc[5, "id"] = table.loc[4, "id"]
     table.to_csv(tmp_path / "own.csv", index=False)
     with pytest.raises(CorpusError, match=r"own\.csv, row 4: .*gone\.wav") as caught:
-        annotate(baseline, asked, tmp_path / "out", progress=False)
+        annotate(baseline, corpus, tmp_path / "out", progress=False)
     assert len(caught.value.faults) == 2
     assert not (tmp_path / "out").exists()
 
@@ -158,21 +158,21 @@ def corrected(trained, data, tmp_path):
 
 def test_annotate_honours_a_correction_and_nothing_else_changes(corrected, trained, data, tmp_path):
     run, label = corrected
-    asked = manifest(tmp_path, data)
-    before, after = (
-        pd.read_parquet(annotate(one, asked, tmp_path / name, progress=False)[0])
-        for one, name in ((trained, "before"), (run, "after"))
+    corpus = manifest(tmp_path, data)
+    old, new = (
+        pd.read_parquet(annotate(row, corpus, tmp_path / name, progress=False)[0])
+        for row, name in ((trained, "before"), (run, "after"))
     )
-    assert after["single_label"][2] == label != before["single_label"][2]
-    assert after["corrected_by"].tolist() == ["", "", "Ada", *[""] * (len(after) - 3)]
-    assert after["corrected_at"][2] == corrections.read(run)["when"][0]
-    others = after.columns.drop(["single_label", "corrected_by", "corrected_at"])
-    pd.testing.assert_frame_equal(after[others], before[others])
-    assert after["single_label"].drop(2).tolist() == before["single_label"].drop(2).tolist()
-    assert set(before["corrected_by"]) == {""}
+    assert new["single_label"][2] == label != old["single_label"][2]
+    assert new["corrected_by"].tolist() == ["", "", "Ada", *[""] * (len(new) - 3)]
+    assert new["corrected_at"][2] == corrections.read(run)["when"][0]
+    rest = new.columns.drop(["single_label", "corrected_by", "corrected_at"])
+    pd.testing.assert_frame_equal(new[rest], old[rest])
+    assert new["single_label"].drop(2).tolist() == old["single_label"].drop(2).tolist()
+    assert set(old["corrected_by"]) == {""}
     csv = pd.read_csv(tmp_path / "after" / "annotated-own.csv", keep_default_na=False)
     for name in ("single_label", "corrected_by", "corrected_at"):
-        assert csv[name].tolist() == after[name].tolist()
+        assert csv[name].tolist() == new[name].tolist()
 
 
 def test_a_correction_follows_the_sound_and_not_the_id(corrected, data, tmp_path):
@@ -182,13 +182,13 @@ def test_a_correction_follows_the_sound_and_not_the_id(corrected, data, tmp_path
     folder.mkdir()
     for i in (1, 2):
         shutil.copy(data.table["path"][i], folder / f"{i}.wav")
-    asked = Data(corpus="manifest", corpus_path=str(folder))
-    found = pd.read_parquet(annotate(run, asked, tmp_path / "out", progress=False)[0])
-    assert found["corrected_by"].tolist() == ["", "Ada"]
-    assert found["single_label"][1] == label
+    corpus = Data(corpus="manifest", corpus_path=str(folder))
+    table = pd.read_parquet(annotate(run, corpus, tmp_path / "out", progress=False)[0])
+    assert table["corrected_by"].tolist() == ["", "Ada"]
+    assert table["single_label"][1] == label
     swapped = manifest(tmp_path, data, id=data.table["id"].to_numpy()[::-1])
-    found = pd.read_parquet(annotate(run, swapped, tmp_path / "out", progress=False)[0])
-    assert np.flatnonzero(found["corrected_by"]).tolist() == [2]
+    table = pd.read_parquet(annotate(run, swapped, tmp_path / "out", progress=False)[0])
+    assert np.flatnonzero(table["corrected_by"]).tolist() == [2]
 
 
 def test_the_runs_own_labels_stay_as_they_were_trained(corrected, trained):

@@ -46,8 +46,8 @@ def test_it_beats_chance_and_does_not_collapse(system, corpus):
 # D2's part in it.
 
 
-def differing(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> list[str]:
-    return [name for name, value in one.items() if not value.equal(other[name])]
+def differing(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> list[str]:
+    return [name for name, value in first.items() if not value.equal(second[name])]
 
 
 def on_d1_alone(session: Session) -> Session:
@@ -72,9 +72,9 @@ def weights_of(sure, data, views):
     """The model's weights after two epochs of refinement, on D1 alone or with some settings changed."""
 
     @functools.cache
-    def weights(system, alone=False, **settings):
+    def weights(system, single=False, **settings):
         session = session_of(system, sure.replace(**settings), data, views)
-        list(refine(on_d1_alone(session) if alone else session))
+        list(refine(on_d1_alone(session) if single else session))
         return session.model.state_dict()
 
     return weights
@@ -82,10 +82,10 @@ def weights_of(sure, data, views):
 
 @pytest.mark.parametrize("system", RIVALS)
 def test_d2_changes_the_weights(system, weights_of):
-    assert differing(weights_of(system), weights_of(system, alone=True))
+    assert differing(weights_of(system), weights_of(system, single=True))
 
 
 # PiCO's pseudo-targets weigh 1, whatever the settings are.
 @pytest.mark.parametrize("system", [*TABLE2, "fixmatch", "freematch", "softmatch"])
 def test_without_weight_d2_changes_nothing(system, weights_of):
-    assert differing(weights_of(system, own_weight=0, beta_max=0), weights_of(system, alone=True)) == []
+    assert differing(weights_of(system, own_weight=0, beta_max=0), weights_of(system, single=True)) == []

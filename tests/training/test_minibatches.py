@@ -18,9 +18,9 @@ def parts(precise: int, ambiguous: int):
 
 def times(batches, part: str, rows) -> list[int]:
     """How often every row is seen."""
-    seen = np.concatenate([getattr(batch, part) for batch in batches])
-    assert set(seen) <= set(rows)
-    return [int((seen == row).sum()) for row in rows]
+    rows_seen = np.concatenate([getattr(batch, part) for batch in batches])
+    assert set(rows_seen) <= set(rows)
+    return [int((rows_seen == row).sum()) for row in rows]
 
 
 @pytest.mark.parametrize(("precise", "ambiguous", "size"), SIZES)

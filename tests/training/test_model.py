@@ -43,10 +43,10 @@ def test_an_embedding_does_not_depend_on_neighbours(checkpoint, pooling, frozen)
     model = model_of(checkpoint, pooling=pooling, frozen_layers=frozen)
     waves, lengths = batch(24_000, 9_000, 1_600)
     with torch.no_grad():
-        together, logits = model(*model.stem(waves, lengths))
+        embeddings, logits = model(*model.stem(waves, lengths))
         for i, length in enumerate(lengths):
-            alone, its_logits = model(*model.stem(waves[i : i + 1, :length], lengths[i : i + 1]))
-            torch.testing.assert_close(together[i : i + 1], alone, atol=1e-5, rtol=1e-5)
+            single, its_logits = model(*model.stem(waves[i : i + 1, :length], lengths[i : i + 1]))
+            torch.testing.assert_close(embeddings[i : i + 1], single, atol=1e-5, rtol=1e-5)
             torch.testing.assert_close(logits[i : i + 1], its_logits, atol=1e-5, rtol=1e-5)
 
 
@@ -57,8 +57,8 @@ def test_pooling_is_mean_and_deviation_of_the_valid_frames():
         frames, n = model.encoder(waves, lengths)
         pooled = model.pooled(*model.stem(waves, lengths))
     for i in range(2):
-        own = frames[i, : n[i]]
-        expected = torch.cat([own.mean(0), (own.var(0, correction=0) + 1e-6).sqrt()])
+        valid_frames = frames[i, : n[i]]
+        expected = torch.cat([valid_frames.mean(0), (valid_frames.var(0, correction=0) + 1e-6).sqrt()])
         torch.testing.assert_close(pooled[i], expected, atol=1e-5, rtol=1e-5)
 
 
@@ -126,11 +126,11 @@ def test_a_checkpoint_is_what_training_changes(checkpoint):
     assert "encoder.model.encoder.layers.1.final_layer_norm.weight" in state
     assert not any("feature_extractor" in name or "layers.0." in name for name in state)
     with torch.no_grad():
-        before = model(*model.stem(*batch(16_000)))[1]
+        logits = model(*model.stem(*batch(16_000)))[1]
         for value in model.trained_state().values():
             value += 1
         model.load_trained_state(state)
-        assert torch.equal(model(*model.stem(*batch(16_000)))[1], before)
+        assert torch.equal(model(*model.stem(*batch(16_000)))[1], logits)
     with pytest.raises(ValueError, match="of another model"):
         model_of(checkpoint, frozen_layers=0).load_trained_state(state)
 
@@ -180,12 +180,12 @@ def test_in_bf16_the_encoders_passes_are_and_what_follows_is_not(checkpoint, fro
     model = model_of(checkpoint, frozen_layers=frozen, precision="bf16")
     usual = model_of(checkpoint, frozen_layers=frozen, precision="fp32")
     assert (model.bf16, usual.bf16) == (True, False)
-    seen = []
+    dtypes = []
     model.encoder.model.encoder.layers[0].feed_forward.intermediate_dense.register_forward_hook(
-        lambda layer, into, out: seen.append(out.dtype)
+        lambda layer, inputs, output: dtypes.append(output.dtype)
     )
-    model.projection[0].register_forward_hook(lambda layer, into, out: seen.append(out.dtype))
+    model.projection[0].register_forward_hook(lambda layer, inputs, output: dtypes.append(output.dtype))
     embedding, logits = model(*model.stem(*batch(16_000, 5_000)))
-    assert seen == [torch.bfloat16, torch.float32]
+    assert dtypes == [torch.bfloat16, torch.float32]
     assert embedding.dtype == logits.dtype == torch.float32
     torch.testing.assert_close(embedding, usual(*usual.stem(*batch(16_000, 5_000)))[0], atol=0.02, rtol=0.1)

@@ -19,12 +19,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from helpers.whole_runs import comparable_lines
 from ipr_core.__main__ import launched
 from ipr_core.config import SettingsError, demo
 from ipr_core.data.dataset import load
 from ipr_core.method.systems import SYSTEMS
 from ipr_core.runs.events import EpochEnd, to_json
-from ipr_core.runs.run import Run, comparable_lines, name
+from ipr_core.runs.run import Run, name
 from ipr_core.training import processes
 from ipr_core.training.advance import advance, prepare
 from ipr_core.training.loop import refine
@@ -63,8 +64,8 @@ def by_two(works) -> None:
 def two(cache, tmp_path_factory, tiny, calm, calm_frozen):
     """Work → the folder where two processes left what they did; the same two did all of it, since they start slowly."""
     folders = {work: tmp_path_factory.mktemp(work.__name__) for work in (exchange, steps_of_two, noisy, runs_of_two)}
-    asked = {steps_of_two: [calm], noisy: [tiny.replace(batch_size=5)], runs_of_two: [[calm, calm_frozen]]}
-    by_two([(work, (folder, cache, *asked.get(work, []))) for work, folder in folders.items()])
+    arguments_of = {steps_of_two: [calm], noisy: [tiny.replace(batch_size=5)], runs_of_two: [[calm, calm_frozen]]}
+    by_two([(work, (folder, cache, *arguments_of.get(work, []))) for work, folder in folders.items()])
     return folders
 
 
@@ -83,10 +84,10 @@ def tensors(folder, rank):
     return load_file(folder / f"{rank}.safetensors")
 
 
-def keep(folder, found) -> None:
+def keep(folder, values) -> None:
     """What this rank found, as {name: tensor}."""
-    found = {name: value.detach().contiguous().clone() for name, value in found.items()}
-    save_file(found, folder / f"{processes.this_process().rank}.safetensors")
+    values = {name: value.detach().contiguous().clone() for name, value in values.items()}
+    save_file(values, folder / f"{processes.this_process().rank}.safetensors")
 
 
 # What ranks do with one another.
@@ -104,44 +105,44 @@ def exchange(folder, cache) -> None:
     weights[1].grad = torch.tensor([1.0, 10.0]) * (1 + mine.rank)
     mine.adamw([{"params": weights}], weights, 0.0).sum_gradients_()
     with mine.main_first():
-        seen = (folder / "made").exists()
+        was_made = (folder / "made").exists()
         (folder / "made").touch()
-    found = {
+    values = {
         "gathered": gathered, "gradient": x.grad, "single": single, "first": weights[0].grad, "second": weights[1].grad,
         "share": torch.tensor(mine.share(list(range(5)))), "lonely": torch.tensor(single.requires_grad),
-        "seen": torch.tensor(seen),
+        "seen": torch.tensor(was_made),
         "without": torch.tensor(weights[2].grad is None and weights[3].grad is None),
         "agreed": torch.tensor([mine.agreed(mine.main), mine.agreed(not mine.main)]),
     }  # fmt: skip
-    keep(folder, found)
+    keep(folder, values)
 
 
 def test_what_ranks_exchange(two):
     x = torch.arange(10.0).reshape(5, 2)
     for rank in (0, 1):
-        found = tensors(two[exchange], rank)
-        assert found["share"].tolist() == [[0, 2, 4], [1, 3]][rank]
-        assert found["gathered"].equal(2 * x)
-        own = torch.zeros_like(x)
-        own[rank::2] = 2 * x[rank::2]
-        assert found["gradient"].equal(own)
-        assert found["single"].equal(3 * x[4:])
-        assert found["lonely"]  # so that a rank without a share has gradients too, of zero
-        assert found["first"].tolist() == [1, 2]
-        assert found["second"].tolist() == [3, 30]
-        assert found["without"]
-        assert found["agreed"].tolist() == [True, False]
-        assert found["seen"] == bool(rank)
+        values = tensors(two[exchange], rank)
+        assert values["share"].tolist() == [[0, 2, 4], [1, 3]][rank]
+        assert values["gathered"].equal(2 * x)
+        share = torch.zeros_like(x)
+        share[rank::2] = 2 * x[rank::2]
+        assert values["gradient"].equal(share)
+        assert values["single"].equal(3 * x[4:])
+        assert values["lonely"]  # so that a rank without a share has gradients too, of zero
+        assert values["first"].tolist() == [1, 2]
+        assert values["second"].tolist() == [3, 30]
+        assert values["without"]
+        assert values["agreed"].tolist() == [True, False]
+        assert values["seen"] == bool(rank)
 
 
 def test_a_process_alone_has_everything():
-    alone = processes.this_process()
-    assert type(alone) is Process
-    assert alone.main
-    assert alone.share([1, 2, 3]) == [1, 2, 3]
+    process = processes.this_process()
+    assert type(process) is Process
+    assert process.main
+    assert process.share([1, 2, 3]) == [1, 2, 3]
     x = torch.ones(2, requires_grad=True)
-    assert alone.gather(x, 2) is x
-    assert not alone.agreed(False)
+    assert process.gather(x, 2) is x
+    assert not process.agreed(False)
 
 
 def test_each_process_has_a_device_of_its_own():
@@ -170,7 +171,7 @@ SIZES = {"odd": (3, 5), "small": (1, 1)}
 
 def steps(config, data) -> dict[str, torch.Tensor]:
     """Every gradient, loss, flag, prototype and buffer of a first step, for every system and batch."""
-    found = {}
+    values = {}
     for step, settings in STEPS.items():
         session = Session(config.replace(gamma=0.9, **settings), data)
         session.begin_(1)
@@ -178,26 +179,26 @@ def steps(config, data) -> dict[str, torch.Tensor]:
         trained = nn.ModuleDict({"model": session.model, "beside": session.companion})
         for size, (precise, ambiguous) in SIZES.items():
             batch = Minibatch(session.d1[2 : 2 + precise], session.d2[1 : 1 + ambiguous])
-            made = session.forward(batch, 1, 0.5)
-            loss = session.system.refine(made)
+            sample = session.forward(batch, 1, 0.5)
+            loss = session.system.refine(sample)
             session.optimizer.zero_grad()
             loss.total.backward()
             if isinstance(session.optimizer, SummingAdamW):
                 session.optimizer.sum_gradients_()
-            session.schedule.after_step_(made)
+            session.schedule.after_step_(sample)
             with torch.no_grad():
-                session.companion.after_step_(made)
+                session.companion.after_step_(sample)
             gradients = {n: p.grad for n, p in trained.named_parameters() if p.grad is not None}
             rest = {
                 "losses": loss.values(),
                 "agreed": session.schedule.agreed,
                 "prototypes": session.prototypes.vectors,
             }
-            beside = dict(session.companion.named_buffers("beside"))
-            found |= {f"{step} {size} {n}": value.clone() for n, value in (gradients | rest | beside).items()}
+            buffers = dict(session.companion.named_buffers("beside"))
+            values |= {f"{step} {size} {n}": value.clone() for n, value in (gradients | rest | buffers).items()}
         session.companion.after_epoch_()
-        found |= {f"{step} settled {n}": value.clone() for n, value in session.companion.named_buffers("beside")}
-    return found
+        values |= {f"{step} settled {n}": value.clone() for n, value in session.companion.named_buffers("beside")}
+    return values
 
 
 def still_(model: nn.Module) -> None:
@@ -212,14 +213,14 @@ def steps_of_two(folder, cache, config) -> None:
 
 
 def test_a_step_of_two_processes_is_that_of_one(two, calm, data):
-    one = steps(calm, data)
+    reference = steps(calm, data)
     first, second = (tensors(two[steps_of_two], rank) for rank in (0, 1))
-    assert first.keys() == one.keys()
+    assert first.keys() == reference.keys()
     assert all(first[n].equal(second[n]) for n in first)
-    for n, expected in one.items():
-        away, most = (first[n] - expected).abs().max(), expected.abs().max()
+    for n, expected in reference.items():
+        difference, scale = (first[n] - expected).abs().max(), expected.abs().max()
         # rounding: other sums, in another order and perhaps by other threads; all there is of a bias before a softmax
-        assert away < 5e-5 * most + 1e-7, n
+        assert difference < 5e-5 * scale + 1e-7, n
 
 
 # Whole runs.
@@ -227,17 +228,17 @@ def test_a_step_of_two_processes_is_that_of_one(two, calm, data):
 
 def noisy(folder, cache, config) -> None:
     session = Session(config, load(config, cache, progress=False))
-    drawn = []
+    draws = []
     for event in refine(session):
         if not isinstance(event, EpochEnd):
-            drawn.append(torch.rand(()))
-    keep(folder, session.state() | {"drawn": torch.stack(drawn)})
+            draws.append(torch.rand(()))
+    keep(folder, session.state() | {"drawn": torch.stack(draws)})
 
 
 def test_both_processes_hold_the_same_bits_while_each_draws_its_own(two):
     first, second = (tensors(two[noisy], rank) for rank in (0, 1))
-    drawn = first.pop("drawn"), second.pop("drawn")
-    assert (drawn[0] != drawn[1]).all()
+    draws = first.pop("drawn"), second.pop("drawn")
+    assert (draws[0] != draws[1]).all()
     assert first.keys() == second.keys()
     assert all(first[n].equal(second[n]) for n in first)
     assert first["epoch"] == 3
@@ -252,20 +253,22 @@ def runs_of_two(folder, cache, configs) -> None:
     assert bool(watched) is processes.this_process().main
 
 
-def assert_agree(run: Run, other: Run, tolerance: float) -> None:
+def assert_agree(run: Run, reference: Run, tolerance: float) -> None:
     """The same record, prototypes and labels but for rounding."""
-    assert {p.name for p in run.folder.iterdir()} == {p.name for p in other.folder.iterdir()}
-    for ours, theirs in zip(run.events(), other.events(), strict=True):
-        a, b = (flat(to_json(dataclasses.replace(event, clock={}))) for event in (ours, theirs))
+    assert {p.name for p in run.folder.iterdir()} == {p.name for p in reference.folder.iterdir()}
+    for event, expected_event in zip(run.events(), reference.events(), strict=True):
+        a, b = (flat(to_json(dataclasses.replace(event, clock={}))) for event in (event, expected_event))
         words, numbers = ({k: v for k, v in a.items() if isinstance(v, kind)} for kind in (str | None, int | float))
         assert words.items() <= b.items()
         assert numbers == pytest.approx({k: v for k, v in b.items() if k not in words}, rel=tolerance, abs=tolerance)
-        for key, rows in ours.arrays.items():
-            np.testing.assert_allclose(rows, theirs.arrays[key], atol=max(tolerance, 1e-3 * (rows.dtype == "float16")))
+        for key, rows in event.arrays.items():
+            np.testing.assert_allclose(
+                rows, expected_event.arrays[key], atol=max(tolerance, 1e-3 * (rows.dtype == "float16"))
+            )
     numbers = run.labels.select_dtypes("number")
-    np.testing.assert_allclose(numbers, other.labels[numbers.columns], atol=10 * tolerance)
+    np.testing.assert_allclose(numbers, reference.labels[numbers.columns], atol=10 * tolerance)
     words = run.labels.columns.difference(numbers.columns)
-    pd.testing.assert_frame_equal(run.labels[words], other.labels[words])
+    pd.testing.assert_frame_equal(run.labels[words], reference.labels[words])
 
 
 def flat(value, key="") -> dict:
@@ -273,11 +276,11 @@ def flat(value, key="") -> dict:
     if not isinstance(value, dict | list):
         return {key: value}
     items = value.items() if isinstance(value, dict) else enumerate(value)
-    return {place: v for k, inner in items for place, v in flat(inner, f"{key}.{k}").items()}
+    return {path: v for k, inner in items for path, v in flat(inner, f"{key}.{k}").items()}
 
 
 @pytest.fixture(scope="module")
-def alone(calm, calm_frozen, data, tmp_path_factory):
+def runs_of_one(calm, calm_frozen, data, tmp_path_factory):
     """The same runs by one process."""
     folder = tmp_path_factory.mktemp("alone")
     for config in (calm, calm_frozen):
@@ -286,13 +289,13 @@ def alone(calm, calm_frozen, data, tmp_path_factory):
 
 
 @pytest.mark.parametrize("config", ["calm", "calm_frozen"])
-def test_a_run_of_two_processes_is_that_of_one(two, alone, config, request):
+def test_a_run_of_two_processes_is_that_of_one(two, runs_of_one, config, request):
     config = request.getfixturevalue(config)
-    run, other = (Run.open(folder / name(config)) for folder in (two[runs_of_two], alone))
+    run, reference = (Run.open(folder / name(config)) for folder in (two[runs_of_two], runs_of_one))
     assert run.finished
     assert run.config == config
-    assert_agree(run, other, 1e-4)
-    moments = run.load_state(), other.load_state()
+    assert_agree(run, reference, 1e-4)
+    moments = run.load_state(), reference.load_state()
     assert moments[0].keys() == moments[1].keys()
 
 
@@ -316,17 +319,19 @@ def stop_in_the_second_epoch(folder, cache, config) -> None:
         processes.leave()
 
 
-def test_one_process_goes_on_with_what_two_began_and_a_failure_ends_both(alone, calm_frozen, data, cache, tmp_path):
+def test_one_process_goes_on_with_what_two_began_and_a_failure_ends_both(
+    runs_of_one, calm_frozen, data, cache, tmp_path
+):
     by_two([(stop_in_the_second_epoch, (tmp_path, cache, calm_frozen))])
     assert (tmp_path / "0.txt").read_text() == "Stop: "
     assert (tmp_path / "1.txt").read_text().startswith("RankError: another process of this run failed or was stopped")
     run = Run.open(tmp_path / name(calm_frozen))
     assert run.epochs == 2
     assert not run.finished
-    before = comparable_lines(run)
+    old = comparable_lines(run)
     assert advance(run, data).finished
-    assert comparable_lines(run)[:2] == before
-    assert_agree(run, Run.open(alone / name(calm_frozen)), 1e-4)
+    assert comparable_lines(run)[:2] == old
+    assert_agree(run, Run.open(runs_of_one / name(calm_frozen)), 1e-4)
 
 
 # The launchers.
@@ -335,8 +340,8 @@ def test_one_process_goes_on_with_what_two_began_and_a_failure_ends_both(alone, 
 @pytest.fixture
 def environment(tmp_path, cache):
     """Runs go to tmp_path; nothing of another launch, of a GPU or of the user's own accelerate configuration."""
-    kept = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
-    return kept | LOOPBACK | {"IPR_CACHE": str(cache), "IPR_RUNS": str(tmp_path), "HF_HOME": str(tmp_path / "hf")}
+    variables = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    return variables | LOOPBACK | {"IPR_CACHE": str(cache), "IPR_RUNS": str(tmp_path), "HF_HOME": str(tmp_path / "hf")}
 
 
 def changed(config) -> dict:
@@ -346,10 +351,10 @@ def changed(config) -> dict:
 
 
 def options(config) -> list[str]:
-    given = {key.replace("_", "-"): value for key, value in changed(config).items()}
+    settings = {key.replace("_", "-"): value for key, value in changed(config).items()}
     return [
         f"--{'' if value else 'no-'}{key}" if isinstance(value, bool) else f"--{key}={value}"
-        for key, value in given.items()
+        for key, value in settings.items()
     ]
 
 
@@ -364,15 +369,15 @@ LAUNCH = [
 """On CPUs too, since `--cpu` starts one process alone where there is no MPI."""
 
 
-def test_accelerate_launch(calm_frozen, alone, environment, tmp_path):
-    done = run_by([*LAUNCH, "train", "--preset=demo", *options(calm_frozen)], environment)
-    assert done.returncode == 0, done.stderr
+def test_accelerate_launch(calm_frozen, runs_of_one, environment, tmp_path):
+    process = run_by([*LAUNCH, "train", "--preset=demo", *options(calm_frozen)], environment)
+    assert process.returncode == 0, process.stderr
     run = Run.open(tmp_path / name(calm_frozen))
-    assert_agree(run, Run.open(alone / name(calm_frozen)), 1e-4)
-    assert done.stdout.count("IPR") == 1, "the table is printed once"
+    assert_agree(run, Run.open(runs_of_one / name(calm_frozen)), 1e-4)
+    assert process.stdout.count("IPR") == 1, "the table is printed once"
 
 
-def test_notebook_launcher(calm_frozen, alone, environment, tmp_path):
+def test_notebook_launcher(calm_frozen, runs_of_one, environment, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     code = f"""
@@ -384,9 +389,9 @@ from accelerate import notebook_launcher
 config = demo(**json.loads(sys.argv[1]))
 notebook_launcher(train_all, ([config], None, None, False), num_processes=2, use_port="{port}")
 """
-    done = run_by([sys.executable, "-c", code, json.dumps(changed(calm_frozen))], environment)
-    assert done.returncode == 0, done.stderr
-    assert_agree(Run.open(tmp_path / name(calm_frozen)), Run.open(alone / name(calm_frozen)), 1e-4)
+    process = run_by([sys.executable, "-c", code, json.dumps(changed(calm_frozen))], environment)
+    assert process.returncode == 0, process.stderr
+    assert_agree(Run.open(tmp_path / name(calm_frozen)), Run.open(runs_of_one / name(calm_frozen)), 1e-4)
 
 
 def test_several_processes_only_train(capsys):

@@ -36,10 +36,10 @@ MATTERS = {
 @pytest.mark.parametrize(("name", "value"), CHANGED)
 def test_every_reading_makes_a_difference(make, name, value):
     usual = {"compare_when": "step", "gamma": 0.5, "lr": 5e-3} | MATTERS.get(name, {})
-    one, other = make(**usual), make(**usual | {name: value})
-    assert finite(one)
-    assert finite(other)
-    assert not equal(bits(one), bits(other))
+    first, second = make(**usual), make(**usual | {name: value})
+    assert finite(first)
+    assert finite(second)
+    assert not equal(bits(first), bits(second))
 
 
 @pytest.mark.parametrize("settings", [{"embedding": 0}, {"embedding": 0, "pooling": "mean+deviation"}])

@@ -19,26 +19,26 @@ SECONDS = 60  # nothing here takes a tenth of it; a deadlock fails
 class Log:
     """A watcher that keeps what it hears, and does something at one event."""
 
-    def __init__(self, at=lambda event: False, do=lambda: None):
-        self.heard, self._at, self._do, self._new = [], at, do, threading.Condition()
+    def __init__(self, moment=lambda event: False, do=lambda: None):
+        self.events, self._moment, self._do, self._new = [], moment, do, threading.Condition()
 
     def __call__(self, event):
         with self._new:
-            self.heard.append(event)
+            self.events.append(event)
             self._new.notify_all()
-        if self._at(event):
+        if self._moment(event):
             self._do()
 
     @property
     def states(self):
-        return [event.state for event in self.heard if isinstance(event, Changed)]
+        return [event.state for event in self.events if isinstance(event, Changed)]
 
     @property
     def trained(self):
         """(epoch, step) of every step, (epoch, None) of every epoch's end."""
-        return [(e.epoch, getattr(e, "step", None)) for e in self.heard if isinstance(e, StepEnd | EpochEnd)]
+        return [(e.epoch, getattr(e, "step", None)) for e in self.events if isinstance(e, StepEnd | EpochEnd)]
 
-    def until(self, state):
+    def wait_for_state(self, state):
         with self._new:
             assert self._new.wait_for(lambda: state in self.states, SECONDS), f"never {state}, but {self.states}"
 
@@ -64,7 +64,7 @@ def undisturbed(frozen, data, tmp_path_factory):
 
 
 @pytest.fixture
-def found(frozen, data, tmp_path):
+def prepared(frozen, data, tmp_path):
     return lambda: prepare(frozen, tmp_path, progress=False, data=data)
 
 
@@ -73,9 +73,9 @@ def begin():
     """A runner and its log; whatever a test leaves running is stopped."""
     runners = []
 
-    def make(at=lambda event: False, act="pause", until="end"):
-        runner = Runner(until)
-        log = Log(at, lambda: getattr(runner, act)())
+    def make(moment=lambda event: False, act="pause", goal="end"):
+        runner = Runner(goal)
+        log = Log(moment, lambda: getattr(runner, act)())
         runner.watch(log)
         runners.append(runner)
         return runner, log
@@ -91,55 +91,55 @@ def begin():
 # Undisturbed.
 
 
-def test_a_run_in_a_thread_is_the_run_without_one(begin, found, undisturbed):
+def test_a_run_in_a_thread_is_the_run_without_one(begin, prepared, undisturbed):
     runner, log = begin()
     assert runner.wait() is None
-    runner.start(found)
+    runner.start(prepared)
     assert_same(ended(runner), undisturbed)
     assert log.states == ["preparing", "running", "finished"]
-    assert [type(event) for event in log.heard[:3]] == [Changed, Began, Changed]
-    assert [event for event in log.heard if isinstance(event, EpochEnd)] == undisturbed.history()
+    assert [type(event) for event in log.events[:3]] == [Changed, Began, Changed]
+    assert [event for event in log.events if isinstance(event, EpochEnd)] == undisturbed.history()
     assert runner.fault is None
 
 
-def test_started_again_a_finished_run_is_left_as_it_is(begin, found, undisturbed):
+def test_started_again_a_finished_run_is_left_as_it_is(begin, prepared, undisturbed):
     runner, log = begin()
     for _ in range(2):
-        runner.start(found)
+        runner.start(prepared)
         run = ended(runner)
     assert_same(run, undisturbed)
     assert log.states == 2 * ["preparing", "running", "finished"]
-    assert len([event for event in log.heard if isinstance(event, EpochEnd)]) == 3
+    assert len([event for event in log.events if isinstance(event, EpochEnd)]) == 3
 
 
-def test_the_warm_up_alone_and_then_the_rest(begin, found, undisturbed):
-    runner, log = begin(until="warm_up")
-    runner.start(found)
+def test_the_warm_up_alone_and_then_the_rest(begin, prepared, undisturbed):
+    runner, log = begin(goal="warm_up")
+    runner.start(prepared)
     run = ended(runner)
     assert (run.epochs, run.warmed_up, run.finished, runner.state) == (1, True, False, "finished")
     runner, log = begin()
-    runner.start(found)
+    runner.start(prepared)
     assert_same(ended(runner), undisturbed)
     assert log.trained[0] == (1, 1)
 
 
-def test_one_runner_trains_one_run(begin, found):
+def test_one_runner_trains_one_run(begin, prepared):
     runner, log = begin(step(0, 1))
-    runner.start(found)
-    log.until("paused")
+    runner.start(prepared)
+    log.wait_for_state("paused")
     with pytest.raises(RuntimeError, match="a run is being trained; stop it and wait for it first"):
-        runner.start(found)
+        runner.start(prepared)
     assert runner.state == "paused"
     runner.resume()
     assert ended(runner).finished
 
 
-def test_two_runners_do_not_train_the_same_run(begin, found):
+def test_two_runners_do_not_train_the_same_run(begin, prepared):
     first, log = begin(step(0, 1))
-    first.start(found)
-    log.until("paused")
+    first.start(prepared)
+    log.wait_for_state("paused")
     second, _ = begin()
-    second.start(found)
+    second.start(prepared)
     with pytest.raises(RunError, match="is being trained by another process; wait for it, or stop it"):
         ended(second)
     assert second.state == "failed"
@@ -150,48 +150,48 @@ def test_two_runners_do_not_train_the_same_run(begin, found):
 # Pause and resume.
 
 
-@pytest.mark.parametrize("at", [step(0, 1), step(1, 2), epoch_end(0), epoch_end(1), epoch_end(2)])
-def test_a_pause_holds_steps_and_epochs_and_changes_nothing(begin, found, undisturbed, at):
-    runner, log = begin(at)
-    runner.start(found)
-    log.until("paused")
-    before = list(log.trained)
+@pytest.mark.parametrize("moment", [step(0, 1), step(1, 2), epoch_end(0), epoch_end(1), epoch_end(2)])
+def test_a_pause_holds_steps_and_epochs_and_changes_nothing(begin, prepared, undisturbed, moment):
+    runner, log = begin(moment)
+    runner.start(prepared)
+    log.wait_for_state("paused")
+    old = list(log.trained)
     time.sleep(0.3)  # dozens of steps of this run
-    assert log.trained == before
+    assert log.trained == old
     assert runner.state == "paused"
     runner.resume()
     assert_same(ended(runner), undisturbed)
     assert log.states == ["preparing", "running", "pausing", "paused", "running", "finished"]
 
 
-def test_a_pause_does_not_count_as_training_time(begin, found, monkeypatch):
+def test_a_pause_does_not_count_as_training_time(begin, prepared, monkeypatch):
     clock = itertools.count()
     monkeypatch.setattr(loop, "perf_counter", lambda: next(clock) + paused)
     paused = 0
     runner, log = begin(step(1, 1))
-    runner.start(found)
-    log.until("paused")
+    runner.start(prepared)
+    log.wait_for_state("paused")
     paused = 1000
     runner.resume()
     assert ended(runner).history()[1].clock["seconds"] < 100
 
 
-def test_paused_while_preparing_no_step_is_made(begin, found, undisturbed):
+def test_paused_while_preparing_no_step_is_made(begin, prepared, undisturbed):
     runner, log = begin()
 
     def meanwhile():
         runner.pause()
-        return found()
+        return prepared()
 
     runner.start(meanwhile)
-    log.until("paused")
+    log.wait_for_state("paused")
     assert log.trained == []
     runner.resume()
     assert_same(ended(runner), undisturbed)
     assert log.states == ["preparing", "pausing", "paused", "running", "finished"]
 
 
-def test_resumed_before_the_pause_began(begin, found, undisturbed):
+def test_resumed_before_the_pause_began(begin, prepared, undisturbed):
     runner, log = begin()
 
     def pause_and_resume():
@@ -200,15 +200,15 @@ def test_resumed_before_the_pause_began(begin, found, undisturbed):
         runner.resume()
 
     runner.watch(Log(step(1, 1), pause_and_resume))
-    runner.start(found)
+    runner.start(prepared)
     assert_same(ended(runner), undisturbed)
     assert log.states == ["preparing", "running", "pausing", "running", "finished"]
     assert runner.fault is None
 
 
-def test_paused_again_and_again(begin, found, undisturbed):
+def test_paused_again_and_again(begin, prepared, undisturbed):
     runner, log = begin(lambda event: isinstance(event, StepEnd | EpochEnd))
-    runner.start(found)
+    runner.start(prepared)
     end = time.monotonic() + SECONDS
     while runner.active and time.monotonic() < end:
         runner.resume()
@@ -220,43 +220,43 @@ def test_paused_again_and_again(begin, found, undisturbed):
 # Stop.
 
 
-@pytest.mark.parametrize("at", [step(0, 2), step(1, 1), step(2, 3), epoch_end(0), epoch_end(1)])
-def test_a_stopped_run_goes_on_to_the_bit(begin, found, undisturbed, at):
-    runner, log = begin(at, "stop")
-    runner.start(found)
+@pytest.mark.parametrize("moment", [step(0, 2), step(1, 1), step(2, 3), epoch_end(0), epoch_end(1)])
+def test_a_stopped_run_goes_on_to_the_bit(begin, prepared, undisturbed, moment):
+    runner, log = begin(moment, "stop")
+    runner.start(prepared)
     run = ended(runner)
     assert log.states == ["preparing", "running", "stopping", "stopped"]
-    assert at(log.heard[-3])  # nothing was trained after it
+    assert moment(log.events[-3])  # nothing was trained after it
     assert run.epochs == sum(step is None for _, step in log.trained)
     assert not run.finished
-    log._at = lambda event: False
-    runner.start(found)
+    log._moment = lambda event: False
+    runner.start(prepared)
     assert_same(ended(runner), undisturbed)
 
 
-def test_stopped_while_paused(begin, found, undisturbed):
+def test_stopped_while_paused(begin, prepared, undisturbed):
     runner, log = begin(step(1, 1))
-    runner.start(found)
-    log.until("paused")
+    runner.start(prepared)
+    log.wait_for_state("paused")
     runner.stop()
     assert ended(runner).epochs == 1
     assert log.states[-2:] == ["stopping", "stopped"]
-    log._at = lambda event: False
-    runner.start(found)
+    log._moment = lambda event: False
+    runner.start(prepared)
     assert_same(ended(runner), undisturbed)
 
 
-def test_stopped_while_preparing(begin, found):
+def test_stopped_while_preparing(begin, prepared):
     runner, log = begin()
-    looked, go = threading.Event(), threading.Event()
+    at_work, go = threading.Event(), threading.Event()
 
     def slowly():
-        looked.set()
+        at_work.set()
         assert go.wait(SECONDS)
-        return found()
+        return prepared()
 
     runner.start(slowly)
-    assert looked.wait(SECONDS)
+    assert at_work.wait(SECONDS)
     runner.pause()
     assert runner.state == "pausing"
     runner.stop()
@@ -266,12 +266,12 @@ def test_stopped_while_preparing(begin, found):
     assert log.trained == []
 
 
-def test_what_cannot_be_done_now_is_not_done(begin, found):
+def test_what_cannot_be_done_now_is_not_done(begin, prepared):
     runner, log = begin()
     for act in (runner.pause, runner.resume, runner.stop):
         act()
-    assert (runner.state, log.heard) == ("ready", [])
-    runner.start(found)
+    assert (runner.state, log.events) == ("ready", [])
+    runner.start(prepared)
     ended(runner)
     for act in (runner.pause, runner.resume, runner.stop):
         act()
@@ -281,10 +281,10 @@ def test_what_cannot_be_done_now_is_not_done(begin, found):
 # Waiting and failing.
 
 
-def test_wait_no_longer_than_asked(begin, found):
+def test_wait_no_longer_than_asked(begin, prepared):
     runner, log = begin(step(1, 1))
-    runner.start(found)
-    log.until("paused")
+    runner.start(prepared)
+    log.wait_for_state("paused")
     started = time.monotonic()
     assert runner.wait(0.2).epochs == 1
     assert 0.2 <= time.monotonic() - started < SECONDS
@@ -293,25 +293,25 @@ def test_wait_no_longer_than_asked(begin, found):
     assert ended(runner).epochs == 3
 
 
-def test_what_cannot_be_found_is_told_and_raised(begin, found, undisturbed):
+def test_what_cannot_be_found_is_told_and_raised(begin, prepared, undisturbed):
     runner, log = begin()
 
-    def nothing():
+    def fail():
         raise RunError("the folder is not a run; name another one")
 
-    runner.start(nothing)
+    runner.start(fail)
     for _ in range(2):
         with pytest.raises(RunError, match="name another one"):
             runner.wait(SECONDS)
     assert log.states == ["preparing", "failed"]
-    assert log.heard[-1].error is runner.error
-    runner.start(found)
+    assert log.events[-1].error is runner.error
+    runner.start(prepared)
     assert runner.error is None
     assert_same(ended(runner), undisturbed)
 
 
 @pytest.mark.parametrize("error", [FloatingPointError("nan in step 3"), KeyboardInterrupt()])
-def test_an_exception_in_training_is_raised_by_wait(begin, found, undisturbed, monkeypatch, error):
+def test_an_exception_in_training_is_raised_by_wait(begin, prepared, undisturbed, monkeypatch, error):
     from ipr_core.training import advance as module
 
     def record(run, event):
@@ -322,52 +322,52 @@ def test_an_exception_in_training_is_raised_by_wait(begin, found, undisturbed, m
     keep = module.Run.record
     monkeypatch.setattr(module.Run, "record", record)
     runner, log = begin()
-    runner.start(found)
+    runner.start(prepared)
     with pytest.raises(type(error)):
         ended(runner)
     assert (runner.state, runner.error, log.states[-1]) == ("failed", error, "failed")
-    assert log.heard[-1].error is error
+    assert log.events[-1].error is error
     assert not runner.active
     monkeypatch.undo()
-    runner.start(found)  # the run is whole, and not locked
+    runner.start(prepared)  # the run is whole, and not locked
     assert_same(ended(runner), undisturbed)
 
 
-def test_a_watcher_that_fails_stops_neither_training_nor_other_watchers(begin, found, undisturbed):
+def test_a_watcher_that_fails_stops_neither_training_nor_other_watchers(begin, prepared, undisturbed):
     runner, log = begin()
 
-    def broken(event):
+    def fail_too(event):
         raise ZeroDivisionError(type(event).__name__)
 
-    runner._watchers.insert(0, broken)
-    runner.start(found)
+    runner._watchers.insert(0, fail_too)
+    runner.start(prepared)
     assert_same(ended(runner), undisturbed)
-    assert [event for event in log.heard if isinstance(event, EpochEnd)] == undisturbed.history()
+    assert [event for event in log.events if isinstance(event, EpochEnd)] == undisturbed.history()
     assert (type(runner.fault), str(runner.fault)) == (ZeroDivisionError, "Changed")
     assert runner.error is None
 
 
-def test_what_a_slow_watcher_hears_last_is_what_holds(begin, found):
+def test_what_a_slow_watcher_hears_last_is_what_holds(begin, prepared):
     """Pressed as training ends, a button's own "pausing" may reach a watcher after "finished"."""
     runner, log = begin()
-    pressed, over = threading.Event(), threading.Event()
+    pause_begun, end = threading.Event(), threading.Event()
 
     def slow(event):
         if event == Changed("pausing"):
-            pressed.set()
-            assert over.wait(SECONDS)
+            pause_begun.set()
+            assert end.wait(SECONDS)
 
     runner._watchers.insert(0, slow)  # before the log: that hears of the pause when training is over
 
     def last(event):
         if isinstance(event, EpochEnd) and event.epoch == 2:
             press.start()
-            assert pressed.wait(SECONDS)
+            assert pause_begun.wait(SECONDS)
 
     press = threading.Thread(target=runner.pause)
     runner.watch(last)
-    runner.watch(lambda event: over.set() if event == Changed("finished") else None)
-    runner.start(found)
+    runner.watch(lambda event: end.set() if event == Changed("finished") else None)
+    runner.start(prepared)
     assert ended(runner).finished
     press.join(SECONDS)
     assert not press.is_alive()

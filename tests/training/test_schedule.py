@@ -85,31 +85,31 @@ def test_labels_at_each_step_come_from_the_mode_that_is_asked_for(make):
     assert session.model.training
 
 
-@pytest.mark.parametrize("after", get_args(FIELDS["after_warm_up"][1].annotation))
-def test_prototypes_after_the_warm_up_once_an_epoch(make, after):
-    session = make(after_warm_up=after, gamma=0.9)
+@pytest.mark.parametrize("reading", get_args(FIELDS["after_warm_up"][1].annotation))
+def test_prototypes_after_the_warm_up_once_an_epoch(make, reading):
+    session = make(after_warm_up=reading, gamma=0.9)
     for event in refine(session):
         if isinstance(event, StepEnd) or event.phase == "warm_up":
-            before = session.prototypes.vectors.clone()
+            old = session.prototypes.vectors.clone()
             continue
         bank = Prototypes(4, 64, session.config.method)
-        bank.vectors = class_means(session) if "anchor" in after else before
-        for batch in session.plan(event.epoch) if "move" in after else []:
+        bank.vectors = class_means(session) if "anchor" in reading else old
+        for batch in session.plan(event.epoch) if "move" in reading else []:
             bank.move_(session.embeddings[batch.ambiguous], session.schedule.agreed[batch.ambiguous])
         torch.testing.assert_close(session.prototypes.vectors, bank.vectors)
-        assert session.prototypes.vectors.equal(before) is (after == "keep")
+        assert session.prototypes.vectors.equal(old) is (reading == "keep")
 
 
 def test_prototypes_move_at_each_step_where_that_is_asked_for(make):
     session = make(compare_when="step", after_warm_up="anchor+move", gamma=0.9, gate="none")
     ends(warm_up(session))
-    seen = [session.prototypes.vectors.clone()]
+    history = [session.prototypes.vectors.clone()]
     for event in refine(session):
-        seen.append(session.prototypes.vectors.clone())
+        history.append(session.prototypes.vectors.clone())
         if isinstance(event, EpochEnd):
-            assert seen[-1].equal(seen[-2])  # the evaluation after the epoch moves nothing
+            assert history[-1].equal(history[-2])  # the evaluation after the epoch moves nothing
         else:
-            assert not seen[-1].equal(seen[-2])
+            assert not history[-1].equal(history[-2])
     session.schedule.before_epoch_(2, session.embeddings)
     torch.testing.assert_close(session.prototypes.vectors, class_means(session))
 

@@ -19,43 +19,43 @@ from ipr_core.training.session import Session, map_sample
 
 
 def test_every_system_is_the_same_at_the_end_of_the_warm_up(whole):
-    found = {}
-    ones_own = {name for name, of in SYSTEMS.items() if of.network != Network() or of.warm_up is not terms}
+    results = {}
+    ones_own = {name for name, system in SYSTEMS.items() if system.network != Network() or system.warm_up is not terms}
     assert ones_own.isdisjoint(TABLE3)
     for system in SYSTEMS.keys() - ones_own:
         session = whole(system=system)
         (end,) = ends(warm_up(session))
-        found[system] = weights(session), to_json(dataclasses.replace(end, clock={}))
-    one = found["ipr"]
-    others = {name for name, (w, e) in found.items() if not (equal(w, one[0]) and e == one[1])}
-    assert others == {name for name in found if SYSTEMS[name].precise_views > 1}
+        results[system] = weights(session), to_json(dataclasses.replace(end, clock={}))
+    reference = results["ipr"]
+    different = {name for name, (w, e) in results.items() if not (equal(w, reference[0]) and e == reference[1])}
+    assert different == {name for name in results if SYSTEMS[name].precise_views > 1}
 
 
 class Overlaid(WaveStore):
     """The same waves, but noise of the same length where the keys say so."""
 
-    hidden: frozenset[str] = frozenset()
+    shuffled: frozenset[str] = frozenset()
 
     def __getitem__(self, i: int) -> np.ndarray:
         wave = super().__getitem__(i)
-        if self.keys[i] not in self.hidden:
+        if self.keys[i] not in self.shuffled:
             return wave
         return np.random.default_rng(i).integers(-9_000, 9_000, len(wave)).astype(np.int16)
 
 
 def test_nothing_in_the_warm_up_depends_on_d2(whole, data, cache):
     store = Overlaid.build(data.table, cache, progress=False)
-    store.hidden = frozenset(data.waves.keys[row] for row in data.rows("D2"))
+    store.shuffled = frozenset(data.waves.keys[row] for row in data.rows("D2"))
     noisy = dataclasses.replace(data, waves=store)
-    plain, other = whole(), whole(data=noisy, views=None)
-    assert not plain.embeddings[plain.d2].equal(other.embeddings[other.d2])
+    plain, second = whole(), whole(data=noisy, views=None)
+    assert not plain.embeddings[plain.d2].equal(second.embeddings[second.d2])
     ends(warm_up(plain))
-    ends(warm_up(other))
-    assert equal(weights(plain), weights(other))
-    assert plain.prototypes.vectors.equal(other.prototypes.vectors)
+    ends(warm_up(second))
+    assert equal(weights(plain), weights(second))
+    assert plain.prototypes.vectors.equal(second.prototypes.vectors)
     ends(refine(plain))
-    ends(refine(other))
-    assert not equal(weights(plain), weights(other))
+    ends(refine(second))
+    assert not equal(weights(plain), weights(second))
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -64,25 +64,28 @@ def test_only_supervised_sees_d2s_labels(make, frozen, data, views, system):
     labels = data.table["label"].to_numpy(copy=True)
     labels[d2] = np.roll(labels[d2], 7)
     assert (labels != data.table["label"]).any()
-    hidden = dataclasses.replace(data, table=data.table.assign(label=labels))
-    asked = {"system": system, "epochs": 2}
-    plain, other = make(**asked), Session(frozen.replace(**asked), hidden, None if own_network(asked) else views)
-    assert equal(trained(plain), trained(other)) is (system != "supervised")
+    shuffled = dataclasses.replace(data, table=data.table.assign(label=labels))
+    settings = {"system": system, "epochs": 2}
+    plain, second = (
+        make(**settings),
+        Session(frozen.replace(**settings), shuffled, None if own_network(settings) else views),
+    )
+    assert equal(trained(plain), trained(second)) is (system != "supervised")
 
 
 def test_nobody_is_trained_on_d3(make, frozen, data, views):
     d3 = data.rows("D3")
     labels = data.table["label"].to_numpy(copy=True)
     labels[d3] = np.roll(labels[d3], 5)
-    hidden = dataclasses.replace(data, table=data.table.assign(label=labels))
+    shuffled = dataclasses.replace(data, table=data.table.assign(label=labels))
     plan = [rows for batch in make().plan(2) for rows in (batch.precise, batch.ambiguous)]
     assert not set(np.concatenate(plan)) & set(d3)
-    assert equal(trained(make()), trained(Session(frozen, hidden, views)))
+    assert equal(trained(make()), trained(Session(frozen, shuffled, views)))
 
 
 def test_the_plan_is_alike_for_every_system(make):
-    some = [*TABLE3, "capsules", "dann", "pico"]
-    plans = {system: [str(make(system=system).plan(epoch)) for epoch in range(3)] for system in some}
+    systems = [*TABLE3, "capsules", "dann", "pico"]
+    plans = {system: [str(make(system=system).plan(epoch)) for epoch in range(3)] for system in systems}
     assert all(plan == plans["ipr"] for plan in plans.values())
 
 
@@ -122,20 +125,20 @@ def test_views_passed_together_train_as_each_passed_alone(whole, monkeypatch):
     session = whole(dropout=0.0, encoder_noise=False)
     batch = session.begin_(1)[0]
 
-    def passed() -> tuple[torch.Tensor, list[torch.Tensor]]:
+    def losses_and_gradients() -> tuple[torch.Tensor, list[torch.Tensor]]:
         losses = session.system.refine(session.forward(batch, 1))
         session.optimizer.zero_grad()
         losses.total.backward()
         return losses.values(), [weight.grad for weight in session.model.parameters() if weight.grad is not None]
 
-    values, gradients = passed()
+    values, gradients = losses_and_gradients()
     through = session.passes.forward
 
     def one_by_one(inputs, batch):
         return {name: through({name: padded}, batch)[name] for name, padded in inputs.items()}
 
     monkeypatch.setattr(session.passes, "forward", one_by_one)
-    values_alone, gradients_alone = passed()
+    values_alone, gradients_alone = losses_and_gradients()
     torch.testing.assert_close(values, values_alone, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(gradients, gradients_alone, atol=1e-5, rtol=1e-3)
 
@@ -146,11 +149,11 @@ def test_bf16_trains_and_evaluates_in_fp32_beyond_the_encoder(whole):
     assert np.isfinite(list(end.losses.values())).all()
     assert session.classifier_soft.dtype == session.embeddings.dtype == torch.float32
     assert not equal(weights(session), weights(usual))
-    here = usual.embeddings.clone()
+    in_fp32 = usual.embeddings.clone()
     usual.model.bf16 = True
     usual.evaluate_()
-    assert not here.equal(usual.embeddings)
-    torch.testing.assert_close(here, usual.embeddings, atol=0.05, rtol=0.1)
+    assert not in_fp32.equal(usual.embeddings)
+    torch.testing.assert_close(in_fp32, usual.embeddings, atol=0.05, rtol=0.1)
 
 
 def test_a_batch_of_one_trains(make):
@@ -186,12 +189,14 @@ def test_devices():
 @pytest.mark.parametrize("warm_up", [0, 1])
 def test_what_is_expected_of_the_views_is_what_a_step_asks_for(frozen, data, views, monkeypatch, system, warm_up):
     session = Session(frozen.replace(system=system, warm_up=warm_up), data, views)
-    expected, asked = [], []
+    expected, requests = [], []
     monkeypatch.setattr(views, "expect", lambda rows, epoch: expected.extend((*map(int, r), aug) for r, aug in rows))
     clean, augmented = views.clean, views.augmented
-    monkeypatch.setattr(views, "clean", lambda rows: asked.append((*map(int, rows), False)) or clean(rows))
-    monkeypatch.setattr(views, "augmented", lambda rows, e: asked.append((*map(int, rows), True)) or augmented(rows, e))
+    monkeypatch.setattr(views, "clean", lambda rows: requests.append((*map(int, rows), False)) or clean(rows))
+    monkeypatch.setattr(
+        views, "augmented", lambda rows, e: requests.append((*map(int, rows), True)) or augmented(rows, e)
+    )
     for batch in session.begin_(0):
         session.forward(batch, 0)
-    assert asked == expected
+    assert requests == expected
     assert expected

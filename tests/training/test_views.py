@@ -24,33 +24,33 @@ def stem(tiny):
 
 
 @pytest.fixture(scope="module")
-def of(stem, data, tiny):
+def make_views(stem, data, tiny):
     """Views with a random stream and other choices; the frozen encoder's, where another stem is given."""
 
-    def of(seed=0, stream=0, share=False, stem=stem, block=None) -> Views:
+    def make_views(seed=0, stream=0, share=False, stem=stem, block=None) -> Views:
         return Views(stem, data, tiny.audio, (seed, stream), CPU, share, block)
 
-    return of
+    return make_views
 
 
 @pytest.fixture(scope="module")
-def plain(of):
-    return of()
+def plain(make_views):
+    return make_views()
 
 
-def same(a, b) -> bool:
+def equal(a, b) -> bool:
     return all(x.equal(y) for x, y in zip(a, b, strict=True))
 
 
 def test_the_clean_view_is_the_stem_of_the_waves(plain, stem, data, tiny):
     rows = plain.passes()[0]
     x, n = stem(*data.waves.batch(rows, tiny.audio.max_seconds))
-    assert same(plain.clean(rows), (x, n))
+    assert equal(plain.clean(rows), (x, n))
     for row in ROWS:
         x, n = plain.clean([row])
-        alone, n_alone = stem(*data.waves.batch([row], tiny.audio.max_seconds))
+        single, n_alone = stem(*data.waves.batch([row], tiny.audio.max_seconds))
         assert n.equal(n_alone)
-        torch.testing.assert_close(x, alone, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(x, single, atol=1e-5, rtol=1e-5)
 
 
 def test_kept_views_are_padded_with_zeros(plain):
@@ -63,17 +63,21 @@ def test_kept_views_are_padded_with_zeros(plain):
 def test_the_augmented_view_is_the_stem_of_the_second_view(plain, stem, data, tiny):
     waves, lengths = data.waves.batch(ROWS, tiny.audio.max_seconds)
     keys = [view_key(0, 0, 2, data.table["id"][row]) for row in ROWS]
-    assert same(plain.augmented(ROWS, 2), stem(second_view(waves, lengths, keys, tiny.audio), lengths))
+    assert equal(plain.augmented(ROWS, 2), stem(second_view(waves, lengths, keys, tiny.audio), lengths))
 
 
-def test_an_augmented_view_is_a_function_of_seed_stream_epoch_and_utterance(of, plain):
+def test_an_augmented_view_is_a_function_of_seed_stream_epoch_and_utterance(make_views, plain):
     first = plain.augmented(ROWS, 2)
     plain.augmented([5, 6], 1)
-    assert same(first, plain.augmented(ROWS, 2))
-    assert same(first, of().augmented(ROWS, 2))
-    others = [plain.augmented(ROWS, 1), of(seed=1).augmented(ROWS, 2), of(stream=1).augmented(ROWS, 2)]
-    others.append(plain.clean(ROWS))
-    for i, (x, n) in enumerate(others):
+    assert equal(first, plain.augmented(ROWS, 2))
+    assert equal(first, make_views().augmented(ROWS, 2))
+    different = [
+        plain.augmented(ROWS, 1),
+        make_views(seed=1).augmented(ROWS, 2),
+        make_views(stream=1).augmented(ROWS, 2),
+    ]
+    different.append(plain.clean(ROWS))
+    for i, (x, n) in enumerate(different):
         assert n.equal(first[1])
         assert all(not a.equal(b) for a, b in zip(x, first[0], strict=True)), i
     torch.testing.assert_close(plain.augmented(ROWS[1:2], 2)[0][0], first[0][1, : first[1][1]], atol=1e-4, rtol=1e-4)
@@ -81,21 +85,21 @@ def test_an_augmented_view_is_a_function_of_seed_stream_epoch_and_utterance(of, 
 
 def test_sessions_of_different_systems_see_the_same_views(frozen, data):
     a, b = (Session(frozen.replace(system=system), data).views for system in ("baseline_augmented", "ipr"))
-    assert same(a.clean(ROWS), b.clean(ROWS))
-    assert same(a.augmented(ROWS, 1), b.augmented(ROWS, 1))
+    assert equal(a.clean(ROWS), b.clean(ROWS))
+    assert equal(a.augmented(ROWS, 1), b.augmented(ROWS, 1))
 
 
-def test_sharing_changes_nothing_to_the_bit(of, views, plain, frozen, data):
+def test_sharing_changes_nothing_to_the_bit(make_views, views, plain, frozen, data):
     """The smaller part is gone through several times an epoch, an utterance each time among others."""
-    for shared, alone in ((of(share=True), plain), (views, Session(frozen, data).views)):
+    for shared, single in ((make_views(share=True), plain), (views, Session(frozen, data).views)):
         batches = [np.array(rows) for rows in ([0, 1, 2], [2, 3, 40], [1, 40], [2], [0, 1, 2])]
         for _ in range(2):
             for rows in batches:
-                assert same(shared.augmented(rows, 1), alone.augmented(rows, 1))
+                assert equal(shared.augmented(rows, 1), single.augmented(rows, 1))
 
 
-def test_a_shared_view_is_made_once(of, monkeypatch):
-    shared = of(share=True)
+def test_a_shared_view_is_made_once(make_views, monkeypatch):
+    shared = make_views(share=True)
     shared.augmented(ROWS, 1)
     monkeypatch.setattr(module, "second_view", None)  # making another one would fail
     shared.augmented(ROWS, 1)
@@ -103,19 +107,22 @@ def test_a_shared_view_is_made_once(of, monkeypatch):
         shared.augmented(ROWS, 2)
 
 
-def test_without_a_budget_everything_is_computed_again_and_is_the_same(of, plain, stem, monkeypatch):
+def test_without_a_budget_everything_is_computed_again_and_is_the_same(make_views, plain, stem, monkeypatch):
     monkeypatch.setattr(module, "BUDGET", 0)
     calls = []
 
-    def counted(waves, lengths):
+    def count_calls(waves, lengths):
         calls.append(len(waves))
         return stem(waves, lengths)
 
-    poor = of(share=True, stem=counted)
+    poor = make_views(share=True, stem=count_calls)
     for _ in range(2):
-        for found, kept in ((poor.clean(ROWS), plain.clean(ROWS)), (poor.augmented(ROWS, 1), plain.augmented(ROWS, 1))):
-            assert found[1].equal(kept[1])
-            torch.testing.assert_close(found[0], kept[0], atol=1e-6, rtol=1e-6)
+        for view, kept_view in (
+            (poor.clean(ROWS), plain.clean(ROWS)),
+            (poor.augmented(ROWS, 1), plain.augmented(ROWS, 1)),
+        ):
+            assert view[1].equal(kept_view[1])
+            torch.testing.assert_close(view[0], kept_view[0], atol=1e-6, rtol=1e-6)
     assert calls[-4:] == [len(ROWS)] * 4
 
 
@@ -123,24 +130,24 @@ ASKED = [(ROWS, True), ([5, 6], False), ([1, 2], True), ([7, 8, 9], True), ([4],
 """Rows and whether augmented, as a session asks for them."""
 
 
-def test_what_is_made_ahead_is_the_same(of, plain, monkeypatch):
+def test_what_is_made_ahead_is_the_same(make_views, plain, monkeypatch):
     """As on a GPU, but for the copies to it: several batches' second views are made at once."""
-    views, read, made = of(block=5), [], []
+    views, read, sizes = make_views(block=5), [], []
     batch, mixed = views._data.waves.batch, module.second_view
-    monkeypatch.setattr(views._data.waves, "batch", lambda rows, most: read.append(rows) or batch(rows, most))
-    monkeypatch.setattr(module, "second_view", lambda waves, *rest: made.append(len(waves)) or mixed(waves, *rest))
+    monkeypatch.setattr(views._data.waves, "batch", lambda rows, seconds: read.append(rows) or batch(rows, seconds))
+    monkeypatch.setattr(module, "second_view", lambda waves, *rest: sizes.append(len(waves)) or mixed(waves, *rest))
     views.expect(ASKED, 2)
-    found = [views.augmented(rows, 2) if augmented else views.clean(rows) for rows, augmented in ASKED]
-    assert made == [5, 4]  # of 3 and 2, of 3 and 1
+    view = [views.augmented(rows, 2) if augmented else views.clean(rows) for rows, augmented in ASKED]
+    assert sizes == [5, 4]  # of 3 and 2, of 3 and 1
     assert read == [(3, 0, 11, 1, 2), (7, 8, 9, 4)]  # once each
-    for (rows, augmented), (x, n) in zip(ASKED, found, strict=True):
+    for (rows, augmented), (x, n) in zip(ASKED, view, strict=True):
         usual, n_usual = plain.augmented(rows, 2) if augmented else plain.clean(rows)
         assert n.equal(n_usual)
         torch.testing.assert_close(x, usual, atol=1e-3, rtol=1e-3)
 
 
-def test_what_was_not_expected_is_made_when_it_is_asked_for(of, plain):
-    views = of(block=4)
+def test_what_was_not_expected_is_made_when_it_is_asked_for(make_views, plain):
+    views = make_views(block=4)
     views.expect(ASKED, 2)
     for rows, epoch in (([4], 2), (ROWS, 1), (ROWS, 2), ([10], 2), ([1, 2], 2)):
         x, n = views.augmented(rows, epoch)
@@ -149,20 +156,20 @@ def test_what_was_not_expected_is_made_when_it_is_asked_for(of, plain):
         torch.testing.assert_close(x, usual, atol=1e-3, rtol=1e-3)
 
 
-def test_clean_waves_are_read_ahead_where_none_are_kept(of, plain, monkeypatch):
+def test_clean_waves_are_read_ahead_where_none_are_kept(make_views, plain, monkeypatch):
     monkeypatch.setattr(module, "BUDGET", 0)
-    views, asked = of(block=1), [([5, 6], False), (ROWS, False)]
-    views.expect(asked, 0)
-    for rows, _ in asked:
+    views, requests = make_views(block=1), [([5, 6], False), (ROWS, False)]
+    views.expect(requests, 0)
+    for rows, _ in requests:
         x, n = views.clean(rows)
         assert n.equal(plain.clean(rows)[1])
         torch.testing.assert_close(x, plain.clean(rows)[0], atol=1e-6, rtol=1e-6)
 
 
-def test_a_budget_is_kept(of, plain, monkeypatch):
+def test_a_budget_is_kept(make_views, plain, monkeypatch):
     budget = 2 * sum(x.nbytes for x in plain._clean.values())
     monkeypatch.setattr(module, "BUDGET", budget)
-    shared = of(share=True)
+    shared = make_views(share=True)
     for epoch in range(3):
         shared.augmented(range(30), epoch)
     assert 0 <= shared._bytes_left < budget
