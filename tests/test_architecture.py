@@ -53,6 +53,8 @@ def imports(file):
 # Imports point one way: notebooks → widgets → ipr_core ← cli.
 
 ARROWS = {
+    "config": "names refusals",
+    "options": "config",
     "encoders": "config",
     "data": "atomic config",
     "method": "config encoders",
@@ -63,7 +65,7 @@ ARROWS = {
     "batch": "atomic config data method runs training",
     "results": "atomic batch config data method metrics runs training",
     "doctor": "batch data runs",
-    "cli": "annotation atomic batch bench config data doctor results runs training",
+    "cli": "annotation atomic batch bench config data doctor options results runs training",
     "__main__": "cli training",
     "widgets": "atomic batch config data method metrics results runs training",
 }

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import AdamW
 
 from ipr_core.config import Config
 from ipr_core.method.prototypes import Prototypes, PrototypeSchedule
@@ -22,7 +22,7 @@ class Trained(Protocol):
     device: torch.device
     model: Recogniser
     companion: Companion
-    optimizer: Optimizer
+    optimizer: AdamW
     prototypes: Prototypes
     schedule: PrototypeSchedule
     embeddings: Tensor
