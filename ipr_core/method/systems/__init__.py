@@ -1,4 +1,4 @@
-"""The systems that are compared, one file each, named in `config`.
+"""The systems that are compared, one file each, named in `ipr_core/names.py`.
 
 README.md tells how to add one. A system says which losses it has on which views. All of them go through the one loop
 of `training/loop.py`: the same minibatches, second views and random numbers for each. Nothing of `training`, `runs` or

@@ -95,10 +95,10 @@ def test_a_method_is_a_file_and_a_line(tmp_path):
     assert len(example.splitlines()) < 40
     shutil.copytree(ROOT / "ipr_core", tmp_path / "ipr_core", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "ipr_core" / "method" / "systems" / "of_the_page.py").write_text(example, "utf-8")
-    config = tmp_path / "ipr_core" / "config.py"
-    text = config.read_text("utf-8")
-    assert text.count("\nBEYOND = (") == 1
-    config.write_text(text.replace("\nBEYOND = (", '\nBEYOND = ("of_the_page", '), "utf-8")
+    names = tmp_path / "ipr_core" / "names.py"
+    text = names.read_text("utf-8")
+    assert text.count("\nBeyond = Literal[") == 1
+    names.write_text(text.replace("\nBeyond = Literal[", '\nBeyond = Literal["of_the_page", '), "utf-8")
     command = (
         "-m ipr_core train --preset demo --system of_the_page --synthetic-size 64 --test-size 12 --epochs 2 "
         "--warm-up 1 --max-seconds 1 --map-size 0 --device cpu --runs runs"
