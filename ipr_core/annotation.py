@@ -1,10 +1,10 @@
-"""Labels for any corpus by a trained run, however large it is: piece by piece, by one worker or several.
+"""Labels for any corpus by a trained run, piece by piece, by one worker or several.
 
 A corpus is cut into pieces, in its order. The labels of a piece lie in a file of their own in `annotated-NAME.pieces`
-until every piece is there; then they are put together and that folder goes. A piece's file is written whole or not at
-all and named by its number, its utterances and the model: what was labelled before a kill is not labelled again, what
-has changed since then is. Pieces do not depend on who labels them, so one worker and many give the same files on
-hardware of one kind.
+until every piece is there. Then they are put together, and that folder is removed. A piece's file is written whole or
+not at all and named by its number, its utterances and the model. So finished pieces are skipped after a kill, and
+those that have changed since are labelled again. Pieces do not depend on the worker: one and many give the same files
+on hardware of one kind.
 """
 
 from __future__ import annotations
@@ -44,41 +44,41 @@ _READ = 32 * PIECE  # utterances read at a time
 _WRITTEN = 64  # pieces put together at a time
 _COLUMNS = ("id", "path", "start", "end", "speaker", "label")
 _KEYS = "audio"  # a piece's column of waveform keys, by which corrections are found
-_EVERY = (1, 1)
+_WHOLE = (1, 1)
 
 Piece = tuple[int, str, DataFrame]
 """Number, file name, utterances."""
 
 
 def annotate(
-    run: Run, corpus: Data, out: Path | None = None, progress: bool = True, shard: tuple[int, int] = _EVERY
+    run: Run, corpus: Data, folder: Path | None = None, progress: bool = True, shard: tuple[int, int] = _WHOLE
 ) -> list[Path]:
-    """Soft and single labels of any corpus, labelled or not, by a trained run; `labels.table` says what they hold.
+    """Label any corpus, with labels of its own or without, by a trained run; see `labels.table`.
 
-    Utterances that were corrected in this run have the corrected single label; `corrections.honoured` says which.
-    corpus: as for training; its classes do not matter   out: a folder, the run's own if absent
-    shard: (k, n) for the k-th of n workers, counted from 1: it labels every n-th piece, and whoever finds all of them
-    there puts them together
-    returns: the Parquet and the CSV file; none while pieces of other workers are not there
+    Utterances that were corrected in this run have the corrected single label; see `corrections.apply`.
+    corpus: as for training; its classes do not matter   folder: for the labels, by default the run's own
+    shard: (k, n) for the k-th of n workers, counted from 1: it labels every n-th piece. The worker that finds all
+    pieces finished puts them together.
+    returns: the Parquet and the CSV file; none while pieces of other workers are missing
     raises CorpusError with every fault at once, of the whole table and of this shard's audio, before anything is
-    labelled; RunError where the corrections' file is damaged
+    labelled; RunError if the corrections' file is damaged
     """
     corrections.newest(run)  # refused now rather than after hours
     config = run.config.replace(**corpus.model_dump() | {"classes": run.config.data.classes})
-    name = Path(corpus.corpus_path).stem if corpus.corpus == "manifest" else corpus.corpus
-    out = Path(out or run.folder)
-    folder = out / f"annotated-{name}.pieces"
+    title = Path(corpus.corpus_path or "").stem if corpus.corpus == "manifest" else corpus.corpus
+    folder = Path(folder or run.folder)
+    pieces_folder = folder / f"annotated-{title}.pieces"
     mark = _mark(run, config)
-    names, left = _checked(config, mark, folder, shard, progress)
-    folder.mkdir(parents=True, exist_ok=True)
-    if left:
-        _label(run, config, mark, folder, left, progress)
-    places = [out / f"annotated-{name}.parquet", out / f"annotated-{name}.csv"]
-    return places if _put_together([folder / name for name in names], run, places) else []
+    names, unlabelled = _checked(config, mark, pieces_folder, shard, progress)
+    pieces_folder.mkdir(parents=True, exist_ok=True)
+    if unlabelled:
+        _label(run, config, mark, pieces_folder, unlabelled, progress)
+    paths = [folder / f"annotated-{title}.parquet", folder / f"annotated-{title}.csv"]
+    return paths if _put_together([pieces_folder / name for name in names], run, paths) else []
 
 
 def _mark(run: Run, config: Config) -> bytes:
-    """What a piece's labels depend on beside its utterances."""
+    """Return a digest of the model and of max_seconds, on which the labels of every piece depend."""
     digest = hashlib.blake2b(str(config.audio.max_seconds).encode(), digest_size=16)
     for part in (DESCRIPTION, WEIGHTS):
         with open(run.folder / "model" / part, "rb") as file:
@@ -87,7 +87,7 @@ def _mark(run: Run, config: Config) -> bytes:
 
 
 def _pieces(utterances: DataFrame, first: int, mark: bytes) -> Iterator[Piece]:
-    """The pieces of some utterances of a corpus, the first of which has the number `first`."""
+    """Yield the pieces of some utterances of a corpus; the first has the number `first`."""
     utterances = utterances[[name for name in _COLUMNS if name in utterances]]
     for number, begin in enumerate(range(0, len(utterances), PIECE), first):
         piece = utterances[begin : begin + PIECE]
@@ -99,34 +99,39 @@ def _pieces(utterances: DataFrame, first: int, mark: bytes) -> Iterator[Piece]:
 def _checked(
     config: Config, mark: bytes, folder: Path, shard: tuple[int, int], progress: bool
 ) -> tuple[list[str], set[int]]:
-    """The file name of every piece, and the numbers of those that this shard has to label yet.
+    """Return the file name of every piece, and the numbers of those that this shard has to label.
 
     raises CorpusError with every fault of the table and of the shard's audio; ids are compared by 8 bytes each
     """
     names: list[str] = []
-    left: set[int] = set()
-    found: list[Fault] = []
+    unlabelled: set[int] = set()
+    faults: list[Fault] = []
     ids: list[NDArray[np.uint64]] = []
     blocks = corpora.surveys(config.data, _READ, labels_needed=False, progress=progress)
-    for utterances, faults in tqdm(blocks, "Checking", unit="block", delay=2, leave=False, disable=not progress):
+    for utterances, table_faults in tqdm(blocks, "Checking", unit="block", delay=2, leave=False, disable=not progress):
         pieces = list(_pieces(utterances, len(names), mark))
         names += [name for _, name, _ in pieces]
         ids.append(pd.util.hash_array(utterances["id"].to_numpy(object)))
-        mine = [piece for piece in pieces if piece[0] % shard[1] == shard[0] - 1]
-        rows = pd.concat([part for *_, part in mine]).index if mine else utterances.index[:0]
-        waves, unusable = dataset.existing_waves(utterances.loc[rows], default_cache(), progress)
-        found += faults + unusable
-        if not found:
-            left |= _unlabelled(mine, Series(waves.keys, rows, dtype=str), folder)
-    if len(np.unique(np.concatenate(ids))) < sum(map(len, ids)):  # rare: now it is worth while to read it whole
-        found += corpora.survey(config.data, labels_needed=False, progress=progress)[1]
-    if found:
-        raise CorpusError(sorted(dict.fromkeys(found), key=lambda fault: (fault.source, fault.row or 0)))
-    return names, left
+        own_pieces = [piece for piece in pieces if piece[0] % shard[1] == shard[0] - 1]
+        rows = pd.concat([part for *_, part in own_pieces]).index if own_pieces else utterances.index[:0]
+        waves, audio_faults = dataset.existing_waves(utterances.loc[rows], default_cache(), progress)
+        faults += table_faults + audio_faults
+        if not faults:
+            unlabelled |= _unlabelled(own_pieces, Series(waves.keys, rows, dtype=str), folder)
+    if len(np.unique(np.concatenate(ids))) < sum(
+        map(len, ids)
+    ):  # rare, so that reading the whole table now is affordable
+        faults += corpora.survey(config.data, labels_needed=False, progress=progress)[1]
+    if faults:
+        raise CorpusError(sorted(dict.fromkeys(faults), key=lambda fault: (fault.source, fault.row or 0)))
+    return names, unlabelled
 
 
 def _unlabelled(pieces: list[Piece], keys: Series, folder: Path) -> set[int]:
-    """The pieces without labels, or with labels for other audio; keys: of the waveforms, by the utterances' index."""
+    """Return the numbers of pieces without labels, or with labels for other audio.
+
+    keys: of the waveforms, by the utterances' index
+    """
     return {
         number
         for number, name, utterances in pieces
@@ -135,44 +140,45 @@ def _unlabelled(pieces: list[Piece], keys: Series, folder: Path) -> set[int]:
     }
 
 
-def _label(run: Run, config: Config, mark: bytes, folder: Path, left: set[int], progress: bool) -> None:
-    """Label the pieces that are left, on a GPU where there is one."""
+def _label(run: Run, config: Config, mark: bytes, folder: Path, numbers: set[int], progress: bool) -> None:
+    """Label the pieces with these numbers, on a GPU if there is one."""
     model = Recogniser.load(run.folder / "model").to("cuda" if torch.cuda.is_available() else "cpu")
     model.bf16 = in_bf16(config.training)
-    bar = tqdm(total=len(left), desc="Labelling", unit="piece", delay=2, disable=not progress)
+    bar = tqdm(total=len(numbers), desc="Labelling", unit="piece", delay=2, disable=not progress)
     first = 0
     for utterances, _ in corpora.surveys(config.data, _READ, labels_needed=False, progress=False):
         pieces = list(_pieces(utterances, first, mark))
         first += len(pieces)
         for number, name, piece in pieces:
-            if number in left:
-                found = _labelled(model, piece, config)
-                write(folder / name, found.to_parquet)
+            if number in numbers:
+                labels = _labelled(model, piece, config)
+                write(folder / name, labels.to_parquet)
                 bar.update()
     bar.close()
 
 
 def _labelled(model: Recogniser, utterances: DataFrame, config: Config) -> DataFrame:
-    """A piece's labels and, last, the keys of its waveforms."""
+    """Return a piece's labels and, last, the keys of its waveforms."""
     waves = WaveStore.build(utterances, default_cache(), progress=False)
-    own, soft = _predicted(model, waves, config.audio.max_seconds)
-    return table(utterances, model.classes, own, soft, model.by_prototypes).assign(**{_KEYS: waves.keys})
+    classifier_soft, prototypes_soft = _predicted(model, waves, config.audio.max_seconds)
+    labels = table(utterances, model.classes, classifier_soft, prototypes_soft, model.by_prototypes)
+    return labels.assign(**{_KEYS: waves.keys})
 
 
 @torch.no_grad()
 def _predicted(model: Recogniser, waves: WaveStore, max_seconds: float) -> tuple[NDArray, NDArray]:
-    """(N, C) shares of every utterance by the classifier and by the prototypes."""
-    where = model.prototypes.device
-    own, soft = (np.empty((len(waves), len(model.classes)), np.float32) for _ in range(2))
+    """Return (N, C) shares of every utterance by the classifier and by the prototypes."""
+    shape = len(waves), len(model.classes)
+    classifier_soft, prototypes_soft = np.empty(shape, np.float32), np.empty(shape, np.float32)
     for rows in by_length(waves.lengths.clip(max=round(max_seconds * SAMPLE_RATE)), PASS):
-        batch, lengths = waves.batch(rows, max_seconds)
-        by_model, by_prototypes = model.label(*model(*model.stem(batch.to(where), lengths)))
-        own[rows], soft[rows] = by_model.cpu().numpy(), by_prototypes.cpu().numpy()
-    return own, soft
+        minibatch, lengths = waves.batch(rows.tolist(), max_seconds)
+        soft = model.label(*model(*model.stem(minibatch.to(model.prototypes.device), lengths)))
+        classifier_soft[rows], prototypes_soft[rows] = (shares.cpu().numpy() for shares in soft)
+    return classifier_soft, prototypes_soft
 
 
 def _put_together(pieces: list[Path], run: Run, paths: list[Path]) -> bool:
-    """Write the Parquet and the CSV file if every piece is there, and remove the pieces; whether that was so."""
+    """Write the Parquet and the CSV file and remove the pieces; False, without a write, if pieces are missing."""
     folder = pieces[0].parent
     with contextlib.ExitStack() as stack:
         try:
@@ -191,16 +197,17 @@ def _put_together(pieces: list[Path], run: Run, paths: list[Path]) -> bool:
     return True
 
 
-def _join(pieces: list[Path], made: DataFrame, parquet: Path, csv: Path) -> None:
-    """All pieces in their order as one Parquet and one CSV file, some at a time, corrections honoured."""
-    schema, writer = None, None
-    for first in range(0, len(pieces), _WRITTEN):
-        found = pd.concat(map(pd.read_parquet, pieces[first : first + _WRITTEN]), ignore_index=True)
-        found = corrections.honoured(found.drop(columns=_KEYS), found[_KEYS], made)
-        stored = Table.from_pandas(found, schema, preserve_index=False)
-        if writer is None:
-            schema = stored.schema
-            writer = ParquetWriter(parquet, schema)
-        writer.write_table(stored)
-        found.to_csv(csv, index=False, header=first == 0, mode="w" if first == 0 else "a")
-    writer.close()
+def _join(pieces: list[Path], newest: DataFrame, parquet: Path, csv: Path) -> None:
+    """Write all pieces in their order as one Parquet and one CSV file, some at a time, with the corrections."""
+    schema = None
+    with contextlib.ExitStack() as stack:
+        writer = None
+        for first in range(0, len(pieces), _WRITTEN):
+            labels = pd.concat(map(pd.read_parquet, pieces[first : first + _WRITTEN]), ignore_index=True)
+            labels = corrections.apply(labels.drop(columns=_KEYS), labels[_KEYS], newest)
+            block = Table.from_pandas(labels, schema, preserve_index=False)
+            if writer is None:
+                schema = block.schema
+                writer = stack.enter_context(ParquetWriter(parquet, schema))
+            writer.write_table(block)
+            labels.to_csv(csv, index=False, header=first == 0, mode="w" if first == 0 else "a")

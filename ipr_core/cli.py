@@ -24,13 +24,8 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. returns: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted"""
-    commands = {
-        "corpora": _corpora, "partition": _partition, "run": _run, "train": _train, "batch": _batch,
-        "resume": _resume, "annotate": _annotate, "export": _export, "table": _table, "bench": _bench,
-        "doctor": _doctor,
-    }  # fmt: skip
     try:
-        args = parse(sys.argv[1:] if argv is None else argv, commands)
+        args = parse(sys.argv[1:] if argv is None else argv, COMMANDS)
         return args.call(args)
     except SystemExit as stop:  # argparse: --help, or a request it could not read
         return int(stop.code or 0)
@@ -344,6 +339,13 @@ def _save(data: Dataset, path: Path) -> None:
 
     table = data.table
     write(path, table.to_parquet if path.suffix == ".parquet" else lambda copy: table.to_csv(copy, index=False))
+
+
+COMMANDS = {
+    "corpora": _corpora, "partition": _partition, "run": _run, "train": _train, "batch": _batch, "resume": _resume,
+    "annotate": _annotate, "export": _export, "table": _table, "bench": _bench, "doctor": _doctor,
+}  # fmt: skip
+"""Every command by name."""
 
 
 if __name__ == "__main__":

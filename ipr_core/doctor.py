@@ -1,4 +1,4 @@
-"""What is installed and at hand on this machine, and the cure for what is not as it should be."""
+"""Checks of this machine: packages, devices, memory, folders; each problem with its cure."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _LEAST_MEMORY, _LEAST_DISK = 2.0, 2.0  # GiB that the demo needs, with some to s
 
 
 class Check(NamedTuple):
-    """One thing looked at. str() is its line; a problem's has the cure."""
+    """One check. str() is its line; that of a problem has the cure."""
 
-    what: str
-    found: str
+    title: str
+    state: str
     cure: str = ""
 
     @property
@@ -29,13 +29,13 @@ class Check(NamedTuple):
         return not self.cure
 
     def __str__(self) -> str:
-        return f"{'ok' if self.ok else 'PROBLEM':<8} {self.what:<14} {self.found}" + f"; {self.cure}" * (not self.ok)
+        return f"{'ok' if self.ok else 'PROBLEM':<8} {self.title:<14} {self.state}" + f"; {self.cure}" * (not self.ok)
 
 
 def checks(runs: Path | None = None) -> Iterator[Check]:
-    """Everything worth a look before a long run.
+    """Yield the checks to make before a long run.
 
-    runs: where runs are to lie
+    runs: the folder of the runs
     """
     yield Check("python", platform.python_version())
     for name in _PACKAGES:
@@ -50,16 +50,16 @@ def checks(runs: Path | None = None) -> Iterator[Check]:
 
 
 def package(name: str) -> Check:
-    """A package that must import, not only lie there: versions that do not fit each other fail only then."""
+    """Check that a package imports: versions that do not fit each other fail only then."""
     try:
-        found = importlib.import_module(name)
-    except Exception as error:  # whatever a broken installation raises
+        module = importlib.import_module(name)
+    except Exception as error:  # a broken installation raises anything
         return Check(name, f"does not import ({error})", "install the versions in requirements.lock")
-    return Check(name, found.__version__)
+    return Check(name, module.__version__)
 
 
 def gpu() -> Check:
-    """The GPU that training would take."""
+    """Return the GPU that training would take."""
     import torch
 
     if not torch.cuda.is_available():
@@ -69,7 +69,7 @@ def gpu() -> Check:
 
 
 def memory() -> Check:
-    """Memory that can be had without swapping."""
+    """Check the memory that is free without swapping."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     lines = Path("/proc/meminfo").read_text().splitlines() if Path("/proc/meminfo").exists() else []
     free = next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")), total)
@@ -77,20 +77,20 @@ def memory() -> Check:
     return Check("memory", f"{_gib(free):.1f} of {_gib(total):.1f} GiB free", cure)
 
 
-def disk(what: str, folder: Path) -> Check:
-    """Whether a folder, which may not exist yet, can be written and has room."""
+def disk(title: str, folder: Path) -> Check:
+    """Check that a folder, which may not exist yet, can be written and has space."""
     folder = folder.expanduser().absolute()
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    free = _gib(shutil.disk_usage(there).free)
+    parent = next(path for path in (folder, *folder.parents) if path.exists())
+    free = _gib(shutil.disk_usage(parent).free)
     cures = [
-        f"{there} cannot be written; name another folder by $IPR_{what.upper()}" * (not os.access(there, os.W_OK)),
+        f"{parent} cannot be written; name another folder by $IPR_{title.upper()}" * (not os.access(parent, os.W_OK)),
         f"make room: {_LEAST_DISK:g} GiB are needed" * (free < _LEAST_DISK),
     ]
-    return Check(what, f"{folder}, {free:.0f} GiB free", "; ".join(filter(None, cures)))
+    return Check(title, f"{folder}, {free:.0f} GiB free", "; ".join(filter(None, cures)))
 
 
 def encoders() -> Check:
-    """Speech encoders that can be used now: compact always, and what Hugging Face's cache holds."""
+    """List the speech encoders that can be used now: compact, and those in Hugging Face's cache."""
     from huggingface_hub import CacheNotFound, constants, scan_cache_dir
 
     try:
@@ -102,7 +102,7 @@ def encoders() -> Check:
 
 
 def notebooks() -> Check:
-    """Where the notebooks of the main job lie."""
+    """Check that the notebooks of the main job are there."""
     from ipr_core.batch.notebooks import NotebookError, main_job
 
     try:

@@ -1,4 +1,4 @@
-"""How good labels are: hard ones against the truth, soft ones against the votes, and systems against each other."""
+"""Scores of labels: hard ones against the truth, soft ones against the votes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Shares = NDArray[np.floating]
 
 
 def hard_scores(truth: ArrayLike, predicted: ArrayLike, n_classes: int) -> dict[str, float]:
-    """accuracy, uar (unweighted average recall) and macro_f1, over the classes that occur in `truth`.
+    """Return accuracy, uar (unweighted average recall) and macro_f1, over the classes in `truth`.
 
     truth, predicted: (N,) classes
     """
@@ -28,14 +28,14 @@ def hard_scores(truth: ArrayLike, predicted: ArrayLike, n_classes: int) -> dict[
 
 
 def confusion(truth: ArrayLike, predicted: ArrayLike, n_classes: int) -> NDArray[np.int64]:
-    """Counts, truth by row and prediction by column.  returns: (C, C)"""
+    """Count utterances, truth by row and prediction by column.  returns: (C, C)"""
     return confusion_matrix(truth, predicted, labels=np.arange(n_classes))
 
 
 def recalls(confusion: ArrayLike) -> Shares:
-    """(C,) share of each class's utterances that were recognised; nan for a class that has none.
+    """Return each class's share of recognised utterances; nan for a class that has none.
 
-    confusion: (C, C) counts, truth by row
+    confusion: (C, C) counts, truth by row   returns: (C,)
     """
     counts = np.asarray(confusion, np.float64)
     total = counts.sum(axis=1)
@@ -43,7 +43,7 @@ def recalls(confusion: ArrayLike) -> Shares:
 
 
 def js_divergence(p: Shares, q: Shares) -> Shares:
-    """Jensen-Shannon divergence of every pair of rows, in bits: 0 the same, 1 disjoint.
+    """Return the Jensen-Shannon divergence of every pair of rows, in bits: 0 the same, 1 disjoint.
 
     p, q: (N, C), rows sum to 1   returns: (N,)
     """
@@ -53,13 +53,13 @@ def js_divergence(p: Shares, q: Shares) -> Shares:
 
 
 def entropy(p: Shares) -> Shares:
-    """Entropy of every row, in bits.  p: (N, C)   returns: (N,)"""
+    """Return the entropy of every row, in bits.  p: (N, C)   returns: (N,)"""
     p = np.asarray(p, np.float64)
     return -(p * np.log2(np.where(p > 0, p, 1))).sum(axis=1)
 
 
 def soft_scores(soft: Shares, votes: Shares) -> dict[str, float]:
-    """Soft labels against the annotators' distributions, means over the utterances.
+    """Compare soft labels with the annotators' distributions; means over the utterances.
 
     soft, votes: (N, C), rows sum to 1
     returns: js (bits), nll (nats), brier (sum over classes), ece (15 bins, of the largest share against the
@@ -83,14 +83,16 @@ def soft_scores(soft: Shares, votes: Shares) -> dict[str, float]:
 
 
 def expected_calibration_error(soft: Shares, truth: ArrayLike, bins: int = 15) -> float:
-    """Mean gap between confidence and accuracy over equal-width bins of confidence, weighted by their size.
+    """Return the mean gap between confidence and accuracy, over equal-width bins of confidence.
+
+    Bins are weighted by their size.
 
     soft: (N, C)   truth: (N,)
     """
     confidence, right = soft.max(axis=1), soft.argmax(axis=1) == np.asarray(truth)
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    size = np.bincount(place, minlength=bins)
-    gap = np.bincount(place, confidence - right, minlength=bins)
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    size = np.bincount(index, minlength=bins)
+    gap = np.bincount(index, confidence - right, minlength=bins)
     return float(np.abs(gap).sum() / size.sum())
 
 

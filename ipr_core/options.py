@@ -35,7 +35,7 @@ def parse(argv: Sequence[str], commands: Mapping[str, Command]) -> Args:
     Options of no command are kept in `args.unknown`, for the check of the settings to name.
     raises SystemExit for --help and for a line that cannot be read
     """
-    parser = _parser(commands)
+    parser = make_parser(commands)
     args, rest = parser.parse_known_args(_with_values(argv))
     args.unknown = {part[2:].partition("=")[0].replace("-", "_"): "" for part in rest if part.startswith("--")}
     if rest and not (args.unknown and hasattr(args, "preset")):
@@ -54,9 +54,10 @@ def _with_values(argv: Sequence[str]) -> list[str]:
     return words
 
 
-def _parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
+def make_parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
+    """Return the parser of all commands; a command's docstring is its description."""
     parser = argparse.ArgumentParser("ipr", description="Iterative prototype refinement for ambiguous speech emotion.")
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     for name, call in commands.items():
         text = (call.__doc__ or "").strip()
         subparser = subparsers.add_parser(

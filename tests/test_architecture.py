@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 import statistics
 import subprocess
 import sys
@@ -52,24 +53,9 @@ def imports(file):
 
 # Imports point one way: notebooks → widgets → ipr_core ← cli.
 
-ARROWS = {
-    "config": "names refusals",
-    "options": "config",
-    "encoders": "config",
-    "data": "atomic config",
-    "method": "config encoders",
-    "runs": "atomic config data method",
-    "training": "atomic config data encoders method metrics runs",
-    "annotation": "atomic config data runs training",
-    "bench": "config data encoders training",
-    "batch": "atomic config data method runs training",
-    "results": "atomic batch config data method metrics runs training",
-    "doctor": "batch data runs",
-    "cli": "annotation atomic batch bench config data doctor options results runs training",
-    "__main__": "cli training",
-    "widgets": "atomic batch config data method metrics results runs training",
-}
-"""The picture in CONTRIBUTING.md: each part of the code, and the parts that it imports."""
+PICTURE = re.findall(r"^(\w+) +→ ([\w ]+)$", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.MULTILINE)
+ARROWS = {source: targets.split() for source, targets in PICTURE}
+"""Each part of the code, and the parts that it imports, as the picture in CONTRIBUTING.md has them."""
 
 
 def part(module):
@@ -86,12 +72,12 @@ def test_every_arrow_of_the_picture_is_an_import_and_every_import_an_arrow():
         for module in imports(file)
         if module in modules and module != "ipr_core"
     }
-    drawn_arrows = {(source, target) for source, targets in ARROWS.items() for target in targets.split()}
+    drawn_arrows = {(source, target) for source, targets in ARROWS.items() for target in targets}
     assert {(a, b) for a, b in arrows if a != b and a != "ipr_core"} == drawn_arrows
 
 
 def test_no_arrow_of_the_picture_runs_back_up():
-    floors = list(graphlib.TopologicalSorter({a: b.split() for a, b in ARROWS.items()}).static_order())
+    floors = list(graphlib.TopologicalSorter(ARROWS).static_order())
     assert floors.index("method") < floors.index("training") < floors.index("results") < floors.index("cli")
 
 

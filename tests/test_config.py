@@ -15,11 +15,15 @@ from ipr_core.config import (
     PRESETS,
     SYSTEMS,
     Config,
+    Mark,
     SettingsError,
     allowed,
     build,
     demo,
+    for_notebook,
     from_notebook,
+    marked,
+    nearest_preset,
     paper,
     recommended,
 )
@@ -154,9 +158,9 @@ def test_an_unknown_preset():
 
 
 def test_all_faults_at_once_with_name_value_and_what_is_allowed():
-    found = faults(gamma=1.5, gama=0.9, epochs="many", target="firm", encoder="", classes=("angry", "angry"))
-    assert found[0] == "gama is not a setting; did you mean gamma?"
-    assert len(found) == 6
+    sentences = faults(gamma=1.5, gama=0.9, epochs="many", target="firm", encoder="", classes=("angry", "angry"))
+    assert sentences[0] == "gama is not a setting; did you mean gamma?"
+    assert len(sentences) == 6
     for start in (
         "gamma is 1.5; it is a number between 0 and 1. ",
         "epochs is 'many'; it is a whole number at least 1. ",
@@ -164,8 +168,8 @@ def test_all_faults_at_once_with_name_value_and_what_is_allowed():
         "encoder is ''; it is a text. ",
         "classes is ('angry', 'angry') (a class is named twice); it is a list of a text. ",
     ):
-        assert sum(fault.startswith(start) for fault in found) == 1, start
-    assert next(fault for fault in found if fault.startswith("gamma")).endswith(FIELDS["gamma"][1].description)
+        assert sum(fault.startswith(start) for fault in sentences) == 1, start
+    assert next(fault for fault in sentences if fault.startswith("gamma")).endswith(FIELDS["gamma"][1].description)
 
 
 def test_the_error_reads_a_line_a_fault():
@@ -239,8 +243,8 @@ def test_settings_go_through_json(config):
 
 def test_the_digest_names_the_settings():
     assert recommended(alpha=1).digest() == recommended(alpha=1.0).digest() == recommended(alpha="1").digest()
-    other = {"seed": 1, "stream": 1, "system": "baseline", "gamma": 0.5, "layers": (1,), "max_seconds": 3}
-    digests = [recommended(**{name: value}).digest() for name, value in other.items()]
+    settings = {"seed": 1, "stream": 1, "system": "baseline", "gamma": 0.5, "layers": (1,), "max_seconds": 3}
+    digests = [recommended(**{name: value}).digest() for name, value in settings.items()]
     assert len({recommended().digest(), *digests}) == 7
     assert all(len(digest) == 8 for digest in digests)
 
@@ -259,3 +263,30 @@ def test_a_notebooks_unknown_parameter_is_refused():
     with pytest.raises(SettingsError, match="gmma is not a setting; did you mean gamma") as caught:
         from_notebook({"preset": "demo", "gmma": 0.9, "seed": "one"})
     assert caught.value.faults[1].startswith("seed is 'one'; it is a whole number at least 0")
+
+
+def test_differences_are_the_own_values_of_what_another_configuration_has_otherwise():
+    assert recommended(gamma=0.5, layers=(0, 1)).differences(recommended()) == {"layers": [0, 1], "gamma": 0.5}
+    assert paper().differences(paper()) == {}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_nearest_preset_is_the_one_with_the_fewest_differences(preset):
+    assert nearest_preset(PRESETS[preset](seed=3, mu=0.5)) == preset
+
+
+def test_a_mark_stands_on_the_field_or_on_its_section():
+    assert marked(Mark.COMPARED) == {"system", "seed", "stream"}
+    views = marked(Mark.SECOND_VIEWS)
+    assert views > {
+        name for name, (section, _) in FIELDS.items() if section in ("data", "partition", "audio", "encoder")
+    }
+    assert not views & marked(Mark.AFTER_WARM_UP)
+    assert {FIELDS[name][0] for name in marked(Mark.AFTER_WARM_UP)} == {"method", "training"}
+
+
+def test_a_notebooks_parameters_make_the_same_configuration_again():
+    config = demo(test_size=None, gamma=0.25, layers=(0, 1))
+    parameters = for_notebook(config, ["test_size", "gamma", "layers"], "demo", "runs")
+    assert parameters == {"test_size": "none", "gamma": 0.25, "layers": [0, 1], "preset": "demo", "runs": "runs"}
+    assert from_notebook(parameters) == config

@@ -20,18 +20,18 @@ def shares(rows: int, classes: int = 4, seed: int = 0) -> np.ndarray:
 
 def test_accuracy_and_uar_differ_where_classes_do():
     truth, predicted = [0] * 90 + [1] * 10, [0] * 100
-    found = metrics.hard_scores(truth, predicted, 2)
-    assert found["accuracy"] == 0.9
-    assert found["uar"] == 0.5  # recall 1 and 0
-    assert found["macro_f1"] == pytest.approx((2 * 0.9 * 1 / 1.9 + 0) / 2)
+    scores = metrics.hard_scores(truth, predicted, 2)
+    assert scores["accuracy"] == 0.9
+    assert scores["uar"] == 0.5  # recall 1 and 0
+    assert scores["macro_f1"] == pytest.approx((2 * 0.9 * 1 / 1.9 + 0) / 2)
 
 
 def test_hard_scores_by_hand():
     truth, predicted = [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 2, 2]
-    found = metrics.hard_scores(truth, predicted, 3)
-    assert found["accuracy"] == pytest.approx(4 / 6)
-    assert found["uar"] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
-    assert found["macro_f1"] == pytest.approx((0.8 + 0.5 + 2 / 3) / 3)
+    scores = metrics.hard_scores(truth, predicted, 3)
+    assert scores["accuracy"] == pytest.approx(4 / 6)
+    assert scores["uar"] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
+    assert scores["macro_f1"] == pytest.approx((0.8 + 0.5 + 2 / 3) / 3)
 
 
 def test_a_class_without_an_utterance_counts_neither_for_nor_against():
@@ -63,8 +63,8 @@ def test_recalls_by_hand_and_of_a_class_without_an_utterance():
 def test_the_mean_recall_is_sklearns():
     random = np.random.default_rng(0)
     truth, predicted = random.integers(0, 4, 200), random.integers(0, 4, 200)
-    found = metrics.recalls(metrics.confusion(truth, predicted, 4))
-    np.testing.assert_allclose(found, recall_score(truth, predicted, average=None))
+    scores = metrics.recalls(metrics.confusion(truth, predicted, 4))
+    np.testing.assert_allclose(scores, recall_score(truth, predicted, average=None))
 
 
 # Soft labels.
@@ -78,8 +78,8 @@ def test_divergence_is_a_bit_for_the_disjoint_and_nothing_for_the_same():
 def test_divergence_of_uniform_and_certain():
     # middle (5/8, 1/8, 1/8, 1/8): half of log2(8/5), and half of (log2(2/5) + 3 log2(2)) / 4
     by_hand = (math.log2(8 / 5) + (math.log2(2 / 5) + 3) / 4) / 2
-    found = metrics.js_divergence(np.full((1, 4), 0.25), np.array([[1.0, 0, 0, 0]]))
-    assert found == pytest.approx(by_hand)
+    scores = metrics.js_divergence(np.full((1, 4), 0.25), np.array([[1.0, 0, 0, 0]]))
+    assert scores == pytest.approx(by_hand)
     assert by_hand == pytest.approx(0.5488, abs=1e-4)
 
 
@@ -97,43 +97,43 @@ def test_entropy_in_bits():
 def test_soft_scores_by_hand():
     soft = np.array([[0.8, 0.2], [0.4, 0.6]])
     votes = np.array([[1.0, 0.0], [0.5, 0.5]])
-    found = metrics.soft_scores(soft, votes)
-    assert found["nll"] == pytest.approx(-(math.log(0.8) + 0.5 * math.log(0.4) + 0.5 * math.log(0.6)) / 2)
-    assert found["brier"] == pytest.approx((0.08 + 0.02) / 2)
-    assert found["js"] == pytest.approx(metrics.js_divergence(soft, votes).mean())
-    assert found["ece"] == pytest.approx((0.2 + 0.6) / 2)  # right with 0.8, wrong with 0.6
-    assert found["auprc"] == 1  # the one without a majority is the less certain one
+    scores = metrics.soft_scores(soft, votes)
+    assert scores["nll"] == pytest.approx(-(math.log(0.8) + 0.5 * math.log(0.4) + 0.5 * math.log(0.6)) / 2)
+    assert scores["brier"] == pytest.approx((0.08 + 0.02) / 2)
+    assert scores["js"] == pytest.approx(metrics.js_divergence(soft, votes).mean())
+    assert scores["ece"] == pytest.approx((0.2 + 0.6) / 2)  # right with 0.8, wrong with 0.6
+    assert scores["auprc"] == 1  # the one without a majority is the less certain one
 
 
 def test_the_auprc_is_that_of_finding_utterances_without_a_majority():
-    # by entropy the four are found in the order c, a, d, b; c and d have no majority: precision 1/1 and 2/3
+    # by entropy the four stand in the order c, a, d, b; c and d have no majority: precision 1/1 and 2/3
     soft = np.array([[0.7, 0.3], [0.95, 0.05], [0.5, 0.5], [0.8, 0.2]])
     votes = np.array([[0.8, 0.2], [1.0, 0.0], [0.5, 0.5], [0.5, 0.5]])
-    found = metrics.soft_scores(soft, votes)
-    assert found["auprc"] == pytest.approx((1 + 2 / 3) / 2)
-    assert found["no_majority"] == 0.5
+    scores = metrics.soft_scores(soft, votes)
+    assert scores["auprc"] == pytest.approx((1 + 2 / 3) / 2)
+    assert scores["no_majority"] == 0.5
 
 
 def test_labels_that_know_nothing_have_the_share_without_majority_as_auprc():
     votes = shares(200)
-    found = metrics.soft_scores(np.full_like(votes, 0.25), votes)
-    assert 0 < found["no_majority"] < 1
-    assert found["auprc"] == pytest.approx(found["no_majority"])
+    scores = metrics.soft_scores(np.full_like(votes, 0.25), votes)
+    assert 0 < scores["no_majority"] < 1
+    assert scores["auprc"] == pytest.approx(scores["no_majority"])
 
 
 def test_perfect_soft_labels():
     votes = shares(40)
-    found = metrics.soft_scores(votes, votes)
-    assert found["js"] == pytest.approx(0)
-    assert found["brier"] == 0
-    assert found["nll"] == pytest.approx(metrics.entropy(votes).mean() * math.log(2))
+    scores = metrics.soft_scores(votes, votes)
+    assert scores["js"] == pytest.approx(0)
+    assert scores["brier"] == 0
+    assert scores["nll"] == pytest.approx(metrics.entropy(votes).mean() * math.log(2))
 
 
 def test_soft_scores_are_finite_at_the_corners():
     certain, wrong = np.eye(2)[[0, 1, 0]], np.eye(2)[[1, 0, 0]]
-    found = metrics.soft_scores(certain, wrong)
-    assert math.isnan(found.pop("auprc"))  # all have a majority: there is nothing to find
-    assert all(math.isfinite(value) for value in found.values())
+    scores = metrics.soft_scores(certain, wrong)
+    assert math.isnan(scores.pop("auprc"))  # all have a majority: there is nothing to find
+    assert all(math.isfinite(value) for value in scores.values())
     mixed = metrics.soft_scores(certain, np.array([[0.5, 0.5], [1, 0], [0.2, 0.8]]))
     assert all(math.isfinite(value) for value in mixed.values())
 
@@ -150,9 +150,9 @@ def test_calibration_against_a_loop():
     confidence, right = soft.max(axis=1), soft.argmax(axis=1) == truth
     total = 0.0
     for i in range(15):
-        inside = (confidence >= i / 15) & ((confidence < (i + 1) / 15) | (i == 14))
-        if inside.any():
-            total += inside.sum() / 500 * abs(confidence[inside].mean() - right[inside].mean())
+        in_bin = (confidence >= i / 15) & ((confidence < (i + 1) / 15) | (i == 14))
+        if in_bin.any():
+            total += in_bin.sum() / 500 * abs(confidence[in_bin].mean() - right[in_bin].mean())
     assert metrics.expected_calibration_error(soft, truth) == pytest.approx(total)
 
 
@@ -161,16 +161,16 @@ def test_calibration_against_a_loop():
 
 def test_paired_difference_is_scipys():
     a, b = np.random.default_rng(0).normal(60, 3, (2, 5))
-    found = metrics.paired_difference(a, b)
-    assert found["mean"] == pytest.approx((a - b).mean())
-    assert found["deviation"] == pytest.approx((a - b).std(ddof=1))
-    assert found["p"] == pytest.approx(ttest_rel(a, b).pvalue)
+    scores = metrics.paired_difference(a, b)
+    assert scores["mean"] == pytest.approx((a - b).mean())
+    assert scores["deviation"] == pytest.approx((a - b).std(ddof=1))
+    assert scores["p"] == pytest.approx(ttest_rel(a, b).pvalue)
 
 
 def test_paired_difference_by_hand():
     # differences 1 and 3: mean 2, deviation √2, t = 2 with one degree of freedom: p = 1 − 2 arctan(2) / π
-    found = metrics.paired_difference([3, 5], [2, 2])
-    assert found == pytest.approx({"mean": 2, "deviation": math.sqrt(2), "p": 1 - 2 * math.atan(2) / math.pi})
+    scores = metrics.paired_difference([3, 5], [2, 2])
+    assert scores == pytest.approx({"mean": 2, "deviation": math.sqrt(2), "p": 1 - 2 * math.atan(2) / math.pi})
 
 
 def test_paired_difference_without_any_spread():

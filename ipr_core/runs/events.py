@@ -1,4 +1,4 @@
-"""What happens in a run, as frozen records: training yields them, runs keep them, figures are drawn from them."""
+"""The events of a run, frozen: training yields them, runs keep them, figures are drawn from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Phase = Literal["warm_up", "refinement"]
 
 @dataclass(frozen=True)
 class StepEnd:
-    """A step was made. For progress displays; the run folder does not keep it."""
+    """The end of a step, for progress displays; the run folder does not keep it."""
 
     epoch: int
     step: int
@@ -26,7 +26,7 @@ class StepEnd:
 
 @dataclass(frozen=True)
 class EpochEnd:
-    """An epoch was trained and evaluated."""
+    """The end of an epoch: trained and evaluated."""
 
     epoch: int
     phase: Phase
@@ -42,11 +42,11 @@ class EpochEnd:
     confusion: list[list[int]]
     """Truth by row, prediction by column."""
     accuracy_prototypes: float | None
-    """On D3, of the nearest prototype. What is of prototypes is None for a reader where a system has none."""
+    """On D3, of the nearest prototype. All values of prototypes are None to a reader if the system has none."""
     cosines: list[list[float]] | None
     """Cosine between every two prototypes (Figure 2)."""
     agreement_model: float | None
-    """Share of D2 whose label by the classifier is the true one (Figure 3); None where the truth is not known."""
+    """Share of D2 whose label by the classifier is the true one (Figure 3); None if the truth is not known."""
     agreement_prototypes: float | None
     """Share of D2 whose label by the prototypes is the true one (Figure 3)."""
     labels_model: list[int]
@@ -54,7 +54,7 @@ class EpochEnd:
     labels_prototypes: list[int] | None
     """Utterances of D2 per class by the prototypes; one class that takes all is a collapse."""
     gate: float | None
-    """Share of D2 whose two views the classifier agreed on (Eq. 4's gate); None where there were no two views."""
+    """Share of D2 whose two views the classifier agreed on (Eq. 4's gate); None if there were no two views."""
     clock: dict[str, float] = field(compare=False)
     """seconds, of these evaluation_ and gpu_seconds, utterances_ and audio_seconds_per_second, peak_memory_mb."""
     arrays: dict[str, np.ndarray] = field(compare=False, repr=False, default_factory=dict)
@@ -62,26 +62,25 @@ class EpochEnd:
 
 
 def without_prototypes(event: EpochEnd) -> EpochEnd:
-    """The event of a system that has none: D1's class means are recorded for it all the same."""
-    nothing = dict.fromkeys(("accuracy_prototypes", "cosines", "agreement_prototypes", "labels_prototypes"))
-    return replace(event, **nothing)
+    """Return the event of a system that has no prototypes; D1's class means are recorded for it all the same."""
+    return replace(event, accuracy_prototypes=None, cosines=None, agreement_prototypes=None, labels_prototypes=None)
 
 
 def to_json(event: EpochEnd) -> dict[str, Any]:
-    """The event as plain values, its arrays left out (they are kept beside it)."""
+    """Return the event as plain values, without its arrays, which have files of their own."""
     values = asdict(event)
     del values["arrays"]
     return {"event": type(event).__name__, **_finite(values)}
 
 
 def from_json(values: dict[str, Any], arrays: dict[str, np.ndarray] | None = None) -> EpochEnd:
-    """The event that `to_json` wrote, with its arrays."""
+    """Return the event that `to_json` wrote, with its arrays."""
     values = {key: value for key, value in values.items() if key != "event"}
     return EpochEnd(**values, arrays=arrays or {})
 
 
 def _finite(value: Any) -> Any:
-    """JSON knows no infinity and no NaN: None stands for them."""
+    """Replace infinity and NaN, which JSON does not have, by None."""
     if isinstance(value, dict):
         return {key: _finite(part) for key, part in value.items()}
     if isinstance(value, list):

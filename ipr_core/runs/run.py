@@ -230,8 +230,3 @@ def digest(data: Dataset) -> str:
     columns = [c for c in data.table.columns if c not in ("path", "source", "row", "duration")]
     text = data.table[columns].to_csv(index=False) + "".join(data.waves.keys)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def comparable_lines(run: Run) -> list[dict[str, Any]]:
-    """Return the record without its clock: the same for a resumed run as for one that was never stopped."""
-    return [{key: value for key, value in json.loads(line).items() if key != "clock"} for line in run._lines()]

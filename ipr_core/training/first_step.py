@@ -37,6 +37,10 @@ class FirstStep:
     """(B,) the labels of D1's utterances."""
     prototypes: Tensor
     """(C, D) as the warm-up left them."""
+    epoch: int
+    """e of Eq. 7, as the run's reading counts it."""
+    epochs: int
+    """E of Eq. 7."""
 
 
 def first_step(run: Run, data: Dataset) -> FirstStep:
@@ -57,6 +61,7 @@ def first_step(run: Run, data: Dataset) -> FirstStep:
 @torch.no_grad()
 def _first_step(session: Session, epoch: int) -> FirstStep:
     model, views, certainty = session.model.eval(), session.views, session.schedule.soft.max(dim=1).values.cpu().numpy()
+    skipped = epoch if session.config.method.beta_from == "warm_up" else 0
     row = session.d2[certainty[session.d2].argmin()]
     minibatch = next(minibatch for minibatch in session.plan(epoch) if row in minibatch.ambiguous)
     k, logits = model(*views.clean(minibatch.ambiguous))
@@ -72,4 +77,6 @@ def _first_step(session: Session, epoch: int) -> FirstStep:
         logits_precise=logits_precise.cpu(),
         labels=session.labels[torch.as_tensor(minibatch.precise, device=session.device)].cpu(),
         prototypes=session.prototypes.vectors.cpu(),
+        epoch=epoch - skipped,
+        epochs=max(session.config.training.epochs - skipped, 1),
     )

@@ -9,10 +9,11 @@ import pytest
 import torch
 import transformers
 
+from helpers.whole_runs import comparable_lines
 from ipr_core.annotation import annotate
 from ipr_core.config import Config, Data
 from ipr_core.runs.events import EpochEnd
-from ipr_core.runs.run import Run, comparable_lines
+from ipr_core.runs.run import Run
 from ipr_core.training.advance import advance, prepare
 from ipr_core.training.model import Recogniser
 

@@ -17,13 +17,13 @@ def code(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def assert_thin(notebook, parameters_too=True):
+def assert_thin(notebook, parameters_too=True, cells=15):
     """Assert few and short cells without programming, and at least as much prose.
 
-    parameters_too: whether the second cell, a line a parameter, has to be short as well
+    parameters_too: whether the second cell, a line a parameter, has to be short as well   cells: at most
     """
     sources = [cell.source for cell in code(notebook)]
-    assert len(sources) <= 15
+    assert len(sources) <= cells
     short = sources if parameters_too else [sources[0], *sources[2:]]
     assert max(len(source.splitlines()) for source in short) <= 10
     prose = sum(len(cell.source) for cell in notebook.cells if cell.cell_type == "markdown")

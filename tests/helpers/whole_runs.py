@@ -5,11 +5,17 @@ import json
 import pandas as pd
 from safetensors.numpy import load_file
 
-from ipr_core.runs.run import Run, comparable_lines
+from ipr_core.runs.run import Run
 
 
 def files(run: Run) -> set[str]:
     return {str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file()} - {".lock"}
+
+
+def comparable_lines(run: Run) -> list[dict]:
+    """Return the record without its clock: the same for a resumed run as for one that was never stopped."""
+    events = map(json.loads, (run.folder / "events.jsonl").read_text("utf-8").splitlines())
+    return [{key: value for key, value in event.items() if key != "clock"} for event in events]
 
 
 def all_whole(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""Corrections: the file in the run folder, two writers at once, damage, and whose single label they replace."""
+"""Corrections: the file in the run folder, simultaneous writers, damage, and the labels they replace."""
 
 import os
 import threading
@@ -30,17 +30,17 @@ def file(run):
 
 def test_without_corrections_there_is_an_empty_table_and_no_file(run):
     assert corrections.read(run).columns.tolist() == list(corrections.COLUMNS)
-    assert corrections.current(run).empty
+    assert corrections.newest(run).empty
     assert not file(run).exists()
 
 
 def test_a_correction_has_who_and_when_and_the_key_of_what_was_heard(run, data, ids):
     corrections.add(run, ids[2], "sad", "  Ada\nLovelace ", 'slow, "low"\nvoice')
-    (kept,) = corrections.read(run).to_dict("records")
-    when = datetime.fromisoformat(kept.pop("when"))
-    assert timedelta() <= datetime.now(UTC) - when < timedelta(minutes=5)
-    assert when.utcoffset() == timedelta()
-    assert kept == {
+    (row,) = corrections.read(run).to_dict("records")
+    time = datetime.fromisoformat(row.pop("when"))
+    assert timedelta() <= datetime.now(UTC) - time < timedelta(minutes=5)
+    assert time.utcoffset() == timedelta()
+    assert row == {
         "id": ids[2], "label": "sad", "who": "Ada Lovelace", "note": 'slow, "low" voice', "audio": data.waves.keys[2],
     }  # fmt: skip
 
@@ -48,17 +48,17 @@ def test_a_correction_has_who_and_when_and_the_key_of_what_was_heard(run, data, 
 def test_the_newest_counts_and_the_whole_history_stays(run, ids):
     for id, label in ((ids[0], "sad"), (ids[1], "angry"), (ids[0], "happy"), (ids[1], corrections.WITHDRAWN)):
         corrections.add(run, id, label, "Ada")
-    assert corrections.current(run).to_dict() == {ids[0]: "happy"}
+    assert corrections.newest(run)["label"].to_dict() == {ids[0]: "happy"}
     assert corrections.read(run)["label"].tolist() == ["sad", "angry", "happy", "withdrawn"]
     corrections.add(run, ids[1], "neutral", "Ada")
-    assert corrections.current(run).to_dict() == {ids[0]: "happy", ids[1]: "neutral"}
+    assert corrections.newest(run)["label"].to_dict() == {ids[0]: "happy", ids[1]: "neutral"}
 
 
 def test_a_line_that_was_written_is_never_changed(run, ids):
     corrections.add(run, ids[0], "sad", "Ada")
-    before = file(run).read_bytes()
+    content = file(run).read_bytes()
     corrections.add(run, ids[0], corrections.WITHDRAWN, "Grace")
-    assert file(run).read_bytes().startswith(before)
+    assert file(run).read_bytes().startswith(content)
 
 
 def test_a_spreadsheet_reads_it_and_may_save_it(run, ids):
@@ -68,7 +68,7 @@ def test_a_spreadsheet_reads_it_and_may_save_it(run, ids):
     text = file(run).read_text().rstrip("\n").replace("\n", "\r\n")  # as some save: marked, and no end to the last line
     file(run).write_bytes(b"\xef\xbb\xbf" + text.encode())
     corrections.add(run, ids[1], "happy", "Ada")
-    assert corrections.current(run).to_dict() == {ids[0]: "sad", ids[1]: "happy"}
+    assert corrections.newest(run)["label"].to_dict() == {ids[0]: "sad", ids[1]: "happy"}
 
 
 def test_requests_that_cannot_be_kept_are_refused_and_leave_nothing(run, ids):
@@ -89,7 +89,7 @@ GOOD = "id,label,who,when,note,audio\na,sad,Ada,2026-01-01T00:00:00+00:00,,k\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "line 1: it is empty"),
         ("id,label\n", "line 1: it should be id,label,who,when,note,audio"),
@@ -100,13 +100,13 @@ GOOD = "id,label,who,when,note,audio\na,sad,Ada,2026-01-01T00:00:00+00:00,,k\n"
         (GOOD + 'b,sad,"Ada', "line 3: unexpected end of data"),
     ],
 )
-def test_damage_is_told_with_its_line_and_a_cure_and_nothing_is_written_onto_it(run, ids, text, said):
+def test_damage_is_told_with_its_line_and_a_cure_and_nothing_is_written_onto_it(run, ids, text, message):
     file(run).parent.mkdir()
     file(run).write_text(text)
     for use in (lambda: corrections.read(run), lambda: corrections.add(run, ids[0], "sad", "Ada")):
         with pytest.raises(RunError) as caught:
             use()
-        assert f"history.csv, {said}" in str(caught.value)
+        assert f"history.csv, {message}" in str(caught.value)
         assert "correct or remove that line" in str(caught.value)
     assert file(run).read_text() == text
 
@@ -119,64 +119,64 @@ def test_bytes_that_are_no_text_are_told_with_their_line(run):
 
 
 def test_writers_at_the_same_time_lose_nothing(run, ids):
-    def write(who):
+    def write(author):
         for id in ids[:8]:
-            corrections.add(run, id, "sad", who)
+            corrections.add(run, id, "sad", author)
 
     writers = [threading.Thread(target=write, args=(name,)) for name in ("Ada", "Grace", "Mary")]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
-    made = corrections.read(run)
-    assert len(made) == 24
-    assert made.groupby("who")["id"].apply(list).tolist() == [ids[:8]] * 3
+    rows = corrections.read(run)
+    assert len(rows) == 24
+    assert rows.groupby("who")["id"].apply(list).tolist() == [ids[:8]] * 3
 
 
 def test_what_a_killed_writer_left_is_cleared_up_and_a_correction_never_touches_a_runs_own(run, ids):
-    left, of_training = file(run).parent / f"{WRITING}x", run.folder / f"{WRITING}y"
-    for folder in (left, of_training):
+    unfinished, of_training = file(run).parent / f"{WRITING}x", run.folder / f"{WRITING}y"
+    for folder in (unfinished, of_training):
         folder.mkdir(parents=True)
     corrections.add(run, ids[0], "sad", "Ada")
     assert sorted(os.listdir(file(run).parent)) == [".lock", "history.csv"]
     assert of_training.exists()
-    with run.locked():  # training, which clears up in its own folders, hinders nobody
+    with run.locked():  # training, which removes unfinished files in its own folders only
         corrections.add(run, ids[1], "sad", "Ada")
-    assert len(corrections.current(run)) == 2
+    assert len(corrections.newest(run)) == 2
 
 
-# Whose single label they replace
+# The labels that they replace.
 
 
-def made(*rows):
+def corrected(*rows):
     table = pd.DataFrame(rows, columns=["id", "label", "who", "audio"]).assign(when="then", note="")
     return table.set_index("id")
 
 
-def honoured(ids, keys, *rows):
+def applied(ids, keys, *rows):
     table = pd.DataFrame({"id": ids, "single_label": "sad", "soft_sad": 1.0})
-    found = corrections.honoured(table, keys, made(*rows))
-    assert found["soft_sad"].tolist() == [1.0] * len(ids)  # the model's
-    return [tuple(row) for row in found[["single_label", "corrected_by", "corrected_at"]].to_numpy()]
+    labels = corrections.apply(table, keys, corrected(*rows))
+    assert labels["soft_sad"].tolist() == [1.0] * len(ids)  # the model's
+    return [tuple(row) for row in labels[["single_label", "corrected_by", "corrected_at"]].to_numpy()]
 
 
 AS_IT_WAS, ADAS = ("sad", "", ""), ("happy", "Ada", "then")
 
 
 def test_the_same_sound_is_corrected_under_any_name():
-    assert honoured(["a", "b"], ["k", "l"], ("a", "happy", "Ada", "k")) == [ADAS, AS_IT_WAS]
-    assert honoured(["x", "a"], ["k", "l"], ("a", "happy", "Ada", "k")) == [ADAS, AS_IT_WAS]
+    assert applied(["a", "b"], ["k", "l"], ("a", "happy", "Ada", "k")) == [ADAS, AS_IT_WAS]
+    assert applied(["x", "a"], ["k", "l"], ("a", "happy", "Ada", "k")) == [ADAS, AS_IT_WAS]
 
 
 def test_another_sound_of_the_same_id_is_not():
-    assert honoured(["a"], ["other"], ("a", "happy", "Ada", "k")) == [AS_IT_WAS]
+    assert applied(["a"], ["other"], ("a", "happy", "Ada", "k")) == [AS_IT_WAS]
 
 
 def test_of_clips_that_sound_alike_each_has_its_own_and_a_third_the_newer():
     rows = ("a", "happy", "Ada", "k"), ("b", "angry", "Grace", "k")
     graces = ("angry", "Grace", "then")
-    assert honoured(["a", "b", "c"], ["k"] * 3, *rows) == [ADAS, graces, graces]
+    assert applied(["a", "b", "c"], ["k"] * 3, *rows) == [ADAS, graces, graces]
 
 
 def test_without_corrections_the_columns_are_there_and_empty():
-    assert honoured(["a"], ["k"]) == [AS_IT_WAS]
+    assert applied(["a"], ["k"]) == [AS_IT_WAS]

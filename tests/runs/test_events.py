@@ -21,12 +21,12 @@ def event(**values) -> EpochEnd:
 
 
 def test_an_event_goes_through_json_to_the_bit():
-    one = event()
-    text = json.dumps(to_json(one), allow_nan=False)
-    again = from_json(json.loads(text), one.arrays)
-    assert again == one
-    assert again.clock == one.clock
-    assert again.arrays["prototypes"] is one.arrays["prototypes"]
+    first = event()
+    text = json.dumps(to_json(first), allow_nan=False)
+    again = from_json(json.loads(text), first.arrays)
+    assert again == first
+    assert again.clock == first.clock
+    assert again.arrays["prototypes"] is first.arrays["prototypes"]
     assert again.losses["total"] == 1 / 3
 
 

@@ -39,8 +39,8 @@ def run(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def begun(run):
-    """The same run as it was after its warm-up."""
+def warmed_up_run(run):
+    """The same run, as it was after its warm-up."""
     lines = (run.folder / "events.jsonl").read_text("utf-8").splitlines()
     (run.folder / "events.jsonl").write_text(lines[0] + "\n", "utf-8")
     shutil.copy(run.folder / "warm_up.safetensors", run.folder / "checkpoint.safetensors")
@@ -77,15 +77,15 @@ def test_the_board_draws_it(run):
     assert board.replay(run).state.faults == {}
 
 
-def test_it_resumes_after_its_warm_up(begun):
-    old = Run.open(OLD / begun.folder)
-    assert not begun.finished
-    assert advance(begun, begun.dataset(progress=False)).finished
-    assert_close(begun.labels, old.labels)
-    assert json.loads((begun.folder / "events.jsonl").read_text("utf-8").splitlines()[0]) == json.loads(
+def test_it_resumes_after_its_warm_up(warmed_up_run):
+    old = Run.open(OLD / warmed_up_run.folder)
+    assert not warmed_up_run.finished
+    assert advance(warmed_up_run, warmed_up_run.dataset(progress=False)).finished
+    assert_close(warmed_up_run.labels, old.labels)
+    assert json.loads((warmed_up_run.folder / "events.jsonl").read_text("utf-8").splitlines()[0]) == json.loads(
         (old.folder / "events.jsonl").read_text("utf-8").splitlines()[0]
     )
-    for event, past in zip(begun.history(), old.history(), strict=True):
+    for event, past in zip(warmed_up_run.history(), old.history(), strict=True):
         assert event.losses == pytest.approx(past.losses, rel=1e-3)
         assert event.accuracy == past.accuracy
 

@@ -70,17 +70,17 @@ def test_a_finished_run(undisturbed, frozen, data):
 
 def test_the_record_is_what_training_yielded(undisturbed, frozen, data, views):
     live = [event for event in refine(Session(frozen, data, views)) if isinstance(event, EpochEnd)]
-    kept = undisturbed.events()
-    assert kept == live
-    for a, b in zip(kept, live, strict=True):
+    record = undisturbed.events()
+    assert record == live
+    for a, b in zip(record, live, strict=True):
         assert a.arrays.keys() == b.arrays.keys()
         assert all((a.arrays[name] == b.arrays[name]).all() for name in a.arrays)
         assert a.arrays["soft_model"].dtype == np.float16
     assert undisturbed.history()[-1] == live[-1]
 
 
-@pytest.mark.parametrize(("last", "what"), [(False, "loss precise is nan"), (True, "sum of the soft labels is nan")])
-def test_no_epoch_is_kept_that_nothing_can_go_on_from(begin, undisturbed, data, views, monkeypatch, last, what):
+@pytest.mark.parametrize(("last", "value"), [(False, "loss precise is nan"), (True, "sum of the soft labels is nan")])
+def test_no_epoch_is_kept_that_nothing_can_go_on_from(begin, undisturbed, data, views, monkeypatch, last, value):
     run, steps, sessions = begin(), [], []
     forward, after_step_ = Session.forward, PrototypeSchedule.after_step_
 
@@ -99,7 +99,7 @@ def test_no_epoch_is_kept_that_nothing_can_go_on_from(begin, undisturbed, data, 
     with monkeypatch.context() as patch:
         patch.setattr(Session, "forward", remember)
         patch.setattr(PrototypeSchedule, "after_step_", diverge)
-        with pytest.raises(LossError, match=f"epoch 1: {what}.*the epochs before it are kept.*smaller lr or encoder"):
+        with pytest.raises(LossError, match=f"epoch 1: {value}.*the epochs before it are kept.*smaller lr or encoder"):
             advance(run, data, views=views)
     assert run.epochs == run.load_state()["epoch"] == 1
     assert_same(advance(run, data, views=views), undisturbed)
@@ -110,9 +110,9 @@ def test_a_run_is_found_again(undisturbed, frozen, data):
     assert run.folder == undisturbed.folder
     assert again.classes == data.classes
     assert again.waves.keys == data.waves.keys
-    before = (run.folder / "labels.csv").stat().st_mtime_ns
+    time = (run.folder / "labels.csv").stat().st_mtime_ns
     advance(run, again)
-    assert (run.folder / "labels.csv").stat().st_mtime_ns == before  # nothing left to do
+    assert (run.folder / "labels.csv").stat().st_mtime_ns == time  # nothing left to do
 
 
 def test_a_runs_name_tells_settings_apart(frozen):
@@ -238,11 +238,11 @@ def test_an_epoch_recorded_again_takes_its_place(begin, data, views, undisturbed
 
 def test_sharing_views_changes_no_run(begin, frozen, data, views, undisturbed, tmp_path):
     systems = ("baseline_augmented", "baseline_plus_contrastive", "ipr")
-    found = train_all([frozen.replace(system=system) for system in systems], tmp_path, progress=False)
-    assert [run.config.training.system for run in found] == list(systems)
-    assert_same(found[2], undisturbed)
-    alone = [advance(begin(system=system), data) for system in systems]
-    for a, b in zip(found, alone, strict=True):
+    shared = train_all([frozen.replace(system=system) for system in systems], tmp_path, progress=False)
+    assert [run.config.training.system for run in shared] == list(systems)
+    assert_same(shared[2], undisturbed)
+    separate = [advance(begin(system=system), data) for system in systems]
+    for a, b in zip(shared, separate, strict=True):
         assert_same(a, b)
 
 
@@ -256,32 +256,32 @@ def test_a_configuration_done_is_not_trained_again(frozen, undisturbed, monkeypa
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path, error):
-    place = tmp_path / "a.json"
-    atomic.write_text(place, "old")
+    path = tmp_path / "a.json"
+    atomic.write_text(path, "old")
 
-    def save(path):
-        Path(path).write_text("half of the new o")
+    def save(copy):
+        Path(copy).write_text("half of the new o")
         raise error
 
     with pytest.raises(error):
-        atomic.write(place, save)
-    assert place.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [place]
+        atomic.write(path, save)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_write_is_seen_whole_or_not_at_all(tmp_path):
-    place, seen = tmp_path / "a.txt", []
+    path, presence = tmp_path / "a.txt", []
 
-    def save(path):
+    def save(copy):
         Path(path).write_text("new")
         Path(path).with_name(".tmp8aPq").write_text("what a library leaves beside its file")
-        seen.append(place.exists())
+        presence.append(path.exists())
 
-    atomic.write(place, save)
-    assert list(tmp_path.iterdir()) == [place]
-    assert seen == [False]
-    assert place.read_text() == "new"
-    assert place.stat().st_mode & 0o777 == 0o644
+    atomic.write(path, save)
+    assert list(tmp_path.iterdir()) == [path]
+    assert presence == [False]
+    assert path.read_text() == "new"
+    assert path.stat().st_mode & 0o777 == 0o644
 
 
 def test_what_a_killed_process_left_is_cleared_away(begin):
@@ -300,12 +300,12 @@ def test_one_process_trains_a_run(begin, data, views):
         "print('held', flush=True); sys.stdin.read()"
     )
     argv = [sys.executable, "-c", hold, str(run.folder / ".lock")]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        assert other.stdout.readline() == b"held\n"
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"held\n"
         with pytest.raises(RunError, match="is being trained by another process; wait for it, or stop it"):
             advance(run, data, views=views)
         assert run.epochs == 0
-        other.kill()
+        holder.kill()
     assert advance(run, data, views=views).finished
 
 
