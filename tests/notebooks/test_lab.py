@@ -129,37 +129,42 @@ def epochs_below(visit, cell="training.show(curves.beta)"):
 
 
 def nothing_wrong(visit):
+    """See that the page said nothing wrong and asked no other host."""
     # anywidget says this of a model that took two seconds to make: the figures do not depend on it.
     slow = "[anywidget] Failed to initialize model."
     assert [fault for fault in visit.faults if slow not in fault] == []
     assert visit.hosts <= {"127.0.0.1", None}
 
 
-def test_a_refinement_is_watched_paused_looked_at_resumed_and_stopped(lab):
-    visit = lab("02_refinement", **SMALL)
-    visit.run_all()
-
-    # The similarity and the plane change while training runs, and later cells have run meanwhile.
+def figures_change_while_training_runs(visit):
+    """Wait until similarity and plane have changed; later cells have run meanwhile."""
     first = wait_for(lambda: matrix(visit))
     wait_for(lambda: matrix(visit), lambda title: title != first)
     plane = wait_for(lambda: visit.page.evaluate(PLANE))
     wait_for(lambda: visit.page.evaluate(PLANE), lambda now: now != plane)
     assert visit.in_kernel("print(truth.sum() > 0, training.runner.state)") == "True running"
 
-    # Pause: no epoch and no step any more.
+
+def pause_training(visit):
+    """Pause, and see that no epoch and no step follows. Return the state."""
     press(visit, "Pause")
     wait_for(lambda: state(visit)[0], lambda name: name == "paused")
     paused = state(visit)
     time.sleep(3)
     assert state(visit) == paused
+    return paused
 
-    # The slider redraws an earlier epoch, also by keyboard.
+
+def look_at_an_earlier_epoch(visit):
+    """Redraw an earlier epoch by the slider, from the keyboard."""
     title = matrix(visit)
     visit.page.get_by_role("slider").first.focus()
     visit.page.keyboard.press("ArrowLeft")
     wait_for(lambda: matrix(visit), lambda latest: latest != title)
 
-    # A cell of the matrix that is pointed at marks its trend, and the other way round; leaving ends it.
+
+def point_at_matrix_and_trend(visit):
+    """Point at a cell, which marks its trend, and the other way round; leaving ends it."""
     cell = ("Cosines of prototypes, epoch", "plot._fullData[0].x[0]", "plot._fullData[0].y[2]")
     wait_for(lambda: point(visit, *cell) and marked(visit), lambda pair: pair == "(0, 2)")
     visit.page.mouse.move(1, 1)
@@ -167,8 +172,9 @@ def test_a_refinement_is_watched_paused_looked_at_resumed_and_stopped(lab):
     trend = ("Cosine between prototypes over", "plot._fullData[0].x[1]", "plot._fullData[0].y[1]")
     wait_for(lambda: point(visit, *trend) and marked(visit), lambda pair: pair != "()")
 
-    # A box selects, once every plane is laid out: what is selected stays so when the plane is drawn anew, and a double
-    # click ends it.
+
+def select_by_a_box(visit):
+    """Select all utterances by a box; the selection outlives a new drawing, and a double click ends it."""
     wait_for(lambda: visit.page.get_by_text("laying out").count(), lambda count: count == 0)
     point(visit, "Utterances and prototypes, epoch", "xaxis.range[0]", "yaxis.range[1]", 4, 4)
     visit.page.mouse.down()
@@ -180,7 +186,9 @@ def test_a_refinement_is_watched_paused_looked_at_resumed_and_stopped(lab):
     visit.page.mouse.dblclick(corner["x"], corner["y"])
     wait_for(lambda: visit.in_kernel("print(len(training.state.selection))"), lambda text: text == "0")
 
-    # Clicking a point plays the utterance and shows its label.
+
+def play_an_utterance(visit):
+    """Click a point, which plays the utterance and shows its label. Return its id."""
     focus = wait_for(lambda: click_a_point(visit), lambda row: row >= 0)
     id = visit.in_kernel(f"print(data.table['id'][{focus}])")
     wait_for(lambda: visit.page.locator(".ipr-utterance").first.inner_text(), lambda text: id in text)
@@ -189,8 +197,11 @@ def test_a_refinement_is_watched_paused_looked_at_resumed_and_stopped(lab):
             "() => document.querySelector('.ipr-player audio, audio.ipr-player')?.played.length > 0"
         )
     )
+    return id
 
-    # A correction is kept in the run folder, and withdrawn.
+
+def correct_a_label(visit, id):
+    """Keep a correction in the run folder, and withdraw it."""
     corrected = "print(sorted(__import__('ipr_core.runs.corrections', fromlist=['newest']).newest(run).index))"
     visit.page.get_by_title("The emotion that you hear").first.select_option("sad")
     press(visit, "Keep")
@@ -200,7 +211,9 @@ def test_a_refinement_is_watched_paused_looked_at_resumed_and_stopped(lab):
     wait_for(lambda: visit.in_kernel(corrected), lambda ids: ids == "[]")
     wait_for(lambda: visit.page.locator(".ipr-corrected").first.inner_text(), lambda text: "Corrected to" not in text)
 
-    # Resume goes on, Stop ends with a run that can go on.
+
+def resume_stop_and_start(visit, paused):
+    """Resume, stop with a run that can go on, and start again. Return the epochs at the stop."""
     press(visit, "Resume")
     wait_for(lambda: state(visit)[1], lambda epochs: epochs > paused[1])
     press(visit, "Stop")
@@ -209,8 +222,11 @@ def test_a_refinement_is_watched_paused_looked_at_resumed_and_stopped(lab):
     assert visit.in_kernel("print(run.finished, run.epochs)") == f"False {epochs}"
     press(visit, "Start")
     wait_for(lambda: state(visit)[1], lambda now: now > epochs)
+    return epochs
 
-    # The figures below follow what was started again; a page that is loaded again has them, to the end and after it.
+
+def load_the_page_again(visit, epochs):
+    """See that figures follow what was started again, also in a page that was loaded again."""
     wait_for(lambda: epochs_below(visit), lambda count: count > epochs)
     press(visit, "Pause")
     visit.command("docmanager:save")
@@ -224,6 +240,20 @@ def test_a_refinement_is_watched_paused_looked_at_resumed_and_stopped(lab):
     wait_for(lambda: state(visit)[0], lambda name: name == "stopped")
     visit.page.wait_for_timeout(500)
     assert epochs_below(visit) == state(visit)[1]
+
+
+def test_a_refinement_is_watched_paused_looked_at_resumed_and_stopped(lab):
+    visit = lab("02_refinement", **SMALL)
+    visit.run_all()
+    figures_change_while_training_runs(visit)
+    paused = pause_training(visit)
+    look_at_an_earlier_epoch(visit)
+    point_at_matrix_and_trend(visit)
+    select_by_a_box(visit)
+    id = play_an_utterance(visit)
+    correct_a_label(visit, id)
+    epochs = resume_stop_and_start(visit, paused)
+    load_the_page_again(visit, epochs)
     assert visit.in_kernel("print(training.state.faults)") == "{}"
     nothing_wrong(visit)
     visit.close()
