@@ -144,16 +144,16 @@ def test_the_equations_are_written_and_computed(name, tags):
     notebook = read(name)
     prose = "".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     assert [int(number) for number in re.findall(r"\\tag\{(\d)\}", prose)] == tags
-    called = set().union(*(calls(cell.source) for cell in code(notebook)))
-    assert set().union(*EQUATIONS[name].values()) <= called
+    functions = set().union(*(calls(cell.source) for cell in code(notebook)))
+    assert set().union(*EQUATIONS[name].values()) <= functions
 
 
 def test_each_result_of_the_step_stands_below_its_formula():
     cells = read("02_refinement").cells
     for number, functions in EQUATIONS["02_refinement"].items():
-        above = [cells[i - 1].source for i, cell in enumerate(cells) if cell.cell_type == "code"
+        prose = [cells[i - 1].source for i, cell in enumerate(cells) if cell.cell_type == "code"
                  and functions <= calls(cell.source)]  # fmt: skip
-        assert [f"\\tag{{{number}}}" in source for source in above] == [True]
+        assert [f"\\tag{{{number}}}" in source for source in prose] == [True]
 
 
 # What they refuse
@@ -229,10 +229,10 @@ def test_the_second_passes_the_least_certain_utterance_through_equations_3_and_4
     for c, name in enumerate(data.classes):
         assert numbers(rf"(?m)^{name} +(\S+) +(\S+)$", text) == pytest.approx([p[c] @ k, soft[c]], abs=2e-4)
         weight = soft[c] if c == z and "gate: open" in text else 0
-        moved = method.gamma * p[c] + (1 - method.gamma) * weight * k
-        moved = moved / np.linalg.norm(moved) if weight else p[c]
+        p_new = method.gamma * p[c] + (1 - method.gamma) * weight * k
+        p_new = p_new / np.linalg.norm(p_new) if weight else p[c]
         row_of_table = numbers(rf"(?m)^{name} +(\S+) +(\S+) +(\S+)$", text)
-        assert row_of_table == pytest.approx([weight, np.linalg.norm(moved - p[c]), moved @ k], abs=2e-4)
+        assert row_of_table == pytest.approx([weight, np.linalg.norm(p_new - p[c]), p_new @ k], abs=2e-4)
 
 
 def test_the_second_computes_the_loss_of_that_step(executed, trained):
