@@ -273,8 +273,8 @@ def test_a_write_is_seen_whole_or_not_at_all(tmp_path):
     path, presence = tmp_path / "a.txt", []
 
     def save(copy):
-        Path(path).write_text("new")
-        Path(path).with_name(".tmp8aPq").write_text("what a library leaves beside its file")
+        Path(copy).write_text("new")
+        Path(copy).with_name(".tmp8aPq").write_text("what a library leaves beside its file")
         presence.append(path.exists())
 
     atomic.write(path, save)
