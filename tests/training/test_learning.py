@@ -55,7 +55,7 @@ def on_d1_alone(session: Session) -> Session:
     system = session.system
 
     def precise(step):
-        return dataclasses.replace(system.refine(step), beta=0.0, mu=0.0, own={})
+        return dataclasses.replace(system.refine(step), beta=0.0, mu=0.0, extra={})
 
     session.system = dataclasses.replace(system, refine=precise)
     return session
