@@ -1,6 +1,7 @@
-"""`python -m ipr_core` is `ipr`, and what launchers start: `accelerate launch --num_processes 2 -m ipr_core train …`.
+"""`python -m ipr_core` is `ipr`, also for launchers of several processes.
 
-Of several processes the main one alone prints what came out; a failure is told by whoever it happens to.
+For example: `accelerate launch --num_processes 2 -m ipr_core train …`. The main process alone prints the results; each
+process prints its own failure.
 """
 
 import os
@@ -12,11 +13,11 @@ from contextlib import redirect_stdout
 from ipr_core.cli import main
 
 TOGETHER = ("train", "resume")
-"""What several processes can do together."""
+"""The commands that several processes can do together."""
 
 
 def launched(argv: Sequence[str]) -> int:
-    """The command line in one of several processes. returns: as `cli.main`"""
+    """Run the command line in one of several processes. returns: as `cli.main`"""
     if argv and argv[0] not in TOGETHER and not argv[0].startswith("-"):
         print(f"several processes can {' or '.join(TOGETHER)}; start `ipr {argv[0]}` without them", file=sys.stderr)
         return 2
@@ -37,7 +38,7 @@ if __name__ == "__main__":
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "RANK" not in os.environ:
         sys.exit(main())
     code = launched(sys.argv[1:])
-    if code:  # the others wait for this one, so it must not wait for them in its turn
+    if code:  # the other processes wait for this one, so it must not wait for them
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -1,4 +1,4 @@
-"""What several test files share: a tiny corpus, made and decoded once, and what is trained on it."""
+"""Fixtures of several test files: a tiny corpus, made and decoded once, and a run trained on it."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from ipr_core.config import Config, demo
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
-    """Where the tests keep decoded audio: no test writes into the user's own cache."""
+    """The folder of decoded audio: no test writes into the user's own cache."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IPR_CACHE", str(folder))

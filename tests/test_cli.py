@@ -128,7 +128,7 @@ def test_an_interruption_says_how_to_go_on(monkeypatch, capsys):
         """Stopped from the keyboard."""
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_corpora", stop)
+    monkeypatch.setitem(cli.COMMANDS, "corpora", stop)
     assert cli.main(["corpora"]) == 130
     assert "ipr resume RUN" in capsys.readouterr().err
 
@@ -138,7 +138,7 @@ def test_a_bug_is_not_hidden(monkeypatch):
         """With a bug."""
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "_corpora", fail)
+    monkeypatch.setitem(cli.COMMANDS, "corpora", fail)
     with pytest.raises(ZeroDivisionError):
         cli.main(["corpora"])
 
