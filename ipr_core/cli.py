@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipr_core.config import FIELDS, GROUPS, Config, SettingsError, build, for_notebook
+from ipr_core.endings import notes
 from ipr_core.options import Args, parse
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. returns: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted"""
     try:
         args = parse(sys.argv[1:] if argv is None else argv, COMMANDS)
-        return args.call(args)
+        with notes():
+            return args.call(args)
     except SystemExit as stop:  # argparse: --help, or a request it could not read
         return int(stop.code or 0)
     except KeyboardInterrupt:
