@@ -17,8 +17,9 @@ from ipr_core.endings import notes
 from ipr_core.options import Args, parse
 
 if TYPE_CHECKING:
-    from distributed import Client
-
+    from ipr_core.batch.credentials import Certificate
+    from ipr_core.batch.plan import Plan
+    from ipr_core.batch.workers import Workers
     from ipr_core.data.dataset import Dataset
     from ipr_core.runs.run import Run
 
@@ -54,11 +55,12 @@ def _refusals() -> tuple[type[Exception], ...]:
 
 
 def _failures() -> tuple[type[Exception], ...]:
+    from ipr_core.batch.jobs import WorkersError
     from ipr_core.batch.notebooks import NotebookError
     from ipr_core.training.loop import LossError
     from ipr_core.training.processes import RankError
 
-    return NotebookError, RankError, LossError
+    return NotebookError, RankError, LossError, WorkersError
 
 
 # The commands, one function each; its docstring is the command's description.
@@ -145,7 +147,6 @@ def _batch(args: Args) -> int:
     from ipr_core.batch.grid import read
     from ipr_core.batch.plan import describe, make_plan, run_plan, runs_of
     from ipr_core.batch.watching import Screen, status
-    from ipr_core.batch.workers import share
     from ipr_core.results import summary
 
     if args.watch:
@@ -153,14 +154,13 @@ def _batch(args: Args) -> int:
         return Screen(lambda: status(grid, args.runs)).follow()
     plan = make_plan(args.grid, options, args.runs, args.any_version)
     screen = Screen(lambda: status(plan.grid, plan.runs))
-    print(describe(plan, args.jobs, _workers(args, plan.runs)), flush=True)
+    print(describe(plan, args.jobs, _workers_in_words(args, plan.runs)), flush=True)
     if args.dry_run:
         return 0
     failures = []
     if plan.unfinished:
-        gpus = share(args.jobs).gpus if _is_here(args) else ()
-        with _client(args, plan.runs) as client:
-            failures = run_plan(plan, client, gpus, screen)
+        with _workers(args, plan) as workers:
+            failures = run_plan(plan, workers, screen)
         screen(last=True)
     print(summary.summary([run for run in runs_of(plan.grid, plan.runs) if run.finished]))
     if failures:
@@ -281,7 +281,7 @@ def _is_here(args: Args) -> bool:
     return not (args.dask or args.slurm or args.pbs)
 
 
-def _workers(args: Args, runs: Path) -> str:
+def _workers_in_words(args: Args, runs: Path) -> str:
     """Say in words who does a batch's work."""
     from ipr_core.batch.workers import share
 
@@ -293,16 +293,23 @@ def _workers(args: Args, runs: Path) -> str:
     return f"{args.jobs} job{plural} of {'SLURM' if args.slurm else 'PBS'}, whose logs go to {runs / 'jobs'}"
 
 
-def _client(args: Args, runs: Path) -> AbstractContextManager[Client]:
+def _workers(args: Args, plan: Plan) -> AbstractContextManager[Workers]:
     from ipr_core.batch import workers
 
+    count = min(args.jobs, len(plan.unfinished))
     if args.dask:
-        return workers.workers_at(args.dask)
+        return workers.workers_at(args.dask, _certificate(args))
     if _is_here(args):
-        return workers.local_workers(args.jobs, workers.share(args.jobs))
+        return workers.local_workers(count, workers.share(args.jobs))
     names = [field.name for field in dataclasses.fields(workers.Job)]
     values = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    return workers.job_workers("slurm" if args.slurm else "pbs", args.jobs, workers.Job(**values), runs / "jobs")
+    return workers.job_workers("slurm" if args.slurm else "pbs", count, workers.Job(**values), plan.runs / "jobs")
+
+
+def _certificate(args: Args) -> Certificate | None:
+    from ipr_core.batch.credentials import Certificate
+
+    return Certificate(args.tls_ca, args.tls_cert, args.tls_key) if args.tls_ca else None
 
 
 def _check_encoders(configs: Sequence[Config], runs: Path | None) -> None:
@@ -338,9 +345,9 @@ def _runs(folders: Iterable[Path]) -> list[Run]:
 
 def _save(data: Dataset, path: Path) -> None:
     from ipr_core.atomic import write
+    from ipr_core.spreadsheets import to_csv
 
-    table = data.table
-    write(path, table.to_parquet if path.suffix == ".parquet" else lambda copy: table.to_csv(copy, index=False))
+    write(path, data.table.to_parquet if path.suffix == ".parquet" else lambda copy: to_csv(data.table, copy))
 
 
 COMMANDS = {

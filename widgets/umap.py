@@ -16,6 +16,7 @@ from pandas import DataFrame
 
 from ipr_core.atomic import write
 from ipr_core.runs.run import Run
+from ipr_core.spreadsheets import to_csv
 from ipr_core.training import labels
 from ipr_widgets import colours, layout, look, plane
 from ipr_widgets.layout import Plane
@@ -77,7 +78,7 @@ def save(state: RunState) -> Path:
     """Write all rows and columns of the selection into a new file of the run folder; returns the file."""
     folder, table = state.opened.run.folder, selected(state)
     path = next(path for i in count(1) if not (path := folder / f"selection-{i}.csv").exists())
-    write(path, lambda temporary: table.to_csv(temporary, index=False))
+    write(path, lambda temporary: to_csv(table, temporary))
     return path
 
 

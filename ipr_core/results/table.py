@@ -12,6 +12,7 @@ import pandas as pd
 from pandas import DataFrame
 
 from ipr_core.atomic import write_text
+from ipr_core.spreadsheets import csv_text
 
 DEVIATION = " ±"
 """The ending of a column that holds another one's standard deviation; both are shown as one."""
@@ -62,7 +63,7 @@ class Table:
 
     def csv(self) -> str:
         """Return the numbers with all their digits; means and deviations have columns of their own."""
-        return self.values.to_csv(index=False)
+        return csv_text(self.values)
 
     def _repr_html_(self) -> str:
         if self.values.empty:

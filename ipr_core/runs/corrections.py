@@ -24,6 +24,7 @@ from ipr_core.atomic import clear_unfinished, locked, write_text
 from ipr_core.data.cache import default_cache
 from ipr_core.data.waves import WaveStore
 from ipr_core.runs.run import Run, RunError
+from ipr_core.spreadsheets import guard, unguard
 
 COLUMNS = ("id", "label", "who", "when", "note", "audio")
 WITHDRAWN = "withdrawn"
@@ -60,7 +61,8 @@ def read(run: Run) -> DataFrame:
     allowed = (*run.meta["classes"], WITHDRAWN)
     rows = []
     try:
-        for row in lines:
+        for cells in lines:
+            row = [unguard(cell) for cell in cells]
             if fault := _fault(row, lines.line_num, allowed):
                 raise _damaged(run, lines.line_num, fault)
             rows.append(row)
@@ -112,7 +114,7 @@ def _text(run: Run) -> str:
 
 def _csv(rows: Sequence[Sequence[str]]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows([guard(cell) for cell in row] for row in rows)
     return text.getvalue()
 
 

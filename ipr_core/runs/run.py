@@ -33,13 +33,14 @@ from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save_file as save_tensors
 
 from ipr_core.atomic import clear_unfinished, locked, write, write_text
-from ipr_core.config import Config
+from ipr_core.config import Config, recorded
 from ipr_core.data.cache import default_cache
 from ipr_core.data.dataset import Dataset
 from ipr_core.data.waves import WaveStore
 from ipr_core.method.systems import SYSTEMS, System
 from ipr_core.runs import provenance
 from ipr_core.runs.events import EpochEnd, from_json, to_json, without_prototypes
+from ipr_core.spreadsheets import to_csv
 
 _OLD_COLUMNS = {"views_agree": "classifier_and_prototypes_agree"}  # of runs that were made before the name changed
 
@@ -99,7 +100,7 @@ class Run:
 
     @property
     def config(self) -> Config:
-        return Config().replace(**self.meta["settings"])
+        return recorded(self.meta["settings"])
 
     @property
     def system(self) -> System:
@@ -187,7 +188,7 @@ class Run:
 
     def save_labels(self, table: DataFrame) -> None:
         write(self.folder / "labels.parquet", table.to_parquet)
-        write(self.folder / "labels.csv", lambda path: table.to_csv(path, index=False))
+        write(self.folder / "labels.csv", lambda path: to_csv(table, path))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
