@@ -199,7 +199,9 @@ class Run:
             except BlockingIOError:
                 raise RunError(f"{self.folder} is being trained by another process; wait for it, or stop it") from None
             for folder in (self.folder, self.folder / "epochs", self.folder / "model"):  # only training writes there
-                clear_unfinished(folder)
+                clear_unfinished(folder, alone=True)
+            for name in ("notebooks", "corrections", "widgets"):
+                clear_unfinished(self.folder / name)
             yield
 
     def _write_meta(self, meta: dict[str, Any]) -> None:
