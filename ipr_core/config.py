@@ -7,48 +7,26 @@ unique across the sections, so that a setting is named alone: `gamma`, not `meth
 
 from __future__ import annotations
 
-import enum
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from ipr_core import refusals
 from ipr_core.names import BEYOND, CORPORA, GROUPS, SYSTEMS, TABLE2, TABLE3, Corpus, System  # noqa: F401 (for others)
+from ipr_core.readings import Method, as_named_first, completed
 from ipr_core.refusals import SettingsError
+from ipr_core.sections import Count, Mark, NotNegative, Positive, Range, Section, Seed, Share
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
-Range = tuple[float, float]
 Effect = Literal["noise", "volume", "reverberation", "pitch"]
 
 SAMPLE_RATE = 16_000
 """Samples a second of every waveform; encoders hear this rate alone."""
 NOT_SETTINGS = frozenset({"preset", "runs", "compare", "live"})
 """Parameters of notebooks that are no settings: they change where things lie and what is shown, never a run."""
-
-
-class Mark(enum.Enum):
-    """Properties of settings, each on its field (or its section's); `marked` lists the settings that have one."""
-
-    AFTER_WARM_UP = "the warm-up does not depend on it: runs that differ in it alone may share one"
-    SECOND_VIEWS = "the second views, and their passes through the encoder's frozen part, depend on it"
-    COMPARED = "runs that differ in it alone stand in one table"
-
-
-_AFTER = Mark.AFTER_WARM_UP
-
-
-class Section(BaseModel):
-    """A part of the configuration: frozen, unknown names refused, the sentence under a field its description."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Data(Section):
@@ -177,57 +155,6 @@ class Encoder(Section):
     """Whether the encoder's own dropout, layer drop and SpecAugment are on in training."""
 
 
-class Method(Section):
-    """Every choice that the paper leaves open or tunes."""
-
-    alpha: NotNegative = 1.0
-    """Weight of the cross-entropy on D1 (Eq. 6)."""
-    mu: Annotated[NotNegative, _AFTER] = 0.2
-    """Weight of the contrastive term (Eq. 6)."""
-    beta_max: Annotated[NotNegative, _AFTER] = 0.5
-    """Largest weight of the cross-entropy on D2, w of Eq. 7."""
-    beta_growth: Annotated[float, Field(gt=1), _AFTER] = 10.0
-    """Reading: growth r of Eq. 7; larger means later and steeper."""
-    beta_from: Annotated[Literal["start", "warm_up"], _AFTER] = "start"
-    """Reading: the epoch that Eq. 7 counts from, the first or the first after the warm-up."""
-    gamma: Share = 0.999
-    """Reading: share of the old prototype kept at each update (Eq. 4; 0.99 as printed)."""
-    unit_norm: bool = True
-    """Reading: whether embeddings have unit norm where they meet prototypes (Eq. 2 to 4)."""
-    compare_when: Annotated[Literal["epoch", "step"], _AFTER] = "epoch"
-    """Reading: when D2 meets the prototypes (soft labels and Eq. 4), once after each epoch or at every step."""
-    compare_mode: Annotated[Literal["evaluation", "training"], _AFTER] = "evaluation"
-    """Reading: mode of the encoder for that comparison at every step; once an epoch it is always evaluation."""
-    soft_label: Literal["softmax", "raw"] = "softmax"
-    """Reading: the soft label, softmax(s / temperature), or the similarities s, cut at 0 and scaled to sum 1."""
-    temperature: Positive = 0.1
-    """Temperature of the soft label."""
-    target: Annotated[Literal["hard", "soft"], _AFTER] = "hard"
-    """Reading: the target on D2, the pseudo-label or the soft label."""
-    confidence: Annotated[bool, _AFTER] = False
-    """Reading: whether each utterance of D2 is weighted by the largest share of its soft label."""
-    moves: Annotated[Literal["agreed", "all"], _AFTER] = "agreed"
-    """Reading: which prototypes an utterance moves, its pseudo-label's (Eq. 4) or all by soft label (section 2.2)."""
-    gate: Annotated[Literal["views", "views+prototype", "none"], _AFTER] = "views"
-    """Reading: who moves prototypes, utterances whose views agree (Eq. 4), and the prototypes too, or all."""
-    update: Annotated[Literal["closed", "sequential", "batch"], _AFTER] = "closed"
-    """Reading: a batch's updates, sample by sample in closed form or literally, or one step with its mean."""
-    warm_up_prototypes: Literal["means", "moving"] = "means"
-    """Reading: prototypes in the warm-up, D1's class means after each epoch (Eq. 2), or a moving average of them."""
-    after_warm_up: Annotated[Literal["anchor+move", "move", "anchor", "keep"], _AFTER] = "anchor+move"
-    """Reading: prototypes after the warm-up, set to D1's class means each epoch, moved by Eq. 4, both, or neither."""
-    positives: Annotated[Literal["view", "label"], _AFTER] = "view"
-    """Reading: positives of the contrastive term, the other view (Eq. 5) or every view of the same pseudo-label."""
-    contrast: Annotated[Literal["cosine", "dot"], _AFTER] = "cosine"
-    """Reading: similarity in the contrastive term."""
-    tau: Annotated[Positive, _AFTER] = 0.1
-    """Reading: temperature of the contrastive term (Eq. 5)."""
-    augmented_target: Annotated[bool, _AFTER] = False
-    """Reading: whether x^aug has a cross-entropy on D2 too."""
-    own_weight: Annotated[NotNegative | None, _AFTER] = None
-    """Weight λ of a method's own term (DANN, DAAN: reversal; PiCO: contrast); none: its authors', of MMD 1, ours."""
-
-
 class Training(Section):
     """The loop."""
 
@@ -237,7 +164,7 @@ class Training(Section):
     """Seed of initial weights, batches, dropout and augmentation."""
     stream: Annotated[Seed, Mark.SECOND_VIEWS, Mark.COMPARED] = 0
     """Another random stream of the same seed: the same initial weights, other batches, dropout and augmentation."""
-    epochs: Annotated[Count, _AFTER] = 50
+    epochs: Annotated[Count, Mark.AFTER_WARM_UP] = 50
     """Epochs, the warm-up included."""
     warm_up: Annotated[int, Field(ge=0)] = 10
     """First epochs, trained on D1 alone."""
@@ -287,8 +214,8 @@ class Config(Section):
         return {name: value for name, value in self.settings().items() if value != values[name]}
 
     def digest(self) -> str:
-        """Return eight hex digits that name these settings."""
-        text = json.dumps(self.settings(), sort_keys=True)
+        """Return eight hex digits that name these settings; what version 0.1 could do has the digits it had then."""
+        text = json.dumps(as_named_first(self.settings()), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
@@ -308,6 +235,11 @@ def marked(mark: Mark) -> frozenset[str]:
     return frozenset(name for name, metadata in fields if mark in metadata)
 
 
+def recorded(settings: Mapping[str, Any]) -> Config:
+    """Return the configuration of a run's record, which may lack settings that were added later."""
+    return Config().replace(**completed(settings))
+
+
 def recommended(**settings: Any) -> Config:
     """What worked best when tried; the fields' own defaults."""
     return Config().replace(**settings)
@@ -317,8 +249,8 @@ def paper(**settings: Any) -> Config:
     """The text as printed wherever it speaks: Sun et al. 2024, sections 2 and 3.2."""
     printed = dict(
         lr=1e-5, encoder_lr=1e-5, standardise=False, embedding=0, gamma=0.99, unit_norm=False, compare_when="step",
-        compare_mode="training", soft_label="raw", update="sequential", after_warm_up="move", contrast="dot", tau=1.0,
-        test_size=400,
+        compare_mode="training", soft_label="raw", moves="classifier", update="sequential", after_warm_up="move",
+        contrast="dot", anchors="clean", augmented_label="own", tau=1.0, own_target="soft", test_size=400,
     )  # fmt: skip
     return Config().replace(**(printed | settings))
 

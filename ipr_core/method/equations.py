@@ -1,9 +1,12 @@
 """The paper's equations, one pure function each.
 
 The paper is Sun et al., "Iterative Prototype Refinement for Ambiguous Speech Emotion Recognition", Interspeech 2024
-(arXiv 2408.00325). Letters: B utterances of a minibatch, N utterances, C classes, D embedding. Where the paper leaves
-a choice open there are two functions, never a flag; `prototypes.py` and `systems/` choose by the configuration. Eq. 1,
-the encoder and its mean over frames, is `Recogniser` in `training/model.py`.
+(arXiv 2408.00325). Letters: B utterances of a minibatch, N utterances of D1, C classes, D embedding, V views.
+
+A *reading* is one way to understand what the paper leaves open or says in two ways. Each is a setting
+(`ipr_core/readings.py`), and has a function of its own here, never a flag; `prototypes.py` and `systems/` choose.
+`as printed` is said only of what an equation or a sentence of the paper states. The *gate* is the condition of Eq. 4:
+who may move prototypes. Eq. 1, the encoder, is `Recogniser` in `training/model.py`; its mean over frames is ours.
 """
 
 from __future__ import annotations
@@ -37,7 +40,9 @@ def similarity(k: Tensor, prototypes: Tensor) -> Tensor:
 
 
 def soft_labels(s: Tensor, temperature: float) -> Tensor:
-    """Return soft labels: softmax(s / temperature) (section 2.2).
+    """Return soft labels: softmax(s / temperature), a reading.
+
+    Section 2.2 has the similarities s themselves, and neither softmax nor temperature.
 
     s: (B, C) similarities
     returns: (B, C), rows sum to 1
@@ -46,12 +51,16 @@ def soft_labels(s: Tensor, temperature: float) -> Tensor:
 
 
 def raw_soft_labels(s: Tensor) -> Tensor:
-    """Return soft labels without a temperature: s cut at 0 and scaled to sum 1 (section 2.2).
+    """Return soft labels without a temperature: s cut at 0 and scaled to sum 1.
+
+    Section 2.2 has s alone; the cut is a reading, as shares cannot be negative. A row without a positive similarity is
+    cut at its smallest one, so that the largest share is the pseudo-label's also there (Eq. 3).
 
     s: (B, C) similarities
-    returns: (B, C), rows sum to 1; a row with no positive similarity is uniform
+    returns: (B, C), rows sum to 1; uniform where all similarities are equal and none is positive
     """
-    positive = s.clamp(min=0)
+    least = s.amin(dim=-1, keepdim=True)
+    positive = torch.where((s > 0).any(dim=-1, keepdim=True), s, s - least).clamp(min=0)
     total = positive.sum(dim=-1, keepdim=True)
     return torch.where(total > 0, positive / total.clamp(min=torch.finfo(s.dtype).tiny), 1 / s.shape[-1])
 
@@ -59,29 +68,35 @@ def raw_soft_labels(s: Tensor) -> Tensor:
 def pseudo_labels(s: Tensor) -> Tensor:
     """Return hard pseudo-labels: z = argmax_c k · p_c (Eq. 3).
 
-    s: (B, C) similarities or shares
+    s: (B, C) similarities, or a classifier's soft labels where it labels D2 itself
     returns: (B,) int64
     """
     return s.argmax(dim=-1)
 
 
-def agreement(logits: Tensor, logits_aug: Tensor) -> Tensor:
-    """Tell who passes the gate: argmax MLP(k_i) = argmax MLP(k_i^aug) (Eq. 4).
+def one_class(classes: Tensor) -> Tensor:
+    """Tell whose two views point to one class, the gate: argmax MLP(k_i) = argmax MLP(k_i^aug) (Eq. 4).
 
-    logits, logits_aug: (B, C)
+    Section 1 has the nearest prototypes in place of the classifier.
+    classes: (B, 2) of k and of k^aug, -1 where not known
     returns: (B,) bool
     """
-    return logits.argmax(dim=-1) == logits_aug.argmax(dim=-1)
+    return (classes[:, 0] == classes[:, 1]) & (classes[:, 0] >= 0)
 
 
-def movement(s: Tensor, labels: Tensor, agreed: Tensor) -> Tensor:
-    """Return each utterance's weight on each prototype (Eq. 4 as printed).
+def movement(s: Tensor, classes: Tensor, gate: Tensor) -> Tensor:
+    """Return each utterance's weight on each prototype: s_c on its class alone (Eq. 4).
 
-    An utterance that passed the gate moves the prototype of its pseudo-label alone, by s_c.
-    s: (B, C) similarities or shares   labels: (B,) pseudo-labels   agreed: (B,) bool, the gate
+    As printed c is the class that the classifier names; moving the pseudo-label's prototype is a reading.
+    s: (B, C) similarities, or soft labels as a reading   classes: (B,) c   gate: (B,) bool
     returns: (B, C), zero where nothing moves
     """
-    return s * F.one_hot(labels, s.shape[-1]) * agreed[:, None]
+    return s * F.one_hot(classes, s.shape[-1]) * gate[:, None]
+
+
+def kept_by_sample(share: float, n: float) -> float:
+    """Return γ of one update where n of them together keep a share of the old prototype, a reading of γ (Eq. 4)."""
+    return share ** (1 / n)
 
 
 def update_prototypes(prototypes: Tensor, k: Tensor, weight: Tensor, gamma: float) -> Tensor:
@@ -89,7 +104,7 @@ def update_prototypes(prototypes: Tensor, k: Tensor, weight: Tensor, gamma: floa
 
     p_c ← Normalize(γ p_c + (1 − γ) k_i s_c)
 
-    prototypes: (C, D) p   k: (B, D)   weight: (B, C), s_c where utterance i moves class c and 0 elsewhere
+    prototypes: (C, D)   k: (B, D)   weight: (B, C), s_c where utterance i moves class c and 0 elsewhere
     returns: (C, D), unit norm where a prototype was moved
     """
     for k_i, w_i in zip(k, weight, strict=True):
@@ -103,7 +118,8 @@ def update_prototypes_closed(prototypes: Tensor, k: Tensor, weight: Tensor, gamm
 
     p_c ← Normalize(γ^n p_c + (1 − γ) Σ_i γ^(n − rank_i) s_ic k_i), over the n utterances that move class c
 
-    Arguments and result as for `update_prototypes`; both agree to first order in 1 − γ.
+    Arguments and result as for `update_prototypes`. For prototypes of unit norm both agree to first order in 1 − γ; for
+    others, as class means are without `unit_norm`, only the sequence has unit norm after its first move.
     """
     moves = weight != 0  # (B, C)
     rank = moves.cumsum(dim=0)  # (B, C) utterance i's rank among those that move class c, from 1
@@ -126,10 +142,10 @@ def update_prototypes_batch(prototypes: Tensor, k: Tensor, weight: Tensor, gamma
 
 
 def same_utterance(n: int, device: torch.device | None = None) -> Tensor:
-    """Return the positives of Eq. 5 as printed: the other view of the same utterance.
+    """Return the positives of Eq. 5: the other view of the same utterance.
 
-    n: N utterances, of 2N views: k first, then k^aug
-    returns: (2N, 2N) bool, the diagonal False
+    n: B utterances, of 2B views: k first, then k^aug
+    returns: (2B, 2B) bool, the diagonal False
     """
     return torch.eye(2 * n, dtype=torch.bool, device=device).roll(n, dims=1)
 
@@ -137,26 +153,43 @@ def same_utterance(n: int, device: torch.device | None = None) -> Tensor:
 def same_label(labels: Tensor) -> Tensor:
     """Return the positives of the text: views of the same pseudo-label (section 2.3).
 
-    labels: (N,) pseudo-labels, of k and of k^aug alike
-    returns: (2N, 2N) bool, the diagonal False
+    labels: (V,) pseudo-labels of all views
+    returns: (V, V) bool, the diagonal False
     """
-    view_labels = labels.repeat(2)  # (2N,)
-    return (view_labels[:, None] == view_labels[None, :]).fill_diagonal_(False)
+    return (labels[:, None] == labels[None, :]).fill_diagonal_(False)
 
 
-def contrastive_loss(k: Tensor, aug: Tensor, positives: Tensor, tau: float) -> Tensor:
-    """Return L_con, the contrast of views, the mean over positives p and views i (Eq. 5).
+def all_others(n: int, device: torch.device | None = None) -> Tensor:
+    """Return the pairs of every view with every other one.  n: V views   returns: (V, V) bool, the diagonal False"""
+    return ~torch.eye(n, dtype=torch.bool, device=device)
 
-    L_con = −log exp(v_i·v_p / τ) / Σ_{j ≠ i} exp(v_i·v_j / τ)
 
-    k, aug: (N, D) embeddings of the two views; normalise them for the cosine   positives: (2N, 2N) bool
+def positives_and_other_labels(positives: Tensor, labels: Tensor) -> Tensor:
+    """Return the pairs of the text: positives, and negatives of another pseudo-label (section 2.3).
+
+    positives: (V, V) bool   labels: (V,) pseudo-labels of all views
+    returns: (V, V) bool
+    """
+    return positives | (labels[:, None] != labels[None, :])
+
+
+def contrastive_loss(anchors: Tensor, others: Tensor, positives: Tensor, pairs: Tensor, tau: float) -> Tensor:
+    """Return L_con, the contrast of views, the mean over anchors a_i and their positives v_p (Eq. 5).
+
+    L_con = −log exp(a_i·v_p / τ) / Σ_j exp(a_i·v_j / τ), over the pairs (i, j)
+
+    As printed anchors are the k_i, others all k_j^aug of the minibatch and all are pairs. Both views as anchors, and
+    all the other 2B − 1 views in the sum, are a reading.
+
+    anchors: (A, D)   others: (V, D)   normalise both for the cosine, a reading too
+    positives, pairs: (A, V) bool; positives are pairs as well, and an anchor without any is left out
     returns: scalar
     """
-    views = torch.cat([k, aug])  # (2N, D)
-    logits = views @ views.T / tau
-    logits = logits.masked_fill(torch.eye(len(views), dtype=torch.bool, device=k.device), float("-inf"))
-    log_share = logits.log_softmax(dim=-1).masked_fill(~positives, 0)  # -inf · 0 on the diagonal would be nan
-    return -(log_share.sum(dim=-1) / positives.sum(dim=-1)).mean()
+    count = positives.sum(dim=-1)  # (A,)
+    pairs = pairs | (count == 0)[:, None]  # an empty sum would have no finite gradient
+    logits = (anchors @ others.T / tau).masked_fill(~pairs, float("-inf"))
+    log_share = logits.log_softmax(dim=-1).masked_fill(~positives, 0)  # -inf · 0 would be nan
+    return -(log_share.sum(dim=-1) / count.clamp(min=1)).sum() / (count > 0).sum().clamp(min=1)
 
 
 def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -172,7 +205,8 @@ def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None = None) 
 def beta(epoch: int, epochs: int, weight_max: float, growth: float) -> float:
     """Return β = min(w (r^(e / (E/2)) − 1) / (r − 1), w), the weight of D2 (Eq. 7).
 
-    epoch: e, from 0   epochs: E   weight_max: w   growth: r > 1
+    The paper prints the −1 of the numerator inside the exponent. Then β would not begin at 0, as section 3.2 says.
+    epoch: e, from 0   epochs: E   weight_max: w, `beta_max`   growth: r > 1, `beta_growth`
     returns: 0 at e = 0, w from e = E/2 on
     """
     return min(weight_max * (growth ** (epoch / (epochs / 2)) - 1) / (growth - 1), weight_max)
@@ -195,3 +229,14 @@ def cosines(prototypes: Tensor) -> Tensor:
     """
     unit = F.normalize(prototypes, dim=-1)
     return unit @ unit.T
+
+
+def angles(before: Tensor, after: Tensor) -> Tensor:
+    """Return the angle in degrees between each prototype before and after a move.
+
+    2 atan2(|a − b|, |a + b|) of the unit vectors: a cosine in float32 would not tell angles below 0.02° from none.
+    before, after: (C, D)
+    returns: (C,)
+    """
+    a, b = F.normalize(before, dim=-1), F.normalize(after, dim=-1)
+    return torch.rad2deg(2 * torch.atan2((a - b).norm(dim=-1), (a + b).norm(dim=-1)))

@@ -59,6 +59,14 @@ class EpochEnd:
     """seconds, of these evaluation_ and gpu_seconds, utterances_ and audio_seconds_per_second, peak_memory_mb."""
     arrays: dict[str, np.ndarray] = field(compare=False, repr=False, default_factory=dict)
     """prototypes (C, D); map (M, D), embeddings of the sample for the UMAP; soft_model and soft_prototypes (N, C)."""
+    labels_changed: int | None = None
+    """Utterances of D2 whose pseudo-label the epoch's moves changed (Eq. 4): by the prototypes after its last move
+    against those before its first, both of the embeddings after the epoch. None, as are the next two, in the warm-up,
+    where D2 moves nothing, and in records of version 0.1."""
+    labels_beyond_d1: int | None = None
+    """Utterances of D2 whose pseudo-label is another one than by D1's class means of the same embeddings."""
+    angles: list[float] | None = None
+    """Degrees between each prototype before the epoch's first move and after its last (Eq. 4)."""
 
 
 def without_prototypes(event: EpochEnd) -> EpochEnd:

@@ -15,6 +15,10 @@ from ipr_core.method.systems.step import Companion
 from ipr_core.training.model import Recogniser
 
 
+class StateError(ValueError):
+    """A state that a session cannot go on from."""
+
+
 class Trained(Protocol):
     """The part of a `session.Session` that a checkpoint keeps."""
 
@@ -48,13 +52,24 @@ def state(session: Trained) -> dict[str, Tensor]:
     schedule = session.schedule
     return {
         **model, **companion, **moments, "prototypes": session.prototypes.vectors, "embeddings": session.embeddings,
-        "own": session.classifier_soft, "soft": schedule.soft, "agreed": schedule.agreed,
+        "own": session.classifier_soft, "soft": schedule.soft,
         "epoch": torch.tensor(session.epoch),
     }  # fmt: skip
 
 
 def restore_(session: Trained, tensors: dict[str, Tensor]) -> None:
-    """Put a `state` back. raises ValueError if it is of another model"""
+    """Put a `state` back. raises StateError if it is of another model, or of another version of the workbench"""
+    try:
+        _restore_(session, tensors)
+    except torch.OutOfMemoryError:
+        raise
+    except KeyError as error:
+        raise StateError(f"it has no {error}") from error
+    except (ValueError, RuntimeError) as error:
+        raise StateError(str(error)) from error
+
+
+def _restore_(session: Trained, tensors: dict[str, Tensor]) -> None:
     session.model.load_trained_state(_with_prefix("model.", tensors))
     if companion := _with_prefix("beside.", tensors):
         session.companion.load_state_dict(companion)
@@ -68,7 +83,7 @@ def restore_(session: Trained, tensors: dict[str, Tensor]) -> None:
     session.embeddings = tensors["embeddings"].to(session.device)
     session.classifier_soft = tensors["own"].to(session.device)
     session.schedule.soft = tensors["soft"].to(session.device)
-    session.schedule.agreed = tensors["agreed"].to(session.device)
+    session.schedule.labels = session.prototypes.labels(session.embeddings)
     session.epoch = int(tensors["epoch"])
 
 

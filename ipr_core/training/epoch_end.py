@@ -23,11 +23,11 @@ def epoch_end(session: Session, epoch: int, losses: dict[str, float], steps: int
         session.classifier_soft.cpu().numpy(),
         session.schedule.soft.cpu().numpy(),
     )  # (N, C)
-    model, prototypes = classifier_soft.argmax(axis=1), prototype_soft.argmax(axis=1)  # (N,)
+    model, prototypes = classifier_soft.argmax(axis=1), session.schedule.labels.cpu().numpy()  # (N,)
     truth, n_classes = session.data.labels, len(session.data.classes)
     d2, d3 = session.d2, session.d3
     refining = session.refining(epoch)
-    gated = refining and session.system.shows_gate
+    gated, refinement = refining and session.system.shows_gate, session.schedule.refinement
     return EpochEnd(
         epoch=epoch,
         phase="refinement" if refining else "warm_up",
@@ -42,7 +42,10 @@ def epoch_end(session: Session, epoch: int, losses: dict[str, float], steps: int
         agreement_prototypes=float((truth == prototypes)[d2].mean()),
         labels_model=np.bincount(model[d2], minlength=n_classes).tolist(),
         labels_prototypes=np.bincount(prototypes[d2], minlength=n_classes).tolist(),
-        gate=float((session.schedule.agreed[d2] >= 0).float().mean()) if gated else None,
+        gate=float(eq.one_class(session.schedule.classes.classifier[d2]).float().mean()) if gated else None,
+        labels_changed=refinement.labels_changed if refinement else None,
+        labels_beyond_d1=refinement.labels_beyond_d1 if refinement else None,
+        angles=refinement.angles if refinement else None,
         clock=clock,
         arrays={
             "prototypes": session.prototypes.vectors.cpu().numpy(),

@@ -69,9 +69,9 @@ class Session:
         self.views = views or Views(self.model.stem, data, config.audio, (training.seed, training.stream), self.device)
         self.passes = Passes(self.model, self.views, self.system, process)
         self.labels = torch.tensor(data.labels, device=self.device)
-        self.prototypes = Prototypes(n_classes, dim, config.method, self.device)
+        self.prototypes = Prototypes(n_classes, dim, config.method, self.device, len(self.d2))
         self.schedule = PrototypeSchedule(
-            self.prototypes, self.d1, self.labels, training.warm_up, self.system.moves_prototypes
+            self.prototypes, self.d1, self.d2, self.labels, training.warm_up, self.system.moves_prototypes
         )
 
     def _start_(self) -> None:
@@ -117,14 +117,19 @@ class Session:
         inputs = self.passes.inputs(minibatch, epoch, self.refining(epoch))
         views = self.passes.forward(inputs, minibatch)  # Eq. 1
         k = self._compared(rows, inputs, views)
+        aug = self._compared_augmented(k, inputs, views)
+        soft, labels = self.schedule.compare(rows, k)  # s_c = k · p_c, Eq. 3
         return Step(
             method=self.config.method,
             beta=self.beta(epoch),  # Eq. 7
             views=views,
             labels=self.labels[on_device(minibatch.precise, self.device)],
             classifier_soft=self.classifier_soft[rows],
-            prototype_soft=self.schedule.soft_labels(rows, k),  # s_c = k · p_c
+            prototype_soft=soft,
+            prototype_labels=labels,
+            prototype_labels_augmented=labels if aug is k else self.prototypes.labels(aug),
             compared=k,
+            compared_augmented=aug,
             truth=self.labels[rows],
             rows=rows,
             progress=self._progress(epoch + within),
@@ -138,6 +143,16 @@ class Session:
         if self.config.method.compare_mode == "training":
             return views["ambiguous"].embedding.detach()
         return self.passes.again_in_evaluation(inputs["ambiguous"], len(rows))
+
+    def _compared_augmented(self, k: Tensor, inputs: dict[str, Padded], views: dict[str, View]) -> Tensor:
+        """Return k^aug as it meets the prototypes, in training mode also once an epoch; k where no reading needs it."""
+        method = self.config.method
+        needed = method.augmented_label == "own" or method.gate == "prototypes"
+        if not needed or "ambiguous_augmented" not in views:
+            return k
+        if not self.schedule.each_step or method.compare_mode == "training":
+            return views["ambiguous_augmented"].embedding.detach()
+        return self.passes.again_in_evaluation(inputs["ambiguous_augmented"], len(k))
 
     def _progress(self, epochs: float) -> float:
         """Return the share of the refinement that is done after so many epochs."""

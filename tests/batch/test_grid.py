@@ -45,7 +45,7 @@ def test_crossed_settings_meet_in_every_combination_and_varied_ones_stand_alone(
         (gamma, mu, tau, moves)
         for gamma in (0.9, 0.99)
         for mu in (0, 0.2)
-        for tau, moves in ((0.1, "agreed"), (0.5, "agreed"), (0.1, "all"))
+        for tau, moves in ((0.1, "prototype"), (0.5, "prototype"), (0.1, "all"))
     ]
     assert cells[1].varied == "gamma 0.9, mu 0, tau 0.5"
 

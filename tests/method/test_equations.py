@@ -41,9 +41,18 @@ def test_soft_labels_by_hand():
     torch.testing.assert_close(soft, torch.tensor([[0.75, 0.25]]))
 
 
-def test_raw_soft_labels_are_shares_and_uniform_without_evidence():
+def test_raw_soft_labels_are_shares_and_uniform_where_nothing_differs():
     soft = eq.raw_soft_labels(torch.tensor([[3.0, 1.0, -2.0, 0.0], [-1.0, -1.0, -1.0, -1.0]]))
     torch.testing.assert_close(soft, torch.tensor([[0.75, 0.25, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25]]))
+
+
+@pytest.mark.parametrize(
+    "s", [[-0.5, -0.1], [-3.0, -2.0, -2.5], [0.0, -1.0, -0.2], [-0.1, 0.0, 0.3], [-9.0, -1.0, -5.0]]
+)
+def test_raw_soft_labels_name_the_nearest_prototype(s):
+    s = torch.tensor([s])
+    assert eq.raw_soft_labels(s).argmax(dim=1).equal(eq.pseudo_labels(s))
+    assert float(eq.raw_soft_labels(s).sum()) == pytest.approx(1)
 
 
 def test_pseudo_label_is_the_nearest_prototype():
@@ -52,13 +61,11 @@ def test_pseudo_label_is_the_nearest_prototype():
     assert eq.pseudo_labels(eq.similarity(k, p)).tolist() == [1, 0]
 
 
-def test_gate_is_open_where_both_views_name_the_same_class():
-    logits = torch.tensor([[2.0, 1.0], [0.0, 1.0], [5.0, 4.0]])
-    aug = torch.tensor([[9.0, 0.0], [1.0, 0.0], [0.1, 0.0]])
-    assert eq.agreement(logits, aug).tolist() == [True, False, True]
+def test_the_gate_is_open_where_both_views_have_the_same_class():
+    assert eq.one_class(torch.tensor([[0, 0], [1, 0], [2, 2], [-1, -1]])).tolist() == [True, False, True, False]
 
 
-def test_movement_is_of_the_pseudo_label_alone_and_of_those_that_passed():
+def test_movement_is_of_one_class_alone_and_of_those_that_passed():
     s = torch.tensor([[0.7, 0.3], [0.4, 0.6], [0.9, 0.1]])
     weight = eq.movement(s, s.argmax(1), torch.tensor([True, True, False]))
     torch.testing.assert_close(weight, torch.tensor([[0.7, 0.0], [0.0, 0.6], [0.0, 0.0]]))
@@ -134,9 +141,15 @@ def test_positives_of_the_equation_are_the_other_views():
 
 
 def test_positives_of_the_text_share_a_label():
-    positives = eq.same_label(torch.tensor([0, 1, 0]))
+    positives = eq.same_label(torch.tensor([0, 1, 0, 0, 1, 0]))
     assert positives[0].tolist() == [False, False, True, True, False, True]
     assert not positives.diagonal().any()
+
+
+def symmetric_loss(k, aug, positives, tau):
+    """L_con with both views as anchors, each among all the others."""
+    views = torch.cat([k, aug])
+    return eq.contrastive_loss(views, views, positives, eq.all_others(len(views)), tau)
 
 
 def _literal_contrast(views, positives, tau):
@@ -155,28 +168,28 @@ def _literal_contrast(views, positives, tau):
 @pytest.mark.parametrize("kind", ["view", "label"])
 def test_contrastive_loss_follows_the_literal_loop(kind):
     k, aug = F.normalize(torch.randn(5, 4), dim=-1), F.normalize(torch.randn(5, 4), dim=-1)
-    positives = eq.same_utterance(5) if kind == "view" else eq.same_label(torch.tensor([0, 1, 0, 2, 1]))
-    loss = eq.contrastive_loss(k, aug, positives, 0.5)
+    positives = eq.same_utterance(5) if kind == "view" else eq.same_label(torch.tensor([0, 1, 0, 2, 1]).repeat(2))
+    loss = symmetric_loss(k, aug, positives, 0.5)
     assert float(loss) == pytest.approx(_literal_contrast(torch.cat([k, aug]), positives, 0.5), rel=1e-5)
 
 
 def test_contrastive_loss_by_hand():
     # orthogonal utterances, equal views, tau = 1: -log(e / (e + 1 + 1)) for every view
     k = torch.eye(2)
-    assert float(eq.contrastive_loss(k, k, eq.same_utterance(2), 1.0)) == pytest.approx(math.log(1 + 2 / math.e))
+    assert float(symmetric_loss(k, k, eq.same_utterance(2), 1.0)) == pytest.approx(math.log(1 + 2 / math.e))
 
 
 def test_contrastive_loss_does_not_depend_on_the_order():
     k, aug, order = torch.randn(6, 4), torch.randn(6, 4), torch.randperm(6)
     positives = eq.same_utterance(6)
     torch.testing.assert_close(
-        eq.contrastive_loss(k, aug, positives, 1.0), eq.contrastive_loss(k[order], aug[order], positives, 1.0)
+        symmetric_loss(k, aug, positives, 1.0), symmetric_loss(k[order], aug[order], positives, 1.0)
     )
 
 
 def test_contrastive_loss_of_one_utterance_is_zero_with_a_finite_gradient():
     k = torch.randn(1, 4, requires_grad=True)
-    loss = eq.contrastive_loss(k, torch.randn(1, 4), eq.same_utterance(1), 0.1)
+    loss = symmetric_loss(k, torch.randn(1, 4), eq.same_utterance(1), 0.1)
     loss.backward()
     assert float(loss.detach()) == 0
     assert torch.isfinite(k.grad).all()

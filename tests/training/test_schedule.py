@@ -95,7 +95,7 @@ def test_prototypes_after_the_warm_up_once_an_epoch(make, reading):
         bank = Prototypes(4, 64, session.config.method)
         bank.vectors = class_means(session) if "anchor" in reading else old
         for batch in session.plan(event.epoch) if "move" in reading else []:
-            bank.move_(session.embeddings[batch.ambiguous], session.schedule.agreed[batch.ambiguous])
+            bank.move_(session.embeddings[batch.ambiguous], session.schedule.classes[batch.ambiguous])
         torch.testing.assert_close(session.prototypes.vectors, bank.vectors)
         assert session.prototypes.vectors.equal(old) is (reading == "keep")
 
@@ -128,15 +128,17 @@ def test_a_moving_average_starts_from_the_means_of_the_first_epoch(make):
     assert not session.prototypes.vectors.allclose(class_means(session))
 
 
-def test_the_gates_flags_are_of_d2_and_of_this_epoch(make):
+def test_the_views_classes_are_of_d2_and_of_this_epoch(make):
     session = make()
     *_, end = ends(refine(session))
-    assert (session.schedule.agreed[session.d1] == -1).all()
-    assert (session.schedule.agreed[session.d3] == -1).all()
-    assert session.schedule.agreed[session.d2].max() < 4
-    assert end.gate == pytest.approx((session.schedule.agreed[session.d2] >= 0).float().mean().item())
+    classes = session.schedule.classes.classifier
+    assert (classes[session.d1] == -1).all()
+    assert (classes[session.d3] == -1).all()
+    assert set(classes[session.d2].unique().tolist()) <= {0, 1, 2, 3}
+    same = classes[session.d2][:, 0] == classes[session.d2][:, 1]
+    assert end.gate == pytest.approx(same.float().mean().item())
     session.schedule.before_epoch_(2, session.embeddings)
-    assert (session.schedule.agreed == -1).all()
+    assert (session.schedule.classes.classifier == -1).all()
 
 
 def test_there_is_a_gate_only_where_it_says_anything_and_d2_has_two_views(make):
@@ -148,11 +150,11 @@ def test_there_is_a_gate_only_where_it_says_anything_and_d2_has_two_views(make):
         assert {end.gate is not None for end in later} == {SYSTEMS[system].shows_gate}
 
 
-def test_the_flag_is_the_class_on_which_both_views_agree(make):
+def test_the_views_classes_are_those_of_their_logits(make):
     session = make()
     ends(warm_up(session))
     batch = session.begin_(1)[0]
     step = session.forward(batch, 1)
     session.schedule.after_step_(step)
     pairs = zip(step.ambiguous.logits.argmax(1), step.ambiguous_augmented.logits.argmax(1), strict=True)
-    assert session.schedule.agreed[batch.ambiguous].tolist() == [int(a) if a == b else -1 for a, b in pairs]
+    assert session.schedule.classes.classifier[batch.ambiguous].tolist() == [[int(a), int(b)] for a, b in pairs]

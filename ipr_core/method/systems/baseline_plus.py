@@ -4,6 +4,9 @@ The labels are those of the evaluation pass before the epoch. With the soft labe
 pass the cross-entropy on D2 would have no gradient, and baseline+ would be the baseline.
 """
 
+from torch import Tensor
+
+from ipr_core.method import equations as eq
 from ipr_core.method.systems.ipr import ambiguous_loss
 from ipr_core.method.systems.step import Step, Terms, terms
 from ipr_core.method.systems.system import System
@@ -11,7 +14,14 @@ from ipr_core.method.systems.system import System
 
 def refine(step: Step) -> Terms:
     """Return CE on D1, and on D2 with the classifier's own labels."""
-    return terms(step, ambiguous=ambiguous_loss(step, step.classifier_soft))
+    return terms(step, ambiguous=own_label_loss(step))
+
+
+def own_label_loss(step: Step) -> Tensor:
+    """Return CE on D2 with the classifier's own labels, soft or hard by the reading `own_target`."""
+    method, soft = step.method, step.classifier_soft
+    target = method.target if method.own_target == "same" else method.own_target
+    return ambiguous_loss(step, soft, eq.pseudo_labels(soft), target)
 
 
 SYSTEM = System(

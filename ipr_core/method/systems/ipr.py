@@ -1,6 +1,6 @@
 """IPR, the paper's method: prototypes label D2, and D2 moves the prototypes.
 
-The contrastive term pulls the two views of an utterance together. The prototypes' own schedule, Eq. 2 to 4, is in
+The contrastive term pulls the two views of an utterance together. When prototypes are set and moved, Eq. 2 to 4, is in
 `method/prototypes.py`.
 """
 
@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ipr_core.config import Method
 from ipr_core.method import equations as eq
 from ipr_core.method.systems.step import Step, Terms, precise_loss, terms
 from ipr_core.method.systems.system import System
@@ -18,39 +19,51 @@ def refine(step: Step) -> Terms:
     return terms(
         step,
         precise=precise_loss(step),  # CE(x^q, y)
-        ambiguous=ambiguous_loss(step, step.prototype_soft),  # CE(x^k, ŷ)
-        contrastive=contrastive_loss(step, step.prototype_soft),  # L_con
+        ambiguous=ambiguous_loss(step, step.prototype_soft, step.prototype_labels),  # CE(x^k, ŷ)
+        contrastive=contrastive_loss(step, step.prototype_labels, step.prototype_labels_augmented),  # L_con
     )
 
 
-def ambiguous_loss(step: Step, soft: Tensor) -> Tensor:
+def ambiguous_loss(step: Step, soft: Tensor, labels: Tensor, target: str | None = None) -> Tensor:
     """Return CE(x^k, ŷ) on D2 (Eq. 6).
 
     Readings: `target`, `confidence`, `augmented_target`.
-    soft: (B, C) soft labels that ŷ is made of, rows sum to 1
+    soft: (B, C) soft labels, rows sum to 1   labels: (B,) pseudo-labels   target: in place of the setting
     """
-    target = eq.pseudo_labels(soft) if step.method.target == "hard" else soft  # ŷ, by Eq. 3 where it is hard
+    hard = (target or step.method.target) == "hard"
     weight = soft.max(dim=-1).values if step.method.confidence else None
     views = [step.ambiguous]
     if step.method.augmented_target and step.has("ambiguous_augmented"):
         views.append(step.ambiguous_augmented)
-    return torch.stack([eq.cross_entropy(view.logits, target, weight) for view in views]).mean()
+    y = labels if hard else soft  # ŷ
+    return torch.stack([eq.cross_entropy(view.logits, y, weight) for view in views]).mean()
 
 
-def contrastive_loss(step: Step, soft: Tensor) -> Tensor:
-    """Return L_con between the two views of D2 (Eq. 5).
+def contrastive_loss(step: Step, labels: Tensor, labels_augmented: Tensor) -> Tensor:
+    """Return L_con between the two views of D2 (Eq. 5); see `contrast`.
 
-    Readings: `positives`, `contrast`, `tau`.
-    soft: (B, C) soft labels; read where views of the same pseudo-label are positives
+    labels, labels_augmented: (B,) pseudo-labels of x^k, and of x^aug by its own similarity
     """
-    k, aug = step.ambiguous.embedding, step.ambiguous_augmented.embedding
-    if step.method.contrast == "cosine":
+    return contrast(step.ambiguous.embedding, step.ambiguous_augmented.embedding, labels, labels_augmented, step.method)
+
+
+def contrast(k: Tensor, aug: Tensor, labels: Tensor, labels_augmented: Tensor, method: Method) -> Tensor:
+    """Return L_con by the readings `contrast`, `augmented_label`, `positives`, `negatives`, `anchors`, `tau` (Eq. 5).
+
+    k, aug: (B, D) embeddings   labels, labels_augmented: (B,) pseudo-labels of x^k, and of x^aug by its own similarity
+    """
+    if method.contrast == "cosine":
         k, aug = F.normalize(k, dim=-1), F.normalize(aug, dim=-1)
-    if step.method.positives == "label":
-        positives = eq.same_label(eq.pseudo_labels(soft))
-    else:
-        positives = eq.same_utterance(len(k), k.device)
-    return eq.contrastive_loss(k, aug, positives, step.method.tau)
+    n = len(k)
+    view_labels = torch.cat([labels, labels_augmented if method.augmented_label == "own" else labels])  # (2B,)
+    same = eq.same_label(view_labels) if method.positives == "label" else eq.same_utterance(n, k.device)
+    pairs = eq.all_others(2 * n, k.device)
+    if method.negatives == "other_label":
+        pairs = eq.positives_and_other_labels(same, view_labels)
+    if method.anchors == "clean":
+        return eq.contrastive_loss(k, aug, same[:n, n:], pairs[:n, n:], method.tau)
+    views = torch.cat([k, aug])  # (2B, D)
+    return eq.contrastive_loss(views, views, same, pairs, method.tau)
 
 
 SYSTEM = System(

@@ -84,9 +84,10 @@ class Disambiguation(Companion):
 
 def refine(step: Step) -> Terms:
     """Return CE(D1), CE(D2) with the pseudo-targets, and the contrast by predicted class."""
-    k, aug = (F.normalize(view.embedding, dim=-1) for view in (step.ambiguous, step.ambiguous_augmented))
-    positives = eq.same_label(eq.pseudo_labels(step.ambiguous.logits))
-    contrast = eq.contrastive_loss(k, aug, positives, TAU)
+    pair = step.ambiguous, step.ambiguous_augmented
+    views = torch.cat([F.normalize(view.embedding, dim=-1) for view in pair])  # (2B, D)
+    positives = eq.same_label(eq.pseudo_labels(step.ambiguous.logits).repeat(2))
+    contrast = eq.contrastive_loss(views, views, positives, eq.all_others(len(views), views.device), TAU)
     targets = eq.cross_entropy(step.ambiguous.logits, step.companion_as(Disambiguation).new_targets(step))
     return terms(step, extra={"pseudo-targets": (targets, 1.0), "contrast": (contrast, own_weight(step, LAMBDA))})
 

@@ -69,8 +69,14 @@ class Step:
     """(B, C) the classifier's soft labels of D2's utterances, from the evaluation pass before the epoch."""
     prototype_soft: Tensor
     """(B, C) the prototypes' soft labels of D2's utterances."""
+    prototype_labels: Tensor
+    """(B,) the prototypes' pseudo-labels of D2's utterances: Eq. 3 of their similarities, not of the soft labels."""
+    prototype_labels_augmented: Tensor
+    """(B,) those of their augmented views, each by its own similarity; x^k's where no augmented view is asked for."""
     compared: Tensor
     """(B, D) embeddings of D2's utterances as they meet the prototypes."""
+    compared_augmented: Tensor
+    """(B, D) those of their augmented views, for the readings that compare them; else as `compared`."""
     truth: Tensor
     """(B,) the hidden labels of D2's utterances: for `supervised` alone."""
     rows: Tensor

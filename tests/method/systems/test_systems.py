@@ -30,9 +30,12 @@ def make_step(ambiguous: bool = True, beta: float = 0.3, seed: int = 0, **readin
     views = {"precise": view(3), "precise_augmented": view(3)}
     if ambiguous:
         views |= {"ambiguous": view(n), "ambiguous_augmented": view(n)}
+    classifier_soft, prototype_soft = shares(), shares()
     return Step(
         method=Method(alpha=0.7, mu=0.4, tau=0.6, **readings), beta=beta, views=views, labels=torch.tensor([0, 2, 2]),
-        classifier_soft=shares(), prototype_soft=shares(), compared=torch.zeros(n, D),
+        classifier_soft=classifier_soft, prototype_soft=prototype_soft, prototype_labels=prototype_soft.argmax(dim=1),
+        prototype_labels_augmented=shares().argmax(dim=1), compared=torch.zeros(n, D),
+        compared_augmented=torch.zeros(n, D),
         truth=torch.tensor([2, 0, 1, 1])[:n], rows=torch.arange(n),
     )  # fmt: skip
 
@@ -172,7 +175,7 @@ def test_the_order_within_a_batch_does_not_matter(name, positives):
     d2 = {name: reordered(step.views[name]) for name in ("ambiguous", "ambiguous_augmented")}
     permuted = dataclasses.replace(
         step, views={**step.views, **d2}, classifier_soft=step.classifier_soft[order],
-        prototype_soft=step.prototype_soft[order],
+        prototype_soft=step.prototype_soft[order], prototype_labels=step.prototype_labels[order],
     )  # fmt: skip
     torch.testing.assert_close(SYSTEMS[name].refine(permuted).values(), SYSTEMS[name].refine(step).values())
 
@@ -184,7 +187,7 @@ def test_own_labels_of_the_same_forward_pass_would_have_no_gradient():
     """Why baseline+ takes its labels from the pass before the epoch: READINGS, "must not be a no-op"."""
     step = make_step(target="soft")
     logits = step.ambiguous.logits
-    ambiguous_loss(only(step, "baseline_plus"), logits.softmax(dim=1)).backward()
+    ambiguous_loss(only(step, "baseline_plus"), logits.softmax(dim=1), logits.argmax(dim=1)).backward()
     assert logits.grad.abs().max() < 1e-7
     logits.grad = None
     SYSTEMS["baseline_plus"].refine(only(step, "baseline_plus")).total.backward()
