@@ -3,17 +3,24 @@
 A corpus is cut into pieces, in its order. The labels of a piece lie in a file of their own in `annotated-NAME.pieces`
 until every piece is there. Then they are put together, and that folder is removed. A piece's file is written whole or
 not at all and named by its number, its utterances and the model. So finished pieces are skipped after a kill, and
-those that have changed since are labelled again. Pieces do not depend on the worker: one and many give the same files
-on hardware of one kind.
+those that have changed since, or are damaged, are labelled again. Pieces do not depend on the worker: one and many give
+the same files on hardware of one kind.
+
+NAME says whose labels they are: where the corpus lies, and a digest of its whole path and the run's name. So labels of
+another corpus or by another run are never replaced, those of the same corpus are, and all workers agree on the name.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
+import logging
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,18 +28,19 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from pandas import DataFrame, Series
-from pyarrow import Table
+from pyarrow import ArrowException, Table
 from pyarrow.parquet import ParquetWriter
 from tqdm import tqdm
 
-from ipr_core.atomic import locked, write
+from ipr_core.atomic import WriteError, locked, prepare_folder, write
 from ipr_core.config import Config, Data
 from ipr_core.data import corpora, dataset
 from ipr_core.data.cache import default_cache
 from ipr_core.data.corpora.table import CorpusError, Fault
 from ipr_core.data.waves import SAMPLE_RATE, WaveStore
 from ipr_core.runs import corrections
-from ipr_core.runs.run import Run
+from ipr_core.runs.run import Run, RunError
+from ipr_core.spreadsheets import to_csv
 from ipr_core.training.labels import table
 from ipr_core.training.minibatches import by_length
 from ipr_core.training.model import DESCRIPTION, WEIGHTS, Recogniser, in_bf16
@@ -45,6 +53,8 @@ _WRITTEN = 64  # pieces put together at a time
 _COLUMNS = ("id", "path", "start", "end", "speaker", "label")
 _KEYS = "audio"  # a piece's column of waveform keys, by which corrections are found
 _WHOLE = (1, 1)
+_LETTERS = 60  # of a corpus's name in a file's name
+_log = logging.getLogger(__name__)
 
 Piece = tuple[int, str, DataFrame]
 """Number, file name, utterances."""
@@ -61,25 +71,56 @@ def annotate(
     pieces finished puts them together.
     returns: the Parquet and the CSV file; none while pieces of other workers are missing
     raises CorpusError with every fault at once, of the whole table and of this shard's audio, before anything is
-    labelled; RunError if the corrections' file is damaged
+    labelled; WriteError, before anything is read, if the labels cannot lie there; RunError if the corrections' file
+    is damaged, or a piece of another worker
     """
     corrections.newest(run)  # refused now rather than after hours
     config = run.config.replace(**corpus.model_dump() | {"classes": run.config.data.classes})
-    title = Path(corpus.corpus_path or "").stem if corpus.corpus == "manifest" else corpus.corpus
-    folder = Path(folder or run.folder)
-    pieces_folder = folder / f"annotated-{title}.pieces"
+    place = Path(folder or run.folder, f"annotated-{name(run, corpus)}")
+    paths, pieces_folder = [place.with_name(place.name + end) for end in (".parquet", ".csv")], Path(f"{place}.pieces")
+    _check_place(pieces_folder, paths)
     mark = _mark(run, config)
     names, unlabelled = _checked(config, mark, pieces_folder, shard, progress)
     pieces_folder.mkdir(parents=True, exist_ok=True)
     if unlabelled:
         _label(run, config, mark, pieces_folder, unlabelled, progress)
-    paths = [folder / f"annotated-{title}.parquet", folder / f"annotated-{title}.csv"]
-    return paths if _put_together([pieces_folder / name for name in names], run, paths) else []
+    return paths if _put_together([pieces_folder / name for name in names], run, corpus, paths) else []
+
+
+def name(run: Run, corpus: Data) -> str:
+    """Return the name of a corpus's labels: its folder and file, or the reader, and a digest of whose labels they are.
+
+    The digest is of the corpus's whole path, without links, and of the run's name.
+    """
+    path = _path(corpus)
+    title = corpus.corpus if corpus.corpus != "manifest" else path.name if path.is_dir() else _title(path)
+    plain = re.sub(r"[^\w.-]+", "_", title)[:_LETTERS].strip("._-")
+    parts = (corpus.corpus, os.fspath(path), run.folder.resolve().name)
+    digest = hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
+    return f"{plain}-{digest}" if plain else digest
+
+
+def _title(manifest: Path) -> str:
+    return f"{manifest.parent.name}-{manifest.stem}"
+
+
+def _path(corpus: Data) -> Path:
+    return Path(corpus.corpus_path or "").expanduser().resolve()
+
+
+def _check_place(pieces_folder: Path, files: Sequence[Path]) -> None:
+    """Raise WriteError, before anything is read, if pieces or the files made of them cannot lie there."""
+    prepare_folder(pieces_folder)
+    for file in files:
+        if file.is_dir():
+            raise WriteError(file, "it is a folder", "remove it, or name another place")
 
 
 def _mark(run: Run, config: Config) -> bytes:
-    """Return a digest of the model and of max_seconds, on which the labels of every piece depend."""
-    digest = hashlib.blake2b(str(config.audio.max_seconds).encode(), digest_size=16)
+    """Return a digest of the model, of max_seconds and of the labels' columns, on which every piece depends."""
+    shares = np.empty((0, len(config.data.classes)), np.float32)
+    columns = table(DataFrame(columns=_COLUMNS), config.data.classes, shares, shares, by_prototypes=True).columns
+    digest = hashlib.blake2b(f"{config.audio.max_seconds} {[*columns, _KEYS]}".encode(), digest_size=16)
     for part in (DESCRIPTION, WEIGHTS):
         with open(run.folder / "model" / part, "rb") as file:
             digest.update(hashlib.file_digest(file, "blake2b").digest())
@@ -128,16 +169,32 @@ def _checked(
 
 
 def _unlabelled(pieces: list[Piece], keys: Series, folder: Path) -> set[int]:
-    """Return the numbers of pieces without labels, or with labels for other audio.
+    """Return the numbers of pieces without labels, with damaged ones, or with labels for other audio.
 
     keys: of the waveforms, by the utterances' index
     """
-    return {
-        number
-        for number, name, utterances in pieces
-        if not (folder / name).exists()
-        or pd.read_parquet(folder / name, columns=[_KEYS])[_KEYS].tolist() != keys[utterances.index].tolist()
-    }
+    numbers = set()
+    for number, name, utterances in pieces:
+        try:
+            labels = _stored(folder / name) if (folder / name).is_file() else None
+        except RunError as error:
+            _log.warning("%s", error)
+            labels = None
+        if labels is None or labels[_KEYS].tolist() != keys[utterances.index].tolist():
+            numbers.add(number)
+    return numbers
+
+
+def _stored(piece: Path) -> DataFrame:
+    """Return the labels of a piece. raises RunError if it is damaged"""
+    try:
+        labels = pd.read_parquet(piece, page_checksum_verification=True)
+        if _KEYS not in labels:
+            raise ValueError(f"it has no column {_KEYS!r}")
+        return labels
+    except (OSError, ValueError, ArrowException) as error:
+        cure = "the same command labels this piece again, without --shard if another worker has labelled it"
+        raise RunError(f"{piece} is damaged ({error}); {cure}") from error
 
 
 def _label(run: Run, config: Config, mark: bytes, folder: Path, numbers: set[int], progress: bool) -> None:
@@ -152,7 +209,7 @@ def _label(run: Run, config: Config, mark: bytes, folder: Path, numbers: set[int
         for number, name, piece in pieces:
             if number in numbers:
                 labels = _labelled(model, piece, config)
-                write(folder / name, labels.to_parquet)
+                write(folder / name, partial(labels.to_parquet, write_page_checksum=True))
                 bar.update()
     bar.close()
 
@@ -177,7 +234,7 @@ def _predicted(model: Recogniser, waves: WaveStore, max_seconds: float) -> tuple
     return classifier_soft, prototypes_soft
 
 
-def _put_together(pieces: list[Path], run: Run, paths: list[Path]) -> bool:
+def _put_together(pieces: list[Path], run: Run, corpus: Data, paths: list[Path]) -> bool:
     """Write the Parquet and the CSV file and remove the pieces; False, without a write, if pieces are missing."""
     folder = pieces[0].parent
     with contextlib.ExitStack() as stack:
@@ -188,7 +245,7 @@ def _put_together(pieces: list[Path], run: Run, paths: list[Path]) -> bool:
         if not all(piece.exists() for piece in pieces):
             return False
         parts = [folder / path.name for path in paths]
-        _join(pieces, corrections.newest(run), *parts)
+        _join(pieces, corrections.newest(run), _origin(run, corpus), *parts)
         for part, path in zip(parts, paths, strict=True):
             os.replace(part, path)
         for piece in pieces:
@@ -197,17 +254,23 @@ def _put_together(pieces: list[Path], run: Run, paths: list[Path]) -> bool:
     return True
 
 
-def _join(pieces: list[Path], newest: DataFrame, parquet: Path, csv: Path) -> None:
+def _origin(run: Run, corpus: Data) -> dict[str, str]:
+    """Return the corpus and the run of the labels, for the Parquet file's metadata."""
+    origin = {"run": run.folder.resolve().name, "corpus": corpus.corpus, "corpus_path": os.fspath(_path(corpus))}
+    return {"ipr_core": json.dumps(origin)}
+
+
+def _join(pieces: list[Path], newest: DataFrame, origin: dict[str, str], parquet: Path, csv: Path) -> None:
     """Write all pieces in their order as one Parquet and one CSV file, some at a time, with the corrections."""
     schema = None
     with contextlib.ExitStack() as stack:
         writer = None
         for first in range(0, len(pieces), _WRITTEN):
-            labels = pd.concat(map(pd.read_parquet, pieces[first : first + _WRITTEN]), ignore_index=True)
+            labels = pd.concat(map(_stored, pieces[first : first + _WRITTEN]), ignore_index=True)
             labels = corrections.apply(labels.drop(columns=_KEYS), labels[_KEYS], newest)
             block = Table.from_pandas(labels, schema, preserve_index=False)
             if writer is None:
-                schema = block.schema
+                schema = block.schema.with_metadata((block.schema.metadata or {}) | origin)
                 writer = stack.enter_context(ParquetWriter(parquet, schema))
             writer.write_table(block)
-            labels.to_csv(csv, index=False, header=first == 0, mode="w" if first == 0 else "a")
+            to_csv(labels, csv, header=first == 0, mode="w" if first == 0 else "a")

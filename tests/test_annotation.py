@@ -17,7 +17,7 @@ from ipr_core.annotation import annotate
 from ipr_core.config import Data
 from ipr_core.data.corpora.table import CorpusError
 from ipr_core.runs import corrections
-from ipr_core.runs.run import Run
+from ipr_core.runs.run import Run, RunError
 
 
 @pytest.fixture(autouse=True)
@@ -66,17 +66,23 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def names(run: Run, corpus: Data) -> list[str]:
+    """Return the names of both files of a corpus's labels."""
+    return [f"annotated-{annotation.name(run, corpus)}.{kind}" for kind in ("csv", "parquet")]
+
+
 def test_pieces_change_nothing_but_the_last_digits(trained, corpus, whole, tmp_path, monkeypatch):
     monkeypatch.setattr(annotation, "PIECE", 256)
     monkeypatch.setattr(annotation, "_READ", 256)
     at_once = pd.read_parquet(annotate(trained, corpus, tmp_path / "once", progress=False)[0])
-    labels = pd.read_parquet(tmp_path / "whole" / "annotated-own.parquet")
+    csv_file, parquet = (tmp_path / "whole" / name for name in names(trained, corpus))
+    labels = pd.read_parquet(parquet)
     pd.testing.assert_frame_equal(labels, at_once, atol=1e-5)
     assert labels["id"].tolist() == [f"u{i}" for i in range(30)]
-    csv = pd.read_csv(tmp_path / "whole" / "annotated-own.csv", keep_default_na=False)
+    csv = pd.read_csv(csv_file, keep_default_na=False)
     assert csv.columns.tolist() == labels.columns.tolist()
     assert csv["id"].tolist() == labels["id"].tolist()
-    assert files(tmp_path / "whole") == ["annotated-own.csv", "annotated-own.parquet"]
+    assert files(tmp_path / "whole") == names(trained, corpus)
 
 
 def test_shards_label_every_piece_once_and_the_last_puts_them_together(trained, corpus, whole, labelled, tmp_path):
@@ -87,7 +93,7 @@ def test_shards_label_every_piece_once_and_the_last_puts_them_together(trained, 
     paths = annotate(trained, corpus, folder, progress=False, shard=(3, 3))
     assert labelled[6:] == [4, 4]
     assert [path.read_bytes() for path in paths] == whole
-    assert files(folder) == ["annotated-own.csv", "annotated-own.parquet"]
+    assert files(folder) == names(trained, corpus)
 
 
 def test_without_a_shard_the_rest_is_labelled_and_put_together(trained, corpus, whole, labelled, tmp_path):
@@ -144,14 +150,55 @@ def test_faults_of_every_block_are_told_at_once_and_once_each(trained, corpus, t
         annotate(trained, corpus, tmp_path / "out", progress=False)
     messages = [str(fault).partition(";")[0] for fault in caught.value.faults]
     assert [line.partition(": ")[0] for line in messages] == [f"own.csv, row {row}" for row in (1, 16, 27, 31)]
-    assert "utterance 'u2' is there twice, first in row 4" in messages[2]
+    assert "utterance 'u2' occurs twice, first in row 4" in messages[2]
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("text", ["2", "0/2", "3/2", "a/b", "1/0"])
 def test_a_shard_is_one_of_so_many(text, capsys):
     assert cli.main(["annotate", "run", "corpus", "--shard", text]) == 2
-    assert f"--shard: is {text}; it is the worker's number of how many" in capsys.readouterr().err
+    assert f"--shard: is {text!r}; give worker and total" in capsys.readouterr().err
+
+
+# Damaged pieces
+
+
+def truncate(piece):
+    piece.write_bytes(piece.read_bytes()[:-40])
+
+
+def empty(piece):
+    piece.write_bytes(b"")
+
+
+def change_a_value(piece):
+    content = bytearray(piece.read_bytes())
+    content[content.index(b"u0") + 1] ^= 1  # in a page's data: only its checksum tells
+    piece.write_bytes(content)
+
+
+def lose_a_column(piece):
+    pd.read_parquet(piece).drop(columns="audio").to_parquet(piece)
+
+
+@pytest.mark.parametrize("damage", [truncate, empty, change_a_value, lose_a_column])
+def test_a_damaged_piece_is_labelled_again_with_a_word(trained, corpus, whole, labelled, tmp_path, damage, caplog):
+    annotate(trained, corpus, tmp_path / "out", progress=False, shard=(1, 2))
+    piece = next((tmp_path / "out").glob("*.pieces/0000000-*"))
+    damage(piece)
+    paths = annotate(trained, corpus, tmp_path / "out", progress=False)
+    assert sum(labelled) == 30 + 4
+    assert [path.read_bytes() for path in paths] == whole
+    assert f"{piece} is damaged" in caplog.text
+
+
+def test_another_workers_damaged_piece_is_named_and_mended(trained, corpus, whole, tmp_path):
+    annotate(trained, corpus, tmp_path / "out", progress=False, shard=(1, 2))
+    truncate(next((tmp_path / "out").glob("*.pieces/0000002-*")))
+    with pytest.raises(RunError, match=r"0000002-.* is damaged .*labels this piece again, without --shard"):
+        annotate(trained, corpus, tmp_path / "out", progress=False, shard=(2, 2))
+    paths = annotate(trained, corpus, tmp_path / "out", progress=False)
+    assert [path.read_bytes() for path in paths] == whole
 
 
 # Killed
@@ -172,16 +219,17 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(trained, corpus,
     began = monotonic()
     start(context, trained, corpus, tmp_path / "undisturbed").join()
     duration, kills, n_pieces = monotonic() - began, 0, 0
-    while not (folder / "annotated-own.csv").exists() or (folder / "annotated-own.pieces").exists():
+    csv, parquet = (folder / name for name in names(trained, corpus))
+    while not csv.exists() or csv.with_suffix(".pieces").exists():
         process = start(context, trained, corpus, folder)
         process.join(draw.uniform(0, duration / 2) if kills < 8 else None)
         process.kill()
         process.join()
         kills += process.exitcode == -signal.SIGKILL
-        pieces = {path.name for path in folder.glob("annotated-own.pieces/0*.parquet")}
-        assert len(pieces) >= n_pieces or (folder / "annotated-own.csv").exists()
+        pieces = {path.name for path in folder.glob("annotated-*.pieces/0*.parquet")}
+        assert len(pieces) >= n_pieces or csv.exists()
         n_pieces = len(pieces)
-    assert [(folder / f"annotated-own.{kind}").read_bytes() for kind in ("parquet", "csv")] == whole
+    assert [parquet.read_bytes(), csv.read_bytes()] == whole
 
 
 def start(context, *args) -> multiprocessing.Process:

@@ -90,7 +90,7 @@ def test_a_system_without_prototypes_labels_by_its_classifier(baseline, data, tm
 def test_a_runs_own_clips_are_labelled_again_alike(trained, data, tmp_path):
     """Read from disk, unlabelled, in other batches, by the exported model."""
     places = annotate(trained, manifest(tmp_path, data, label="unlabelled"), tmp_path / "out", progress=False)
-    assert [path.name for path in places] == ["annotated-own.parquet", "annotated-own.csv"]
+    assert [path.suffix for path in places] == [".parquet", ".csv"]
     table = pd.read_parquet(places[0])
     check(table)
     expected = trained.labels.set_index("id").loc[table["id"]]
@@ -159,9 +159,9 @@ def corrected(trained, data, tmp_path):
 def test_annotate_honours_a_correction_and_nothing_else_changes(corrected, trained, data, tmp_path):
     run, label = corrected
     corpus = manifest(tmp_path, data)
-    old, new = (
-        pd.read_parquet(annotate(row, corpus, tmp_path / name, progress=False)[0])
-        for row, name in ((trained, "before"), (run, "after"))
+    (old, _), (new, csv) = (
+        [pd.read_parquet(parquet), pd.read_csv(csv, keep_default_na=False)]
+        for parquet, csv in (annotate(row, corpus, tmp_path / "out", progress=False) for row in (trained, run))
     )
     assert new["single_label"][2] == label != old["single_label"][2]
     assert new["corrected_by"].tolist() == ["", "", "Ada", *[""] * (len(new) - 3)]
@@ -170,7 +170,6 @@ def test_annotate_honours_a_correction_and_nothing_else_changes(corrected, train
     pd.testing.assert_frame_equal(new[rest], old[rest])
     assert new["single_label"].drop(2).tolist() == old["single_label"].drop(2).tolist()
     assert set(old["corrected_by"]) == {""}
-    csv = pd.read_csv(tmp_path / "after" / "annotated-own.csv", keep_default_na=False)
     for name in ("single_label", "corrected_by", "corrected_at"):
         assert csv[name].tolist() == new[name].tolist()
 
