@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from pandas import DataFrame
 
 from ipr_core.batch import grid
 from ipr_core.batch.watching import STATES, status
+from ipr_core.texts import SENTENCE, in_html
 from ipr_core.training.pace import duration
 
 _MARKS = {"waiting": "○", "running": "◐", "done": "●", "failed": "✕"}
@@ -57,7 +57,7 @@ class Cells(w.HTML):
             try:
                 unfinished = self.update()
             except Exception as error:  # a folder that is away for a moment, say
-                self.value = f"The batch cannot be read: {escape(str(error))}"
+                self.value = f"The batch cannot be read: {in_html(error, SENTENCE)}"
 
 
 def page(table: DataFrame) -> str:
@@ -71,8 +71,9 @@ def page(table: DataFrame) -> str:
 
 def _row(row: Any) -> str:
     bar = f'<progress value="{row.epoch}" max="{row.epochs}" title="epoch {row.epoch} of {row.epochs}"></progress>'
-    error = escape(row.error.partition("\n")[0])
-    cells = [_MARKS[row.status], row.system, row.seed, escape(row.varied), row.status, bar, _time(row), escape(row.run)]
+    error = in_html(row.error.partition("\n")[0], SENTENCE)
+    texts = [in_html(text, SENTENCE) for text in (row.system, row.seed, row.varied)]
+    cells = [_MARKS[row.status], *texts, row.status, bar, _time(row), in_html(row.run, SENTENCE)]
     columns = "".join(f"<td>{cell}</td>" for cell in cells)
     reason = f'<tr><td></td><td colspan="7" style="color: var(--jp-error-color1)">{error}</td></tr>' if error else ""
     return f"<tr>{columns}</tr>{reason}"

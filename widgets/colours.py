@@ -46,7 +46,10 @@ DISTINCT = 13
 
 def colour(emotion: str) -> str:
     """Return an emotion's colour; an unlisted class gets one from its name."""
-    return EMOTIONS.get(emotion) or _from_hue(hashlib.blake2b(emotion.encode(), digest_size=1).digest()[0] / 256)
+    if emotion in EMOTIONS:
+        return EMOTIONS[emotion]
+    number = hashlib.blake2b(emotion.encode(errors="surrogatepass"), digest_size=1).digest()[0]
+    return _from_hue(number / 256)
 
 
 def numbered(i: int) -> str:

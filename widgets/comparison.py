@@ -22,6 +22,7 @@ from ipr_core.results.scores import DIVERGENCES, SCORES, correct, run_scores
 from ipr_core.results.significance import mcnemar
 from ipr_core.runs.events import EpochEnd
 from ipr_core.runs.run import Run, RunError
+from ipr_core.texts import in_figure, plain
 from ipr_widgets import look, matrices
 
 Runs = Mapping[str, Run]
@@ -125,7 +126,8 @@ def paired_bars(runs: Runs) -> go.Figure:
     """Draw the counts of `paired` as bars."""
     table = paired(runs)
     fig = look.figure("Utterances of D3 that two runs get right", 180 + 60 * len(table), xaxis_title="Utterances of D3")
-    pairs = [f"{row['first']}<br>and {row['second']}<br>p = {row[_P]:.2g}" for _, row in table.iterrows()]
+    names = [[in_figure(name) for name in table[column]] for column in ("first", "second")]
+    pairs = [f"{a}<br>and {b}<br>p = {p:.2g}" for a, b, p in zip(*names, table[_P], strict=True)]
     shades = {"both right": "#44AA99", "only first": "#AA4499", "only second": "#6699CC", "neither": "#999999"}
     for outcome, colour in shades.items():
         counts = table[outcome]
@@ -176,7 +178,9 @@ def _names(runs: Sequence[Run]) -> list[str]:
     settings = sorted(varying, key=lambda name: name != "seed")[:3]
     configs = [run.config for run in runs]
     names = [
-        ", ".join([SYSTEMS[config.training.system].title, *(f"{name} {config.settings()[name]}" for name in settings)])
+        ", ".join(
+            [SYSTEMS[config.training.system].title, *(f"{name} {plain(config.settings()[name])}" for name in settings)]
+        )
         for config in configs
     ]
     return [
@@ -207,7 +211,7 @@ def _over_epochs(runs: Runs, title: str, fields: Mapping[str, str]) -> go.Figure
 
 def _curve(i: int, name: str, values: Sequence[float | None]) -> go.Scatter:
     line = dict(color=COLOURS[i % len(COLOURS)], dash=DASHES[i % len(DASHES)], width=2)
-    hover = "epoch %{x}: %{y:.3~g}"
+    name, hover = in_figure(name), "epoch %{x}: %{y:.3~g}"
     return go.Scatter(
         y=list(values), x=list(range(len(values))), name=name, legendgroup=name, line=line, mode="lines+markers",
         marker=dict(size=5, symbol=i), hovertemplate=hover,
@@ -226,7 +230,7 @@ def _matrices(runs: Runs, title: str, cells: Callable[[EpochEnd, Sequence[str]],
     """Draw a matrix a run, in rows of three, with one colour scale for all."""
     rows = -(-len(runs) // _COLUMNS)
     grid = dict(rows=rows, cols=min(len(runs), _COLUMNS), vertical_spacing=0.25 / rows, horizontal_spacing=0.08)
-    fig = look.panels(title, list(runs), 130 + 300 * rows, **grid)
+    fig = look.panels(title, [in_figure(name) for name in runs], 130 + 300 * rows, **grid)
     for i, run in enumerate(runs.values()):
         trace = cells(run.history()[-1], run.meta["classes"]).update(showscale=i == 0)
         fig.add_trace(trace, row=i // _COLUMNS + 1, col=i % _COLUMNS + 1)

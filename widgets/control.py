@@ -5,17 +5,18 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Sequence
-from html import escape
 from pathlib import Path
 
 import ipywidgets as w
 import torch
 
+from ipr_core.atomic import WriteError
 from ipr_core.config import Config, SettingsError
 from ipr_core.data.corpora.table import CorpusError
 from ipr_core.data.dataset import Dataset
 from ipr_core.runs.events import EpochEnd, StepEnd
 from ipr_core.runs.run import Run, RunError
+from ipr_core.texts import SENTENCE, in_html
 from ipr_core.training.advance import prepare
 from ipr_core.training.loop import LossError
 from ipr_core.training.pace import estimate, seconds_left
@@ -48,7 +49,7 @@ _STATUS = {
     "failed": "Failed",
 }
 _BAR = {"paused": "warning", "pausing": "warning", "finished": "success", "failed": "danger"}
-_SENTENCES = (SettingsError, RunError, CorpusError, LossError)  # their messages name the cure
+_SENTENCES = (SettingsError, RunError, CorpusError, LossError, WriteError)  # their messages name the cure
 _SMALLER = "The memory is too small: a smaller <code>batch_size</code> or <code>max_seconds</code> needs less."
 _ROOM = "Free disk space, then Start goes on from the last finished epoch."
 _CURES = {
@@ -187,7 +188,7 @@ def status(state: RunState, config: Config, last: int, changes: Sequence[str] = 
     """
     sentence = _STATUS[state.status]
     if changes and state.status in IDLE:
-        sentence = f"{sentence.partition(':')[0]}: Start begins another run: {escape(', '.join(changes))}"
+        sentence = f"{sentence.partition(':')[0]}: Start begins another run: {in_html(', '.join(changes), SENTENCE)}"
     words = [f"<b>{sentence}</b>"]
     if state.run is not None and state.data is not None:
         words[0] += ", warm-up" if state.status == "running" and len(state.events) < config.training.warm_up else ""
@@ -196,7 +197,7 @@ def status(state: RunState, config: Config, last: int, changes: Sequence[str] = 
             precise, ambiguous = (len(state.data.rows(part)) for part in ("D1", "D2"))
             seconds = seconds_left(state.events, config, last, precise, ambiguous, state.step)
             words.append("time left: known after an epoch" if seconds is None else f"{estimate(seconds)} left")
-        words.append(f"run {escape(state.run.folder.name)}")
+        words.append(f"run {in_html(state.run.folder.name, SENTENCE)}")
     return _line(words)
 
 
@@ -208,7 +209,7 @@ def numbers(step: StepEnd | None, event: EpochEnd | None, beta: bool = True) -> 
     words = []
     if step is not None:
         values = dict(zip(step.names, step.values.tolist(), strict=True))
-        terms = [_number(curves.term(name)[0], f"{values[name]:.3f}") for name in curves.ordered(values)]
+        terms = [_number(in_html(curves.term(name)[0]), f"{values[name]:.3f}") for name in curves.ordered(values)]
         words.append(_hint(f"Loss: {', '.join(terms)}", "Of the newest step; the terms are before their weights"))
     return _line(words + ([] if event is None else _of_epoch(event, beta)))
 
@@ -220,7 +221,7 @@ def trouble(error: BaseException | None, faults: dict[str, str], fault: Exceptio
     """
     parts = []
     if error is not None:
-        message = escape(str(error)) if isinstance(error, _SENTENCES) else _unforeseen(error)
+        message = _lines(error) if isinstance(error, _SENTENCES) else _unforeseen(error)
         style = "white-space: pre-wrap; max-height: 9em; overflow: auto; padding: 2px 6px"
         parts.append(
             f'<div role="alert" style="{style}; border-left: 3px solid var(--jp-error-color1)">{message}</div>'
@@ -229,7 +230,7 @@ def trouble(error: BaseException | None, faults: dict[str, str], fault: Exceptio
     if fault is not None:
         failed.append(f"{type(fault).__name__}: {fault}")
     if failed:
-        parts.append(f"<div>A widget failed ({escape('; '.join(failed))}); training goes on.</div>")
+        parts.append(f"<div>A widget failed ({in_html('; '.join(failed), SENTENCE)}); training goes on.</div>")
     return _line(["".join(parts)]) if parts else ""
 
 
@@ -252,8 +253,13 @@ def _of_epoch(event: EpochEnd, beta: bool) -> list[str]:
 
 def _unforeseen(error: BaseException) -> str:
     cures = [cure for (kind, words), cure in _CURES.items() if isinstance(error, kind) and words in str(error)]
-    message = f"{type(error).__name__}: {escape(str(error))}"
+    message = f"{type(error).__name__}: {_lines(error)}"
     return "\n".join([message, *cures[:1], "<code>training.wait()</code> shows the traceback."])
+
+
+def _lines(error: BaseException) -> str:
+    """Return an error's lines as HTML: a corpus may have many faults."""
+    return "\n".join(in_html(line, SENTENCE) for line in str(error).splitlines())
 
 
 def _button(name: str) -> w.Button:
@@ -276,7 +282,7 @@ def _number(name: str, value: str) -> str:
 
 
 def _hint(html: str, sentence: str) -> str:
-    return f'<span title="{escape(sentence)}" tabindex="0">{html}</span>'
+    return f'<span title="{in_html(sentence, SENTENCE)}" tabindex="0">{html}</span>'
 
 
 def _line(words: Sequence[str]) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable
-from html import escape
 
 import ipywidgets as w
 from pandas import Series
 
 from ipr_core.runs import corrections
+from ipr_core.texts import SENTENCE, in_html, plain
 from ipr_widgets import utterance
 from ipr_widgets.parts import THIN, column_layout, error_text, follow
 from ipr_widgets.state import RunState
@@ -45,14 +45,14 @@ class Correction(w.VBox):
         state, focused = self.state, self.state.focus >= 0
         self.note.value = ""
         self.keep.disabled, self.withdraw.disabled = not focused, True
-        self.label.options = [("emotion?", None), *((name, name) for name in state.classes)]
+        self.label.options = [("emotion?", None), *((plain(name), name) for name in state.classes)]
         self.label.index = 0  # the label of one utterance must not be mistaken for the next one's
         self.message.value = "A correction changes the single label that <code>ipr annotate</code> gives."
         correction = self.guarded(lambda: _newest(state)) if focused else None
         if correction is not None:
             self.withdraw.disabled, self.label.value = False, correction["label"]
-            note = f": {escape(correction['note'])}" if correction["note"] else ""
-            author, time = escape(correction["who"]), escape(correction["when"])
+            note = f": {in_html(correction['note'], SENTENCE)}" if correction["note"] else ""
+            author, time = in_html(correction["who"]), in_html(correction["when"])
             self.message.value = (
                 f"Corrected to {utterance.emotion(correction['label'])}, kept by {author} at {time}{note}"
             )

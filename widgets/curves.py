@@ -12,6 +12,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from ipr_core.runs.events import EpochEnd
+from ipr_core.texts import in_figure
 from ipr_widgets import colours, look
 
 Events = Sequence[EpochEnd]
@@ -170,7 +171,7 @@ def _line(events: Events, values: Sequence[float | None], name: str, colour: str
     return go.Scatter(
         x=[event.epoch for event in events],
         y=list(values),
-        name=name,
+        name=in_figure(name),
         mode="lines+markers",
         marker=dict(size=4),
         line=dict(color=colour, dash=dash, width=2),

@@ -12,6 +12,7 @@ import ipywidgets as w
 import numpy as np
 import plotly.graph_objects as go
 
+from ipr_core.texts import plain
 from ipr_widgets import live, look, players, utterance
 from ipr_widgets.corrections import Correction
 from ipr_widgets.listing import Listing, Rows, Shares, run_facts
@@ -152,8 +153,10 @@ class Neighbours(w.HBox):
             button.layout.display = None if visible else "none"
             if visible:
                 row = self.state.opened.data.table.iloc[self._rows[number]]
-                button.description = f"{row['label']} {cosines[number]:.2f}"
-                button.tooltip = f"{row['id']}, speaker {row['speaker']}: cosine {cosines[number]:.3f}; hear it"
+                button.description = f"{plain(row['label'])} {cosines[number]:.2f}"
+                button.tooltip = (
+                    f"{plain(row['id'])}, speaker {plain(row['speaker'])}: cosine {cosines[number]:.3f}; hear it"
+                )
 
     def _choose(self, number: int, _: object = None) -> None:
         with self.state.guard("nearest utterances"):

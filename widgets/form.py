@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any, Literal, get_args, get_origin
 
 import ipywidgets as w
 import traitlets as t
 
 from ipr_core.config import FIELDS, PRESETS, Config, SettingsError, nearest_preset
+from ipr_core.texts import SENTENCE, in_html
 from ipr_widgets import look
 
 SECTIONS = tuple(Config.model_fields)
@@ -100,10 +100,10 @@ class Form(w.VBox):
         preset = PRESETS[self.preset.value]().settings()
         for name, note in self.notes.items():
             section, field = FIELDS[name]
-            original = escape(str(input_value(name, preset[name]))) or "none"
+            original = in_html(input_value(name, preset[name])) or "none"
             marked = f"<b>Changed; the preset has {original}.</b> " if name in self.changed else ""
             # The sentence is visible to everyone: a keyboard cannot reach a tooltip.
-            note.value = _wrong(faults[section, name]) or _small(marked + escape(field.description or ""))
+            note.value = _wrong(faults[section, name]) or _small(marked + in_html(field.description or "", SENTENCE))
         for section, head in self.heads.items():
             head.value = _wrong(faults[section, None])
         names = f"Changed from the preset {self.preset.value}: <b>{', '.join(self.changed)}</b>"
@@ -201,7 +201,7 @@ def _small(html: str) -> str:
 
 
 def _wrong(faults: Sequence[str]) -> str:
-    lines = "<br>".join(f"⚠ {escape(fault)}" for fault in faults)
+    lines = "<br>".join(f"⚠ {in_html(fault, SENTENCE)}" for fault in faults)
     return _small(f'<div role="alert" style="{_MARGIN}">{lines}</div>') if lines else ""
 
 

@@ -13,6 +13,7 @@ from pandas import DataFrame
 from ipr_core import metrics
 from ipr_core.runs import corrections
 from ipr_core.runs.run import Run
+from ipr_core.texts import plain
 from ipr_widgets.parts import THIN, column_layout, error_text, follow
 from ipr_widgets.state import RunState
 from ipr_widgets.votes import PARTS
@@ -167,7 +168,7 @@ class Listing(w.VBox):
         texts = zip(values, table["part"], table["label"], table["id"], strict=True)
         # Of non-breaking spaces, since a page makes one of several.
         wide = min(max(map(len, table["id"]), default=2), LETTERS)
-        names = [f"{_short(id):{wide}} {value:4.2f} {part}   {label}" for value, part, label, id in texts]
+        names = [f"{_short(id):{wide}} {value:4.2f} {part}   {plain(label)}" for value, part, label, id in texts]
         self.head.value = f"{'id':{wide}} bits part label".replace(" ", "\u00a0")
         self._show([(name.replace(" ", "\u00a0"), row) for name, row in zip(names, rows.tolist(), strict=True)])
 
@@ -236,4 +237,5 @@ class Listing(w.VBox):
 
 def _short(id: str) -> str:
     """Return an id, or the end of a long one, where ids differ."""
+    id = plain(id, letters=len(id))
     return id if len(id) <= LETTERS else f"…{id[1 - LETTERS :]}"

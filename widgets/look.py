@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 import plotly.io as pio
 from plotly.subplots import make_subplots
 
 from ipr_core.runs.events import EpochEnd
+from ipr_core.texts import SENTENCE, in_html
 from ipr_widgets import colours
 
 pio.renderers.default = "plotly_mimetype"  # the figure's data alone: JupyterLab draws it, offline
+pd.options.display.html.use_mathjax = False  # else two $ in the ids of a table make a formula
 
 _SHARE = "sendChartToCloud"  # a button that would upload the figure to plotly's makers
 _NOT_IN_MAPS = [_SHARE, "zoomin", "zoomout", "autoscale"]
@@ -96,7 +98,7 @@ def percent(shares: Sequence[float | None]) -> list[float | None]:
 
 def term(word: str, meaning: str) -> str:
     """Return a technical word as HTML, explained when the pointer or the keyboard reaches it."""
-    return f'<abbr title="{html.escape(meaning)}" tabindex="0">{html.escape(word)}</abbr>'
+    return f'<abbr title="{in_html(meaning, SENTENCE)}" tabindex="0">{in_html(word)}</abbr>'
 
 
 def _has_legend(fig: go.Figure) -> bool:

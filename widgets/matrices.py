@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
 from ipr_core.runs.events import EpochEnd
+from ipr_core.texts import in_figure
 from ipr_widgets import colours, look
 
 
@@ -46,8 +47,9 @@ def confusion(counts: ArrayLike, classes: Sequence[str], title: str = "Confusion
 
 def cosine_cells(cosines: ArrayLike, classes: Sequence[str]) -> go.Heatmap:
     """Return a matrix of cosines as a trace, its values in the cells.  cosines: (C, C)"""
+    names = [in_figure(name) for name in classes]
     return go.Heatmap(
-        z=np.asarray(cosines, float), x=list(classes), y=list(classes), zmin=-1, zmax=1, colorscale="PuOr",
+        z=np.asarray(cosines, float), x=names, y=names, zmin=-1, zmax=1, colorscale="PuOr",
         texttemplate="%{z:.2f}", colorbar=dict(title="Cosine"), xgap=2, ygap=2,
         hovertemplate="%{y} and %{x}: %{z:.3f}<extra></extra>",
     )  # fmt: skip
@@ -59,8 +61,9 @@ def confusion_cells(counts: ArrayLike, classes: Sequence[str]) -> go.Heatmap:
     total = counts.sum(axis=1, keepdims=True)
     share = 100 * counts / np.maximum(total, 1)
     text = [[f"{n}<br>{p:.0f} %" for n, p in zip(*row, strict=True)] for row in zip(counts, share, strict=True)]
+    names = [in_figure(name) for name in classes]
     return go.Heatmap(
-        z=share, x=list(classes), y=list(classes), zmin=0, zmax=100, colorscale="Blues", text=text,
+        z=share, x=names, y=names, zmin=0, zmax=100, colorscale="Blues", text=text,
         texttemplate="%{text}", colorbar=dict(title="Share of<br>the row, %"), xgap=2, ygap=2, customdata=counts,
         hovertemplate="truth %{y}, predicted %{x}: %{customdata} utterances, %{z:.1f} %<extra></extra>",
     )  # fmt: skip

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from html import escape
 
 import ipywidgets as w
 import plotly.graph_objects as go
 
+from ipr_core.texts import SENTENCE, in_figure, in_html
 from ipr_widgets import look
 from ipr_widgets.state import RunState
 
@@ -27,7 +27,7 @@ def column_layout(**layout: str) -> w.Layout:
 
 def error_text(error: Exception) -> str:
     """Return an error's message as HTML in the page's colour of errors."""
-    return f'<span class="ipr-error">{escape(str(error))}</span>'
+    return f'<span class="ipr-error">{in_html(error, SENTENCE)}</span>'
 
 
 def failed_figure(name: str, error: Exception, height: int = 380) -> go.Figure:
@@ -35,7 +35,7 @@ def failed_figure(name: str, error: Exception, height: int = 380) -> go.Figure:
 
     name: its title   height: pixels
     """
-    return look.note(look.figure(name, height), f"This figure failed: {error}")
+    return look.note(look.figure(name, height), f"This figure failed: {in_figure(str(error))}")
 
 
 def follow(state: RunState, name: str, traits: Sequence[str], redraw: Callable[[], None]) -> None:

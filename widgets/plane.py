@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 
 from ipr_core import metrics
+from ipr_core.texts import in_figure
 from ipr_widgets import colours, look
 from ipr_widgets.layout import FEWEST, Plane
 from ipr_widgets.votes import PARTS
@@ -219,7 +220,7 @@ def _traces(
 def _markers(points: NDArray, name: str, **trace: object) -> Trace:
     """Return a WebGL trace of markers.  points: (N, 2)"""
     x, y = np.asarray(points, np.float32).T
-    return dict(type="scattergl", x=x, y=y, mode="markers", name=name) | trace
+    return dict(type="scattergl", x=x, y=y, mode="markers", name=in_figure(name)) | trace
 
 
 def _cloud(points: NDArray, name: str, colour: object, scale_end: float) -> Trace:
@@ -242,7 +243,8 @@ def _cloud(points: NDArray, name: str, colour: object, scale_end: float) -> Trac
 
 def _words(rows: DataFrame) -> NDArray[np.object_]:
     """Return (M,) the text of each utterance when the pointer is over it."""
-    columns = {name: rows[name].tolist() for name in rows}
+    texts = [name for name in ("id", "part", "label", "speaker", "prototypes", "classifier") if name in rows]
+    columns = {name: [in_figure(str(text)) for text in rows[name]] for name in texts}
     facts = zip(columns["id"], columns["part"], columns["label"], strict=True)
     texts = [f"<b>{id}</b>, {part}<br>truth: {label}" for id, part, label in facts]
     if "speaker" in rows:
@@ -250,7 +252,7 @@ def _words(rows: DataFrame) -> NDArray[np.object_]:
     if "prototypes" in rows:
         texts = [f"{text}<br>prototypes: {name}" for text, name in zip(texts, columns["prototypes"], strict=True)]
     if "classifier" in rows:
-        labels = zip(texts, columns["classifier"], columns["entropy"], strict=True)
+        labels = zip(texts, columns["classifier"], rows["entropy"], strict=True)
         texts = [f"{text}<br>classifier: {name}<br>entropy: {bits:.2f} bits" for text, name, bits in labels]
     return np.array(texts, object)
 
@@ -267,7 +269,7 @@ def _stars(points: NDArray, classes: Sequence[str]) -> Trace:
         showlegend=False,
         marker=marker | dict(line=dict(width=2, color=colours.INK), opacity=1),
         unselected=_STAYS,
-        text=list(classes),
+        text=[in_figure(name) for name in classes],
         hovertemplate="prototype of %{text}<extra></extra>",
     )
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import traitlets as t
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from ipr_core.atomic import write
 from ipr_core.runs.events import EpochEnd, to_json
+from ipr_core.runs.files import FileError, arrays_digest, reading
 from ipr_core.runs.run import Run
 from ipr_widgets import layout
 from ipr_widgets.layout import Layout, Plane
@@ -59,29 +60,35 @@ def _layout_after(run: Run, planes: Sequence[Plane], seed: int) -> Layout:
 
 
 def _path(run: Run) -> Path:
-    """Return the file of the planes; training removes half-written files in other folders."""
-    return run.folder / "widgets" / "planes.safetensors"
+    """Return the file of the planes. raises RunError if its folder is a link to another place"""
+    return run.subfolder("widgets") / "planes.safetensors"
 
 
 def _keep(run: Run, planes: Sequence[Plane], prints: Sequence[str], seed: int) -> None:
     arrays = {"points": np.stack([p.points for p in planes]), "prototypes": np.stack([p.prototypes for p in planes])}
-    header = {"version": layout.VERSION, "seed": str(seed), "epochs": " ".join(prints)}
+    header = {
+        "version": layout.VERSION, "seed": str(seed), "epochs": " ".join(prints), "arrays": arrays_digest(arrays)
+    }  # fmt: skip
     write(_path(run), lambda path: save_file(arrays, path, header))
 
 
 def _read(run: Run, prints: Sequence[str], seed: int) -> list[Plane]:
-    """Read the stored planes of these epochs and this version of the layout."""
-    try:
-        with safe_open(_path(run), "numpy") as file:
+    """Read the stored planes of these epochs and this version of the layout; what is damaged is computed again."""
+    path = _path(run)
+    with contextlib.suppress(FileError), reading(path):
+        with safe_open(path, "numpy") as file:
             header = file.metadata()
-            points, prototypes = file.get_tensor("points"), file.get_tensor("prototypes")
-    except (OSError, SafetensorError):
-        return []
-    if (header["version"], header["seed"]) != (layout.VERSION, str(seed)):
-        return []
-    equal = [old == new for old, new in zip(header["epochs"].split(), prints, strict=False)]
-    count = equal.index(False) if False in equal else len(equal)
-    return [Plane(*pair) for pair in zip(points[:count], prototypes[:count], strict=True)]
+            arrays = {name: file.get_tensor(name) for name in ("points", "prototypes")}
+        if (header["version"], header["seed"]) != (layout.VERSION, str(seed)):
+            return []
+        digest = arrays_digest(arrays)
+        if header.get("arrays", digest) != digest:
+            return []
+        equal = [old == new for old, new in zip(header["epochs"].split(), prints, strict=False)]
+        count = equal.index(False) if False in equal else len(equal)
+        pairs = zip(arrays["points"][:count], arrays["prototypes"][:count], strict=True)
+        return [Plane(*pair) for pair in pairs]
+    return []
 
 
 class Planes(t.HasTraits):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 import soundfile
@@ -13,6 +12,7 @@ from IPython.display import HTML
 from numpy.typing import NDArray
 
 from ipr_core.data.waves import SAMPLE_RATE, WaveStore
+from ipr_core.texts import SENTENCE, in_html
 
 LONGEST = 10.0
 """Seconds of a player, from the start of a longer utterance: a page with players stays light."""
@@ -23,10 +23,10 @@ def players(waves: WaveStore, rows: Sequence[int], captions: Sequence[str]) -> H
 
     rows: of `waves`, best fewer than ten   captions: one a row, plain text
     """
+    texts = [in_html(caption, SENTENCE) for caption in captions]
     lines = [
-        f'<div><audio controls preload="none" aria-label="{escape(caption)}" src="{data_uri(waves[row])}"></audio> '
-        f"{escape(caption)}</div>"
-        for row, caption in zip(rows, captions, strict=True)
+        f'<div><audio controls preload="none" aria-label="{text}" src="{data_uri(waves[row])}"></audio> {text}</div>'
+        for row, text in zip(rows, texts, strict=True)
     ]
     return HTML("\n".join(lines) or "No utterance to listen to.")
 

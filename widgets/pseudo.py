@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from ipywidgets import HTML, Layout, Tab, VBox
 
 from ipr_core.runs.events import EpochEnd
+from ipr_core.texts import SENTENCE, in_html
 from ipr_widgets import curves, look
 from ipr_widgets.live import LiveFigure
 from ipr_widgets.state import RunState
@@ -147,7 +148,8 @@ def words(state: RunState) -> str:
     sentences = collapse(event, state.classes, true_counts(state))
     if sentences:
         colour = "var(--jp-error-color0, currentColor)"
-        return f'<b style="color: {colour}">Collapse at epoch {event.epoch}:</b> {"; ".join(sentences)}.'
+        collapses = in_html("; ".join(sentences), SENTENCE)
+        return f'<b style="color: {colour}">Collapse at epoch {event.epoch}:</b> {collapses}.'
     labeller, counts = "prototypes", event.labels_prototypes
     if counts is None:
         labeller, counts = "classifier", event.labels_model

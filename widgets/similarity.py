@@ -7,6 +7,7 @@ from itertools import combinations
 import plotly.graph_objects as go
 from ipywidgets import HTML, Dropdown, GridBox, HBox, Layout, VBox
 
+from ipr_core.texts import in_figure, plain
 from ipr_widgets import curves, live, look, matrices
 from ipr_widgets.live import LiveFigure, Touch
 from ipr_widgets.state import RunState
@@ -45,7 +46,8 @@ def touched_pair(touch: Touch, classes: tuple[str, ...]) -> tuple[int, ...]:
     if touch.kind == "leave" or not touch.points:
         return ()
     point = touch.points[0]
-    pair = point["meta"] or sorted(classes.index(point[axis]) for axis in "xy")
+    names = [in_figure(name) for name in classes]
+    pair = point["meta"] or sorted(names.index(point[axis]) for axis in "xy")
     return tuple(pair) if pair[0] != pair[1] else ()
 
 
@@ -56,7 +58,7 @@ def _pair_choice(state: RunState) -> Dropdown:
 
     def update() -> None:
         names = state.classes
-        pairs = [(f"{names[i]} and {names[j]}", (i, j)) for i, j in combinations(range(len(names)), 2)]
+        pairs = [(f"{plain(names[i])} and {plain(names[j])}", (i, j)) for i, j in combinations(range(len(names)), 2)]
         if tuple(choice.options) != (_ALL_PAIRS, *pairs):
             choice.options = [_ALL_PAIRS, *pairs]
         choice.value = state.pair

@@ -15,6 +15,7 @@ from ipr_core.results import over_seeds
 from ipr_core.results.table import DEVIATION, Table
 from ipr_core.runs.events import EpochEnd
 from ipr_core.runs.run import Run
+from ipr_core.texts import in_figure
 from ipr_widgets import colours, look
 
 LOOKS = {
@@ -67,7 +68,7 @@ def recalls(table: Table, classes: Sequence[str]) -> go.Figure:
     frame = table.values
     for name in classes if len(frame) else ():
         marker = dict(color=colours.colour(name), size=9)
-        trace = go.Scatter(x=frame["system"], y=frame[name], mode="markers", name=name, marker=marker)
+        trace = go.Scatter(x=frame["system"], y=frame[name], mode="markers", name=in_figure(name), marker=marker)
         fig.add_trace(trace.update(error_y=_bars(frame, name), hovertemplate="%{x}: %{y:.1f} %"))
     return fig if len(frame) else look.note(fig, table.lacking)
 
@@ -147,8 +148,8 @@ def _dots(frame: DataFrame) -> go.Scatter:
     ends = dict(array=upper, arrayminus=lower, symmetric=False)
     interval = ends | dict(type="data", color=colours.INK, thickness=1.5, width=5)
     return go.Scatter(
-        x=frame["difference"], y=frame.iloc[:, 0], error_x=interval, mode="markers", marker=marker, showlegend=False,
-        hovertemplate="%{y}: %{x:+.2f} points<extra></extra>",
+        x=frame["difference"], y=frame.iloc[:, 0].map(in_figure), error_x=interval, mode="markers", marker=marker,
+        showlegend=False, hovertemplate="%{y}: %{x:+.2f} points<extra></extra>",
     )  # fmt: skip
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from html import escape
 from itertools import count
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from pandas import DataFrame
 from ipr_core.atomic import write
 from ipr_core.runs.run import Run
 from ipr_core.spreadsheets import to_csv
+from ipr_core.texts import SENTENCE, in_html, plain
 from ipr_core.training import labels
 from ipr_widgets import colours, layout, look, plane
 from ipr_widgets.layout import Plane
@@ -192,7 +192,7 @@ class UmapPanel(w.VBox):
         """Show the progress of the layout, or the meaning of the colours."""
         count, fault = len(self.planes), self.state.faults.get(_LAYING)
         if fault:
-            self.words.value = f"The layout failed: {escape(fault)}"
+            self.words.value = f"The layout failed: {in_html(fault, SENTENCE)}"
         elif self.source.working and count < len(self.state.events):
             self.words.value = f"laying out epoch {count} …"
         else:
@@ -207,7 +207,9 @@ class UmapPanel(w.VBox):
         crowded = False
         if colouring == plane.SPEAKER and state.data is not None:
             crowded = state.data.table["speaker"].iloc[_sample(state)].nunique() > colours.DISTINCT
-        return escape(plane.COLOURINGS[colouring].meaning + (" Many speakers: colours come close." if crowded else ""))
+        return in_html(
+            plane.COLOURINGS[colouring].meaning + (" Many speakers: colours come close." if crowded else ""), SENTENCE
+        )
 
     def _show_selection(self) -> None:
         state, size = self.state, len(self.state.selection)
@@ -242,6 +244,7 @@ def _as_html(state: RunState) -> str:
         return "Nothing is selected: drag a box over the plane, or a lasso with the button above it."
     table = selected(state)
     rows = table[["id", "entropy", "part", "label", "single_label"]].head(ROWS).round({"entropy": 2})
+    rows = rows.map(lambda cell: plain(cell) if isinstance(cell, str) else cell)
     rows.columns = ["id", "bits", "part", "label", "single"]
     rest = f"and {len(table) - ROWS} more" if len(table) > ROWS else ""
     style = "font-size: 11px; line-height: 1.3; white-space: nowrap"

@@ -6,7 +6,6 @@ C classes, E epochs, T samples. They fit a panel and a page alike.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 import plotly.graph_objects as go
@@ -18,6 +17,7 @@ from torchaudio.functional import melscale_fbanks
 from ipr_core import metrics
 from ipr_core.data.waves import SAMPLE_RATE
 from ipr_core.runs.events import EpochEnd
+from ipr_core.texts import in_figure, in_html
 from ipr_widgets import colours, look
 from ipr_widgets.votes import PARTS
 
@@ -44,7 +44,7 @@ def sound(wave: NDArray[np.int16] | None, name: str = "", height: int = 230) -> 
     wave: (T,) samples at 16 kHz, None for no utterance   name: of the utterance
     """
     rows = dict(rows=2, cols=1, shared_xaxes=True, shared_yaxes=False, row_heights=[0.32, 0.68], vertical_spacing=0.05)
-    fig = look.panels(f"Sound of {name}" if name else "Sound", ["", ""], height, **rows)
+    fig = look.panels(f"Sound of {in_figure(name)}" if name else "Sound", ["", ""], height, **rows)
     fig.update_layout(showlegend=False, **_SMALL).update_layout(margin_t=24)
     fig.update_yaxes(title="Ampl.", nticks=3, row=1).update_yaxes(title="kHz (mel)", row=2)
     fig.update_xaxes(title="Time, s", row=2)
@@ -109,7 +109,7 @@ def history(soft: Shares, events: Sequence[EpochEnd], classes: Sequence[str], he
     for c, name in enumerate(classes):
         fig.add_trace(
             go.Scatter(
-                x=[event.epoch for event in events], y=100 * np.asarray(soft[:, c], float), name=name,
+                x=[event.epoch for event in events], y=100 * np.asarray(soft[:, c], float), name=in_figure(name),
                 mode="lines+markers", marker_size=3, line=dict(color=colours.colour(name), width=2),
                 hovertemplate="epoch %{x}: %{y:.0f} %",
             )
@@ -117,7 +117,8 @@ def history(soft: Shares, events: Sequence[EpochEnd], classes: Sequence[str], he
     look.over_epochs(fig, events)
     if height < _ROOMY:
         fig.layout.annotations = [note for note in fig.layout.annotations if note.text != "warm-up"]
-    lines = [" ".join(map(emotion, classes[i : i + _A_LINE])) for i in range(0, len(classes), _A_LINE)]
+    names = [f"{_dot(name)} {in_figure(name)}" for name in classes]
+    lines = [" ".join(names[i : i + _A_LINE]) for i in range(0, len(classes), _A_LINE)]
     fig.layout.margin.t += 14 * (len(lines) - 1)
     return _key(fig, "<br>".join(lines))
 
@@ -129,7 +130,7 @@ def caption(utterance: Series, soft: Shares | None, classes: Sequence[str]) -> s
     """
     agreed = look.term(f"{utterance['share']:.0%} of the votes", _SHARE)
     lines = [
-        f"<b>{escape(utterance['id'])}</b> · speaker {escape(str(utterance['speaker']) or 'unknown')}"
+        f"<b>{in_html(utterance['id'])}</b> · speaker {in_html(utterance['speaker']) or 'unknown'}"
         f" · {PARTS.get(utterance['part'], '')}",
         f"released label {emotion(utterance['label'])}, {agreed}",
     ]
@@ -144,7 +145,11 @@ def caption(utterance: Series, soft: Shares | None, classes: Sequence[str]) -> s
 
 def emotion(name: str) -> str:
     """Return an emotion's name with a dot of its colour, as HTML."""
-    return f'<span style="color: {colours.colour(name)}">●</span> {escape(name)}'
+    return f"{_dot(name)} {in_html(name)}"
+
+
+def _dot(name: str) -> str:
+    return f'<span style="color: {colours.colour(name)}">●</span>'
 
 
 _SHARE = "the share of this label among the annotators' votes, which decides the part"
@@ -180,7 +185,7 @@ def _mel(hertz: float) -> float:
 
 def _bars(source: str, percent: Shares, classes: Sequence[str]) -> go.Bar:
     return go.Bar(
-        x=percent, y=list(classes), orientation="h", name=source,
+        x=percent, y=[in_figure(name) for name in classes], orientation="h", name=source,
         marker=_filled(source, [colours.colour(name) for name in classes]),
         hovertemplate=f"%{{y}}, {source}: %{{x:.0f}} %<extra></extra>",
     )  # fmt: skip

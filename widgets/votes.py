@@ -11,6 +11,7 @@ from pandas import DataFrame
 
 from ipr_core import metrics
 from ipr_core.data import ambiguity
+from ipr_core.texts import in_figure
 from ipr_widgets import colours, look
 
 Shares = NDArray[np.floating]
@@ -27,7 +28,9 @@ def partition(table: DataFrame, classes: Sequence[str]) -> go.Figure:
     fig = look.figure("The partition, per class", barmode="group", xaxis_title="Part", yaxis_title="Utterances")
     for name, counts in _counts(table, classes).items():
         fig.add_trace(
-            go.Bar(x=list(PARTS.values()), y=counts, name=name, marker_color=colours.colour(name), text=counts)
+            go.Bar(
+                x=list(PARTS.values()), y=counts, name=in_figure(name), marker_color=colours.colour(name), text=counts
+            )
         )
     return fig
 
@@ -39,13 +42,15 @@ def partition_by_speaker(table: DataFrame, classes: Sequence[str]) -> go.Figure:
     """
     totals = table["speaker"].value_counts()
     speakers = sorted(totals.index[:SPEAKERS])
+    names = [in_figure(name) for name in speakers]
     limit = f": the {SPEAKERS} with the most utterances of {len(totals):,}" if len(totals) > SPEAKERS else ""
     fig = look.panels(f"The partition, per speaker{limit}", list(PARTS.values()), 170 + 16 * len(speakers))
     for column, part in enumerate(PARTS, start=1):
         rows = table[table["part"] == part]
         for name in classes:
             count = rows[rows["label"] == name].groupby("speaker").size().reindex(speakers, fill_value=0)
-            bar = go.Bar(x=count.tolist(), y=speakers, orientation="h", name=name, marker_color=colours.colour(name))
+            bar = go.Bar(x=count.tolist(), y=names, orientation="h", name=in_figure(name))
+            bar.marker.color = colours.colour(name)
             fig.add_trace(bar.update(legendgroup=name, showlegend=column == 1), row=1, col=column)
     fig.update_xaxes(title="Utterances").update_yaxes(type="category", autorange="reversed")
     return fig.update_yaxes(title="Speaker", col=1).update_layout(barmode="stack", legend_traceorder="normal")
@@ -121,8 +126,8 @@ def _by_share(soft: Shares, votes: Shares, name: str) -> go.Scatter:
     error = dict(symmetric=False, array=(high - y).clip(0), arrayminus=(y - low).clip(0), thickness=1, width=3)
     counts = [int((number == b).sum()) for b in bins]
     return go.Scatter(
-        x=x, y=y, error_y=error, mode="lines+markers", name=name, line_color=colours.colour(name), customdata=counts,
-        hovertemplate="votes %{x:.0f} %, soft label %{y:.0f} %, %{customdata} utterances",
+        x=x, y=y, error_y=error, mode="lines+markers", name=in_figure(name), line_color=colours.colour(name),
+        customdata=counts, hovertemplate="votes %{x:.0f} %, soft label %{y:.0f} %, %{customdata} utterances",
     )  # fmt: skip
 
 

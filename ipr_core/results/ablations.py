@@ -17,6 +17,7 @@ from ipr_core.results.scores import SCORES, score_table
 from ipr_core.results.selection import usual_stream
 from ipr_core.results.table import DEVIATION, Table
 from ipr_core.runs.run import Run
+from ipr_core.texts import in_markdown, plain
 
 LACKING = (
     "No setting has been varied: this needs runs of one system that differ by a setting and share two seeds. "
@@ -71,7 +72,7 @@ def circumstances(ablation: Ablation) -> str:
     if not ablation.variations:
         return LACKING
     settings = _settings(ablation.base[0])
-    values = ", ".join(f"`{name}` {_text(settings[name])}" for name in ablation.varied)
+    values = ", ".join(f"`{name}` {in_markdown(_text(settings[name]))}" for name in ablation.varied)
     text = (
         f"**Base**, {len(usual_stream(ablation.base))} seeds: {values}. {len(ablation.variations)} variations of it. "
         f"Everything else is the same in all runs, the utterances too."
@@ -208,4 +209,4 @@ def _text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return "+".join(map(_text, value)) or "none"
-    return "none" if value is None else str(value)
+    return "none" if value is None else plain(value)

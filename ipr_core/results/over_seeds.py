@@ -21,6 +21,7 @@ from ipr_core.results.scores import SCORES, run_scores
 from ipr_core.results.selection import cautions, usual_stream
 from ipr_core.results.table import DEVIATION, Table
 from ipr_core.runs.run import Run
+from ipr_core.texts import in_markdown
 
 TABLES = {"table3": ("baseline", "baseline_plus", "ipr", "supervised"), "table2": (*TABLE2, "ipr")}
 """The rows of the paper's tables."""
@@ -56,7 +57,8 @@ def circumstances(runs: Sequence[Run], finished: Sequence[Run] = ()) -> str:
     lines = [
         f"**{len(runs)} runs**, {len({run.config.training.system for run in runs})} systems, seeds "
         f"{', '.join(map(str, seeds))}: corpus `{config.data.corpus}` ({parts}; votes are {votes}), encoder "
-        f"`{_encoder(runs[0])}`, {config.training.epochs} epochs, {config.training.warm_up} of them warm-up.",
+        f"{in_markdown(_encoder(runs[0]))}, {config.training.epochs} epochs, {config.training.warm_up} of them "
+        "warm-up.",
         unlike_paper(runs[0]),
         *cautions(runs),
     ]
@@ -68,8 +70,8 @@ def circumstances(runs: Sequence[Run], finished: Sequence[Run] = ()) -> str:
 def unlike_paper(run: Run) -> str:
     """Say whether a run's figures can be compared with the paper's: same corpus and encoder."""
     corpus, encoder = run.config.data.corpus, _encoder(run)
-    differences = [f"corpus (`{corpus}`, not IEMOCAP-4)"] if corpus != "iemocap" else []
-    differences += [f"encoder (`{encoder}`, not wav2vec 2.0)"] if "wav2vec2" not in encoder else []
+    differences = [f"corpus ({in_markdown(corpus)}, not IEMOCAP-4)"] if corpus != "iemocap" else []
+    differences += [f"encoder ({in_markdown(encoder)}, not wav2vec 2.0)"] if "wav2vec2" not in encoder else []
     if not differences:
         return "Corpus and family of the encoder are the paper's."
     return (

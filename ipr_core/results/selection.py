@@ -10,6 +10,7 @@ from typing import Any
 from ipr_core.config import FIELDS, Mark, SettingsError, marked
 from ipr_core.method.systems import SYSTEMS
 from ipr_core.runs.run import Run, default_runs
+from ipr_core.texts import plain
 
 
 def finished_runs(folder: Path | str | None = None, grid: Path | str | None = None) -> list[Run]:
@@ -44,7 +45,8 @@ def comparable(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
         settings[key] = shared
     varying = [name for name in FIELDS if len({json.dumps(values.get(name)) for values in settings.values()}) > 1]
     return [
-        (", ".join(f"{name} {settings[key].get(name)}" for name in varying), group) for key, group in groups.items()
+        (", ".join(f"{name} {plain(settings[key].get(name))}" for name in varying), group)
+        for key, group in groups.items()
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from pandas import DataFrame
 
 from ipr_core.atomic import write_text
 from ipr_core.spreadsheets import csv_text
+from ipr_core.texts import plain
 
 DEVIATION = " ±"
 """The ending of a column that holds another one's standard deviation; both are shown as one."""
@@ -24,6 +26,10 @@ _LATEX = str.maketrans(
         "→": r"$\rightarrow$", "β": r"$\beta$", "γ": r"$\gamma$", "τ": r"$\tau$", "μ": r"$\mu$",
     }
 )  # fmt: skip
+
+_MARKUP = re.compile(r"[|`\[$]|<(?=[a-zA-Z/!?])")
+"""What Markdown would not read as text in a cell; "<0.001" is left as it is."""
+_WIDEST = 200  # letters of a cell
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,8 @@ def show(frame: DataFrame) -> str:
     """Return a table of texts as Markdown."""
     if frame.empty:
         return "no finished run"
-    cells = [[str(column) for column in frame.columns], *frame.fillna("").astype(str).to_numpy().tolist()]
+    rows = [frame.columns.tolist(), *frame.fillna("").astype(str).to_numpy().tolist()]
+    cells = [[_MARKUP.sub(r"\\\g<0>", plain(cell, _WIDEST)) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(frame.columns))]
     lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in cells]
     return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
