@@ -276,8 +276,8 @@ class PrototypeSchedule:
         by_gamma, share = self.prototypes.share_of_one(k)
         if share > 10 * by_gamma > 0:
             _log.warning(
-                f"gamma {self.prototypes.method.gamma:g} means little here: one utterance makes {share:.0%} of the"
-                f" prototype that it moves (Eq. 4), not {by_gamma:.2g} of it, as embeddings of D2 have a norm of"
+                f"gamma {self.prototypes.method.gamma:g} means little here: one utterance makes {100 * share:.0f} % of the"
+                f" prototype that it moves (Eq. 4), not {100 * by_gamma:.2g} % of it, as embeddings of D2 have a norm of"
                 f" {k.norm(dim=-1).median():.2g}; with unit_norm true it would"
             )
 

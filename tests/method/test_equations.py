@@ -234,3 +234,15 @@ def test_cosines_of_prototypes():
     p = torch.tensor([[2.0, 0.0], [3.0, 3.0]])
     half = 1 / math.sqrt(2)
     torch.testing.assert_close(eq.cosines(p), torch.tensor([[1.0, half], [half, 1.0]]))
+
+
+def test_angles_by_hand():
+    tiny = 1e-5
+    before = torch.tensor([[1.0, 0.0], [2.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
+    after = torch.tensor([[3.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, tiny]])
+    assert eq.angles(before, after).tolist() == pytest.approx([0, 90, 45, math.degrees(tiny)], rel=1e-3)
+
+
+def test_gamma_of_a_sample_keeps_the_share_of_an_epoch():
+    assert eq.kept_by_sample(0.5, 4) ** 4 == pytest.approx(0.5)
+    assert eq.kept_by_sample(0.9, 1) == 0.9

@@ -158,3 +158,57 @@ def test_the_views_classes_are_those_of_their_logits(make):
     session.schedule.after_step_(step)
     pairs = zip(step.ambiguous.logits.argmax(1), step.ambiguous_augmented.logits.argmax(1), strict=True)
     assert session.schedule.classes.classifier[batch.ambiguous].tolist() == [[int(a), int(b)] for a, b in pairs]
+
+
+# What D2's moves did.
+
+
+@pytest.mark.parametrize("when", ["epoch", "step"])
+@pytest.mark.parametrize("reading", get_args(FIELDS["after_warm_up"][1].annotation))
+def test_an_epoch_says_which_labels_d2s_moves_changed(make, when, reading):
+    """Labels by the prototypes before the first move and after the last, both of the embeddings after the epoch."""
+    session = make(after_warm_up=reading, compare_when=when, gamma=0.3, gate="none", epochs=3)
+    before = means = None
+    for event in refine(session):
+        if isinstance(event, StepEnd):
+            continue
+        if event.phase == "warm_up":
+            assert (event.labels_changed, event.labels_beyond_d1, event.angles) == (None, None, None)
+        else:
+            after, k = session.prototypes.vectors, F.normalize(session.embeddings[session.d2], dim=1)
+            if "anchor" in reading:
+                before = class_means(session) if when == "epoch" else means
+            labels = (k @ after.T).argmax(dim=1)
+            assert event.labels_changed == int((labels != (k @ before.T).argmax(dim=1)).sum())
+            assert event.labels_beyond_d1 == int((labels != (k @ class_means(session).T).argmax(dim=1)).sum())
+            cosine = F.cosine_similarity(before.double(), after.double()).clamp(max=1)
+            assert event.angles == pytest.approx(cosine.acos().rad2deg().tolist(), abs=0.05)
+            assert any(event.angles) is ("move" in reading)
+        before, means = session.prototypes.vectors.clone(), class_means(session)
+
+
+def test_d2_changes_no_label_where_it_moves_nothing(make):
+    for system in ("baseline", "baseline_plus", "baseline_plus_contrastive", "pico"):
+        assert {end.labels_changed for end in ends(refine(make(system=system)))} == {None}
+    assert {end.labels_changed for end in ends(refine(make(gamma=1.0)))} == {None, 0}
+
+
+def test_a_gamma_that_long_embeddings_make_meaningless_is_warned_of_once(make, caplog):
+    session = make(embedding=0, unit_norm=False, soft_label="raw", gamma=0.99)
+    ends(refine(session))
+    (record,) = caplog.records
+    for words in (
+        "gamma 0.99 means little here: one utterance makes",
+        ", not 1 % of it",
+        "with unit_norm true it would",
+    ):
+        assert words in record.getMessage()
+
+
+QUIET = [{}, {"embedding": 0, "unit_norm": False, "after_warm_up": "anchor"}, {"gamma": 1.0}, {"system": "baseline"}]
+
+
+@pytest.mark.parametrize("settings", QUIET)
+def test_a_gamma_that_means_what_it_says_is_not_warned_of(make, caplog, settings):
+    ends(refine(make(**settings)))
+    assert not caplog.records
