@@ -57,7 +57,7 @@ def measure(manifest: str) -> None:
     folder = Path(manifest).parent
     config = build(settings={"corpus": "manifest", "corpus_path": manifest, "test_size": 400})
     say("imports", lambda: None)
-    table = say("reading", lambda: corpora.reader("manifest").read(config.data))
+    table = say("reading", lambda: corpora.reader("manifest").read(config.data).checked())
     assert not say("checking the table", lambda: corpora.check(table, config.data))
     table = say("its final form", lambda: corpora.tidy(table, config.data))
     parts = say("partition", lambda: ambiguity.partition(table, config))

@@ -7,14 +7,21 @@ a docstring whose first line describes the corpus. A reader of very long tables 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Protocol, cast
 
+import numpy as np
+import pandas as pd
 from pandas import DataFrame
 
 from ipr_core.config import CORPORA, Data
-from ipr_core.data.corpora.table import CorpusError, Fault, check, tidy
+from ipr_core.data.corpora.table import check, tidy
+from ipr_core.data.faults import CorpusError, Fault
+from ipr_core.data.reading import Reading
+
+_log = logging.getLogger(__name__)
 
 
 class Reader(Protocol):
@@ -25,7 +32,7 @@ class Reader(Protocol):
     LAYOUT: str
     """The files that the corpus consists of, in words."""
 
-    def read(self, data: Data, progress: bool = True) -> DataFrame:
+    def read(self, data: Data, progress: bool = True) -> Reading:
         """Return the utterances, whose table may still hold faults; raises CorpusError if there is no table."""
 
 
@@ -37,33 +44,56 @@ def reader(name: str) -> Reader:
 def survey(data: Data, labels_needed: bool = True, progress: bool = True) -> tuple[DataFrame, list[Fault]]:
     """Read a corpus and find all its faults, without raising for them.
 
+    What was read and what was left out is logged.
     labels_needed: whether an utterance with neither votes nor a label is a fault
     progress: whether a corpus that has to be generated first shows a bar
     returns: the table, and everything wrong with it
     raises CorpusError if there is no table at all: a wrong folder, an unreadable file
     """
-    raw = reader(data.corpus).read(data, progress)
-    return tidy(raw, data), check(raw, data, labels_needed)
+    table, faults = _surveyed(reader(data.corpus).read(data, progress), data, labels_needed, notes=True)
+    _log_count(data, len(table), table["path"].nunique())
+    return table, faults
 
 
 def surveys(
-    data: Data, size: int, labels_needed: bool = True, progress: bool = True
+    data: Data, size: int, labels_needed: bool = True, progress: bool = True, notes: bool = True
 ) -> Iterator[tuple[DataFrame, list[Fault]]]:
     """Yield `survey` of `size` utterances at a time.
 
     A manifest is read no further ahead than that. Two utterances of different blocks with the same id are not found.
     Other faults may be found in several blocks.
+    notes: whether it is logged what was read and left out
     """
-    for raw in _blocks(data, size, progress):
-        yield tidy(raw, data), check(raw, data, labels_needed)
+    rows, files = 0, np.empty(0, np.uint64)  # a hash per file
+    for reading in _blocks(data, size, progress):
+        table, faults = _surveyed(reading, data, labels_needed, notes)
+        if notes:
+            rows += len(table)
+            files = np.union1d(files, pd.util.hash_array(table["path"].unique().to_numpy(object)))
+        yield table, faults
+    if notes:
+        _log_count(data, rows, len(files))
 
 
-def _blocks(data: Data, size: int, progress: bool) -> Iterator[DataFrame]:
+def _log_count(data: Data, rows: int, files: int) -> None:
+    _log.info("%s: %s utterances in %s audio files", data.corpus_path or data.corpus, f"{rows:,}", f"{files:,}")
+
+
+def _surveyed(reading: Reading, data: Data, labels_needed: bool, notes: bool) -> tuple[DataFrame, list[Fault]]:
+    for note in reading.notes if notes else ():
+        _log.log(note.level, "%s", note.text)
+    whole = not (reading.table.empty and reading.faults)  # else all its rows are at fault
+    faults = [*reading.faults, *(check(reading.table, data, labels_needed) if whole else [])]
+    return tidy(reading.table, data), sorted(faults, key=lambda fault: (fault.source, fault.row or 0))
+
+
+def _blocks(data: Data, size: int, progress: bool) -> Iterator[Reading]:
     module = reader(data.corpus)
     if hasattr(module, "blocks"):
         return module.blocks(data, size)
-    table = module.read(data, progress)
-    return (table[begin : begin + size] for begin in range(0, max(1, len(table)), size))
+    table, faults, notes = module.read(data, progress)
+    first = Reading(table[:size], faults, notes)
+    return (Reading(table[begin : begin + size]) if begin else first for begin in range(0, max(1, len(table)), size))
 
 
 def read(data: Data, labels_needed: bool = True) -> DataFrame:

@@ -7,6 +7,7 @@ share, and belong to no class.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -15,52 +16,80 @@ from typing import Any
 from pandas import DataFrame
 
 from ipr_core.config import Data
-from ipr_core.data.corpora.table import CorpusError, Fault, corpus_folder
+from ipr_core.data import tables
+from ipr_core.data.corpora.table import corpus_folder
+from ipr_core.data.faults import CorpusError, Fault, Note, enumeration, shortened
+from ipr_core.data.listing import AudioFiles
+from ipr_core.data.reading import ROW, Reading
 
 LAYOUT = "wav/03a01Fa.wav … and erkennung.txt"
 LETTERS = {
     "W": "angry", "L": "bored", "N": "neutral", "F": "happy", "A": "fearful", "T": "sad", "E": "disgusted",
 }  # fmt: skip
 NAME = re.compile(r"(\d\d)([ab]\d\d)([WLNFATE])[a-z]?")  # speaker, sentence, emotion, version
+_RATE = re.compile(r"\d+([.,]\d+)?")  # per cent
+_CURE = "use erkennung.txt as released, or saved again as UTF-8 or Latin-1 with its columns"
 
 Rates = dict[str, tuple[int, int, int]]
 """Sentence → how many listeners recognised it, of how many, and the line of erkennung.txt."""
 
 
-def read(data: Data, progress: bool = True) -> DataFrame:
-    """Return every wav with a name of EmoDB's.
+def read(data: Data, progress: bool = True) -> Reading:
+    """Return every wav with a name of EmoDB's; other files are left out, with a note.
 
     A sentence without a line in erkennung.txt has a label and no votes.
     """
-    root = corpus_folder(data, ["wav/*.wav", "erkennung.txt"], LAYOUT)
-    rates = listeners(root / "erkennung.txt")
-    names = [(file, NAME.fullmatch(file.stem)) for file in sorted((root / "wav").glob("*.wav"))]
-    return DataFrame([_utterance(file, name, rates) for file, name in names if name])
+    root = corpus_folder(data, ["wav", "erkennung.txt"], LAYOUT)
+    rates, faults = _listeners(root / "erkennung.txt")
+    files = AudioFiles(root, ["wav"], deep=False)
+    names = [(path, NAME.fullmatch(stem)) for stem, path in files.by_stem().items()]
+    for path, name in names:
+        if not name:
+            files.leave_out(path, "whose name is none of its sentences")
+    table = DataFrame([_utterance(root / path, name, rates) for path, name in names if name])
+    return Reading(table, [*faults, *files.faults], [files.note(), *_notes(table, rates)])
 
 
 def listeners(path: str | Path) -> Rates:
     """Read how many listeners recognised each sentence.
 
-    erkennung.txt is Latin-1 with decimal commas and non-breaking spaces. Its per cents are those of 20 listeners,
-    and of 21 for one sentence (b03), which shows in rates such as 95,24.
+    erkennung.txt is Latin-1 with decimal commas and non-breaking spaces; it is read as well when it was saved again
+    as UTF-8 or UTF-16, with decimal points or with another separator. Its per cents are those of 20 listeners, and
+    of 21 for one sentence (b03), which shows in rates such as 95,24.
     raises CorpusError naming every line that cannot be read
     """
-    rates, faults = {}, []
-    for number, line in enumerate(Path(path).read_text(encoding="latin-1").split("\n")[1:], start=2):
-        match line.split():
-            case [_, name, rate, *_] if re.fullmatch(r"\d+(,\d+)?", rate):
-                rates[name.removesuffix(".wav")] = float(rate.replace(",", ".")) / 100, number
-            case [_, *_]:
-                faults.append(Fault(Path(path).name, number, f"{line.strip()!r} has no rate", "use it as released"))
+    rates, faults = _listeners(Path(path))
     if faults:
         raise CorpusError(faults)
-    return _counts(rates)
+    return rates
+
+
+def _listeners(path: Path) -> tuple[Rates, list[Fault]]:
+    table, unread, _ = tables.read(path, "Satz", fallback="latin-1")
+    absent = [name for name in ("Satz", "erkannt") if name not in table]
+    if absent:
+        raise CorpusError([Fault(str(path), 1, f"there is no column {', '.join(absent)}", _CURE)])
+    rates: dict[str, tuple[float, int]] = {}
+    faults = list(unread)
+    cells = table[["Satz", "erkannt"]].fillna("").astype(str)
+    for name, rate, row in zip(cells["Satz"].str.strip(), cells["erkannt"].str.strip(), table[ROW], strict=True):
+        share = float(rate.replace(",", ".")) / 100 if _RATE.fullmatch(rate) else -1.0
+        if _fits(share, 20) or _fits(share, 21):
+            rates[name.removesuffix(".wav")] = share, int(row)
+        else:
+            problem = f"{shortened(name)!r} has no rate of 20 or 21 listeners, but {shortened(rate)!r}"
+            faults.append(Fault(path.name, int(row), problem, _CURE, "no rate of recognition"))
+    return _counts(rates), faults
+
+
+def _fits(share: float, audience: int) -> bool:
+    return 0 <= share <= 1 and abs(share * audience - round(share * audience)) <= 0.01
 
 
 def _counts(rates: dict[str, tuple[float, int]]) -> Rates:
     audience: defaultdict[str, int] = defaultdict(lambda: 20)  # by sentence
     for name, (rate, _) in rates.items():
-        if abs(rate * 20 - round(rate * 20)) > 0.01:
+        if not _fits(rate, 20):
             audience[name[2:5]] = 21
     sizes = {name: audience[name[2:5]] for name in rates}
     return {name: (round(rate * sizes[name]), sizes[name], row) for name, (rate, row) in rates.items()}
@@ -72,3 +101,17 @@ def _utterance(file: Path, name: re.Match[str], rates: Rates) -> dict[str, Any]:
     votes = {f"votes_{emotion}": 0.0 for emotion in LETTERS.values()} | {f"votes_{LETTERS[letter]}": float(right)}
     utterance = {"id": file.stem, "path": str(file), "speaker": speaker, "label": LETTERS[letter]}
     return utterance | votes | {"votes_unknown": float(audience - right), "source": "erkennung.txt", "row": row}
+
+
+def _notes(table: DataFrame, rates: Rates) -> list[Note]:
+    """Return what the wavs and the lines of erkennung.txt lack of each other."""
+    clips = set(table["id"]) if len(table) else set()
+    unheard, absent = sorted(clips - rates.keys()), sorted(rates.keys() - clips)
+    notes = []
+    if unheard:
+        text = f"erkennung.txt: {len(unheard):,} clips have no line in it, so no votes: {enumeration(unheard, 3)}"
+        notes.append(Note(logging.WARNING, text))
+    if absent:
+        text = f"erkennung.txt: {len(absent):,} sentences in it have no wav: {enumeration(absent, 3)}"
+        notes.append(Note(logging.INFO, text))
+    return notes

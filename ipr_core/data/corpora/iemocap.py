@@ -7,6 +7,7 @@ so it is no label.
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,11 @@ from typing import Any
 from pandas import DataFrame
 
 from ipr_core.config import Data
+from ipr_core.data import text_table
 from ipr_core.data.corpora.table import UNLABELLED, corpus_folder, vote_columns
+from ipr_core.data.faults import Fault, Note, enumeration, shortened
+from ipr_core.data.listing import AudioFiles
+from ipr_core.data.reading import Reading
 
 LAYOUT = "SessionN/dialog/EmoEvaluation/*.txt and SessionN/sentences/wav/DIALOG/TURN.wav"
 
@@ -27,31 +32,58 @@ TAGS = {
     "excited": "excited", "frustration": "frustrated", "surprise": "surprised", "fear": "fearful",
     "disgust": "disgusted", "other": "other",
 }  # fmt: skip
-TURN = re.compile(r"\[\s*([\d.]+)\s*-\s*([\d.]+)\s*\]\s+(\S+)\s+(\S+)")
+TURN = re.compile(r"\[\s*(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\s*\]\s+(Ses\w+_[FM]\w*)\s+(\w+)", re.IGNORECASE)
 TAGS_LINE = re.compile(r"C-([EFM])\w*\s*:([^(]*)", re.IGNORECASE)  # a comment follows "("
+_DIALOGUE = re.compile(r"Ses\d\d[FM]_\w+", re.IGNORECASE)  # the name of its text
 
 
-def read(data: Data, progress: bool = True) -> DataFrame:
+def read(data: Data, progress: bool = True) -> Reading:
     """Return every turn of the release, in the order of its files.
 
     `self_reports` and `several_tags` decide which tags are votes, and how much each counts. A tag that the release
     does not name counts as "other". Speaker: session and the letter of the turn's own part, so Ses01F_impro01_M003
-    is spoken by Ses01M.
+    is spoken by Ses01M. Texts that are no dialogue's and wavs without a turn are left out, with a note.
     """
-    root = corpus_folder(data, ["Session*/dialog/EmoEvaluation/*.txt", "Session*/sentences/wav"], LAYOUT)
-    files = sorted(root.glob("Session*/dialog/EmoEvaluation/*.txt"))
-    turns = [turn for file in files if not file.name.startswith(".") for turn in _turns(file, root, data)]
+    root = corpus_folder(data, ["Session*/dialog/EmoEvaluation", "Session*/sentences/wav"], LAYOUT)
+    texts = sorted(root.glob("Session*/dialog/EmoEvaluation/*.[tT][xX][tT]"))
+    dialogues = [file for file in texts if _DIALOGUE.fullmatch(file.stem)]
+    strays = [str(file.relative_to(root)) for file in texts if file not in dialogues and file.name[0] != "."]
+    faults: list[Fault] = []
+    turns = [turn for file in dialogues for turn in _turns(file, root, data, faults)]
+    files = AudioFiles(root, sorted(str(folder.relative_to(root)) for folder in root.glob("Session*/sentences/wav")))
+    clips = files.by_stem()
+    for name in sorted(clips.keys() - {turn["id"] for turn in turns}):
+        files.leave_out(clips[name], "without a turn in EmoEvaluation")
+    for turn in turns:
+        turn["path"] = str(root / clips[turn["id"]]) if turn["id"] in clips else turn["path"]
     table = DataFrame(turns)
-    return table.fillna(dict.fromkeys(vote_columns(table), 0.0))
+    table = table.fillna(dict.fromkeys(vote_columns(table), 0.0))
+    return Reading(table, [*faults, *files.faults], [files.note(), *_stray_note(strays)])
 
 
-def _turns(file: Path, root: Path, data: Data) -> list[dict[str, Any]]:
+def _stray_note(names: list[str]) -> list[Note]:
+    if not names:
+        return []
+    return [
+        Note(logging.WARNING, f"IEMOCAP: {len(names):,} texts that are no dialogue's passed over: {enumeration(names)}")
+    ]
+
+
+def _turns(file: Path, root: Path, data: Data, faults: list[Fault]) -> list[dict[str, Any]]:
+    """Return the turns of a dialogue, with their votes.
+
+    faults: here a fault is added for each line that begins like a turn and is none
+    """
     turns: list[dict[str, Any]] = []
-    for number, line in enumerate(file.read_text(encoding="latin-1").split("\n"), start=1):
-        if turn := TURN.match(line.strip()):
-            source = {"source": str(file.relative_to(root)), "row": number}
-            turns.append(_turn(turn, file.parents[2]) | source)
-        elif turns and (tags := TAGS_LINE.match(line.strip())):
+    source = str(file.relative_to(root))
+    for number, line in enumerate(text_table.lines(file, "latin-1"), start=1):
+        text = line.strip()
+        if turn := TURN.match(text):
+            turns.append(_turn(turn, file.parents[2]) | {"source": source, "row": number})
+        elif text.startswith("["):
+            problem = f"{shortened(text)!r} is no turn: [START - END] Ses…_F000 LABEL"
+            faults.append(Fault(source, number, problem, "correct it, or take it out", "a line that is no turn"))
+        elif turns and (tags := TAGS_LINE.match(text)):
             _count_(turns[-1], tags[1].upper(), tags[2], data)
     return turns
 
@@ -65,7 +97,7 @@ def _turn(match: re.Match[str], session: Path) -> dict[str, Any]:
         "speaker": f"{name[:5]}{part[0].upper()}",
         "session": name[:5],
         "duration": float(end) - float(start),
-        "label": LABELS.get(label.lower(), UNLABELLED),
+        "label": LABELS.get(label.lower(), label),
     }
 
 

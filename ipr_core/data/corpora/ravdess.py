@@ -14,6 +14,8 @@ from pandas import DataFrame
 
 from ipr_core.config import Data
 from ipr_core.data.corpora.table import corpus_folder
+from ipr_core.data.listing import AudioFiles
+from ipr_core.data.reading import Reading
 
 LAYOUT = "Actor_NN/03-01-….wav or .flac"
 EMOTIONS = {
@@ -23,19 +25,23 @@ EMOTIONS = {
 NAME = re.compile(r"03-01-(0[1-8])-\d\d-\d\d-\d\d-(\d\d)")
 
 
-def read(data: Data, progress: bool = True) -> DataFrame:
-    """Return every speech clip, wav or flac, in the order of the actors.
+def read(data: Data, progress: bool = True) -> Reading:
+    """Return every speech clip in the order of the actors; files with other names are left out, with a note.
 
     All votes are zero.
     """
-    root = corpus_folder(data, ["Actor_*/03-01-*"], LAYOUT)
-    files = sorted(file for kind in ("wav", "flac") for file in root.glob(f"Actor_*/03-01-*.{kind}"))
-    names = [(file, NAME.fullmatch(file.stem)) for file in files]
-    return DataFrame([_utterance(file, name, root) for file, name in names if name])
+    root = corpus_folder(data, ["Actor_*"], LAYOUT)
+    files = AudioFiles(root, sorted(folder.name for folder in root.glob("Actor_*") if folder.is_dir()), deep=False)
+    clips = sorted(files.by_stem().items(), key=lambda clip: clip[1])
+    names = [(path, NAME.fullmatch(stem)) for stem, path in clips]
+    for path, name in names:
+        if not name:
+            files.leave_out(path, "whose name is none of its speech, 03-01-…")
+    table = DataFrame([_utterance(root / path, name, path) for path, name in names if name])
+    return Reading(table, files.faults, [files.note()])
 
 
-def _utterance(file: Path, name: re.Match[str], root: Path) -> dict[str, Any]:
+def _utterance(file: Path, name: re.Match[str], source: str) -> dict[str, Any]:
     emotion, actor = name.groups()
-    source = {"source": str(file.relative_to(root)), "row": 0}
-    utterance = {"id": file.stem, "path": str(file), **source}
+    utterance = {"id": file.stem, "path": str(file), "source": source, "row": 0}
     return utterance | {"speaker": f"Actor_{actor}", "label": EMOTIONS[emotion]}

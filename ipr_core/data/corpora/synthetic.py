@@ -18,6 +18,7 @@ from pandas import DataFrame
 
 from ipr_core.config import Data
 from ipr_core.data.cache import default_cache
+from ipr_core.data.reading import Reading
 
 Floats = NDArray[np.float64]
 
@@ -31,7 +32,7 @@ VERSION = 1
 _CLEAR = 0.35  # share of utterances that are nearly pure
 
 
-def read(data: Data, progress: bool = True) -> DataFrame:
+def read(data: Data, progress: bool = True) -> Reading:
     """Return the utterance table, with mixture_<class> columns.
 
     The sounds are generated if the cache does not hold them yet.
@@ -42,7 +43,7 @@ def read(data: Data, progress: bool = True) -> DataFrame:
         from ipr_core.data.corpora.voice import write_sounds  # its imports are only for those who generate
 
         write_sounds(table, data, SPEAKERS, folder, progress)
-    return table.assign(path=[str(folder / f"{name}.wav") for name in table["id"]])
+    return Reading(table.assign(path=[str(folder / f"{name}.wav") for name in table["id"]]))
 
 
 def describe(data: Data) -> DataFrame:

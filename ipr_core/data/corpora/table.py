@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Iterable
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
 
 from ipr_core.config import Data
+from ipr_core.data.corpora.paths import path_cure, path_problem
+from ipr_core.data.faults import CorpusError, Fault, shortened
 
 EMOTIONS = (
     "angry", "happy", "sad", "neutral", "frustrated", "surprised", "fearful", "disgusted", "excited", "bored", "calm",
@@ -30,41 +33,20 @@ DEFAULTS = {
     "id": "", "path": "", "start": np.nan, "end": np.nan, "speaker": "", "session": "", "duration": np.nan,
     "label": "", "votes_other": 0.0, "source": "", "row": 0,
 }  # fmt: skip
+_DECIMAL_COMMA = r"[-+]?(?:\d*,(?:\d{1,2}|\d{4,})|0,\d+)"  # 1,234 may be a thousand
 TEXTS = ("id", "path", "speaker", "session", "label", "source")
 
 
-class Fault(NamedTuple):
-    """One fault of a corpus, and its cure."""
+def corpus_folder(data: Data, names: Iterable[str], layout: str) -> Path:
+    """Return the corpus's folder, once it holds the files and folders that a reader needs.
 
-    source: str
-    """The file, folder, corpus or setting that is at fault."""
-    row: int | None
-    problem: str
-    cure: str
-
-    def __str__(self) -> str:
-        source = self.source if self.row is None else f"{self.source}, row {self.row}"
-        return f"{source}: {self.problem}; {self.cure}"
-
-
-class CorpusError(ValueError):
-    """A corpus that cannot be used; the message lists every fault, a line each."""
-
-    def __init__(self, faults: Iterable[Fault]):
-        self.faults = list(faults)
-        super().__init__("\n".join(map(str, self.faults)))
-
-
-def corpus_folder(data: Data, patterns: Iterable[str], layout: str) -> Path:
-    """Return the corpus's folder, once it holds the files that a reader needs.
-
-    patterns: glob patterns, each of which has to match a file in the folder   layout: the same in words
+    names: glob patterns, each of which has to match in the folder   layout: the same in words
     raises CorpusError naming every pattern that matches none
     """
     if data.corpus_path is None:
         raise CorpusError([Fault(data.corpus, None, "corpus_path is not set", f"name the folder with {layout}")])
     root = Path(data.corpus_path).expanduser().resolve()
-    absent = [pattern for pattern in patterns if next(root.glob(pattern), None) is None]
+    absent = [name for name in names if next(root.glob(name), None) is None]
     if absent:
         raise CorpusError(
             [Fault(str(root), None, f"there is no {name} in it", f"{data.corpus} needs {layout}") for name in absent]
@@ -80,6 +62,11 @@ def vote_columns(table: DataFrame) -> list[str]:
 def emotion_columns(table: DataFrame) -> list[str]:
     """Return the columns of votes for a named emotion."""
     return [name for name in vote_columns(table) if name not in NOT_EMOTIONS]
+
+
+def share_columns(table: DataFrame) -> list[str]:
+    """Return the columns of votes and those of a generated corpus's true shares."""
+    return [name for name in table.columns if name.startswith(("votes_", "mixture_"))]
 
 
 def plurality(table: DataFrame) -> Series:
@@ -111,7 +98,7 @@ def check(table: DataFrame, data: Data, labels_needed: bool = True) -> list[Faul
         return [Fault(source, None, f"column {name!r} is missing", "add it") for name in absent]
     table = complete(table)
     faults = [
-        *_double_ids(table), *_no_files(table), *_bad_times(table), *_bad_votes(table), *_unknown_labels(table, data),
+        *_double_ids(table), *_no_files(table), *_bad_times(table), *_bad_shares(table), *_unknown_labels(table, data),
         *_unknown_votes(table, data), *_excited_twice(data), *(_nothing_known(table) if labels_needed else []),
     ]  # fmt: skip
     return sorted(faults, key=lambda fault: (fault.source, fault.row or 0))
@@ -131,7 +118,7 @@ def tidy(table: DataFrame, data: Data) -> DataFrame:
     the most votes, unless two tie; `UNLABELLED` becomes "".
     """
     table = complete(table).reset_index(drop=True)
-    votes = {name: counts(table[name]).fillna(0.0) for name in vote_columns(table)}
+    votes = {name: counts(table[name]).fillna(0.0) for name in share_columns(table)}
     times = {name: numbers(table[name]) for name in ("start", "end", "duration")}
     table = table.assign(**votes, **times)
     if data.merge_excited:
@@ -144,6 +131,14 @@ def tidy(table: DataFrame, data: Data) -> DataFrame:
 def numbers(cells: Series) -> Series:
     """Return cells as floats, NaN for those that are none."""
     return pd.to_numeric(cells, errors="coerce").astype(float)
+
+
+def with_points(cells: Series) -> Series:
+    """Return numbers with a decimal point where they surely have a decimal comma."""
+    if cells.dtype != "str" or not cells.str.contains(",", regex=False).any():
+        return cells
+    commas = cells.str.strip().str.fullmatch(_DECIMAL_COMMA).fillna(False).astype(bool)
+    return cells.mask(commas, cells.str.replace(",", ".", regex=False))
 
 
 def counts(cells: Series) -> Series:
@@ -167,14 +162,23 @@ def _merge_excited(table: DataFrame) -> DataFrame:
     return table.assign(votes_happy=happy).drop(columns="votes_excited")
 
 
-def _faults(table: DataFrame, wrong: Series, problem: Callable[[dict[str, Any]], str], cure: str) -> list[Fault]:
-    """Return a fault for each row that is wrong; `problem` words it for the utterance."""
+def _faults(
+    table: DataFrame,
+    wrong: Series,
+    problem: Callable[[dict[str, Any]], str],
+    cure: str | Callable[[dict[str, Any]], str],
+    cause: str,
+) -> list[Fault]:
+    """Return a fault for each row that is wrong; `problem` and `cure` word it for the utterance."""
     if not wrong.any():  # taking no row of many still goes through all of them
         return []
-    return [
-        Fault(row["source"], int(row["row"]) or None, f"utterance {row['id']!r} {problem(row)}", cure)
-        for row in table[wrong].to_dict("records")
-    ]
+    faults = []
+    for row in table[wrong].to_dict("records"):
+        short = {name: shortened(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
+        sentence = f"utterance {short['id']!r} {problem(short)}"
+        advice = cure if isinstance(cure, str) else cure(row)
+        faults.append(Fault(row["source"], int(row["row"]) or None, sentence, advice, cause))
+    return faults
 
 
 def _blank(cells: Series) -> Series:
@@ -182,14 +186,35 @@ def _blank(cells: Series) -> Series:
 
 
 def _double_ids(table: DataFrame) -> list[Fault]:
-    again = table["id"].duplicated()
-    first = table[table["id"].isin(table.loc[again, "id"]) & ~again].set_index("id")["row"] if again.any() else {}
-    return _faults(
-        table,
-        again,
-        lambda row: "is there twice" + (f", first in row {first[row['id']]}" if first[row["id"]] else ""),
-        "give each utterance an id of its own",
+    spelling = _spelling(table["id"])
+    again = spelling.duplicated()
+    if not again.any():
+        return []
+    first = table[spelling.isin(spelling[again]) & ~again]
+    firsts: Mapping[str, dict[str, Any]] = dict(
+        zip(spelling[first.index], first[["id", "source", "row"]].to_dict("records"), strict=True)
     )
+
+    def problem(row: dict[str, Any]) -> str:
+        earlier = firsts[_plain_spelling(row["id"])]
+        position = f" in row {earlier['row']}" if earlier["row"] else ""
+        position += f" of {earlier['source']}" if earlier["source"] != row["source"] else ""
+        if earlier["id"] == row["id"]:
+            return "occurs twice" + (f", first{position}" if position else "")
+        return f"is spelt like {earlier['id']!a}{position} but for spaces or the make-up of its accents"
+
+    return _faults(table, again, problem, "give each utterance an id of its own", "an id that occurs twice")
+
+
+def _spelling(ids: Series) -> Series:
+    """Return ids as people see them: accents in one form, spaces alike."""
+    odd = ~ids.str.isascii() | ids.str.contains("  ", regex=False) | ids.str.contains("\t", regex=False)
+    return ids.mask(odd, ids[odd].map(_plain_spelling)) if odd.any() else ids
+
+
+def _plain_spelling(name: str) -> str:
+    visible = (letter for letter in unicodedata.normalize("NFC", name) if unicodedata.category(letter) != "Cf")
+    return " ".join("".join(visible).split())
 
 
 def _no_files(table: DataFrame) -> list[Fault]:
@@ -197,36 +222,44 @@ def _no_files(table: DataFrame) -> list[Fault]:
     return _faults(
         table,
         table["path"].isin(absent),
-        lambda row: f"needs the file {row['path']}, which is not there" if row["path"] else "has no path",
-        "put the file there, or take the utterance out",
+        lambda row: path_problem(row["path"]),
+        lambda row: path_cure(row["path"]),
+        "a file that does not exist",
     )
 
 
 def _bad_times(table: DataFrame) -> list[Fault]:
-    start, end = numbers(table["start"]), numbers(table["end"])
+    start, end, duration = (numbers(table[name]) for name in ("start", "end", "duration"))
     no_start = ~_blank(table["start"]) & ~(np.isfinite(start) & (start >= 0))
     no_end = ~_blank(table["end"]) & ~np.isfinite(end)
+    no_duration = ~_blank(table["duration"]) & ~(np.isfinite(duration) & (duration > 0))
+    seconds = "give seconds, such as 12.5"
+    cause = "a time that cannot be"
     return [
-        *_faults(table, no_start, lambda row: f"starts at {row['start']!r}", "give seconds, 0 or more"),
-        *_faults(table, no_end, lambda row: f"ends at {row['end']!r}", "give seconds, or nothing for the file's end"),
+        *_faults(table, no_start, lambda row: f"starts at {row['start']!r}", f"{seconds}, 0 or more", cause),
+        *_faults(table, no_end, lambda row: f"ends at {row['end']!r}", f"{seconds}, or nothing: the file's end", cause),
+        *_faults(table, no_duration, lambda row: f"lasts {row['duration']!r}", f"{seconds}, or nothing", cause),
         *_faults(
             table,
             end <= start.fillna(0),
             lambda row: f"ends at {row['end']}, not after its start at {row['start']}",
             "give start and end in seconds, the end later",
+            cause,
         ),
     ]
 
 
-def _bad_votes(table: DataFrame) -> list[Fault]:
-    return [fault for name in vote_columns(table) for fault in _bad_votes_in(table, name)]
+def _bad_shares(table: DataFrame) -> list[Fault]:
+    """Return the faults of votes and mixtures."""
+    return [fault for name in share_columns(table) for fault in _bad_shares_in(table, name)]
 
 
-def _bad_votes_in(table: DataFrame, name: str) -> list[Fault]:
-    votes = counts(table[name])
-    wrong = ~_blank(table[name]) & ~(np.isfinite(votes) & (votes >= 0))
-    cure = "a vote count is a number, 0 or more, or left empty"
-    return _faults(table, wrong, lambda row: f"has {row[name]!r} in {name}", cure)
+def _bad_shares_in(table: DataFrame, name: str) -> list[Fault]:
+    shares = counts(table[name])
+    wrong = ~_blank(table[name]) & ~(np.isfinite(shares) & (shares >= 0))
+    kind = "a vote count" if name.startswith("votes_") else "a share"
+    cure = f"{kind} is a number, 0 or more, with a decimal point if it has one, or left empty"
+    return _faults(table, wrong, lambda row: f"has {row[name]!r} in {name}", cure, f"no number in {name}")
 
 
 def _unknown_labels(table: DataFrame, data: Data) -> list[Fault]:
@@ -236,7 +269,11 @@ def _unknown_labels(table: DataFrame, data: Data) -> list[Fault]:
         if label not in labels | {""}:
             cure = _nearest(label, labels)
             faults += _faults(
-                table, table["label"] == label, lambda row: f"has the unknown label {row['label']!r}", cure
+                table,
+                table["label"] == label,
+                lambda row: f"has the unknown label {row['label']!r}",
+                cure,
+                f"the unknown label {shortened(label)!r}",
             )
     return faults
 
@@ -244,7 +281,7 @@ def _unknown_labels(table: DataFrame, data: Data) -> list[Fault]:
 def _unknown_votes(table: DataFrame, data: Data) -> list[Fault]:
     emotions = {*EMOTIONS, *data.classes}
     source = table["source"].iloc[0]
-    header = 1 if source.endswith(".csv") else None
+    header = 1 if source.endswith((".csv", ".tsv", ".txt")) else None
     return [
         Fault(source, header, f"column {name!r} counts votes for an unknown emotion", _nearest(name[6:], emotions))
         for name in emotion_columns(table)
@@ -255,7 +292,7 @@ def _unknown_votes(table: DataFrame, data: Data) -> list[Fault]:
 def _nearest(name: str, names: set[str]) -> str:
     alike = difflib.get_close_matches(name.lower(), sorted(names), n=1, cutoff=0.5)
     guess = f"did you mean {alike[0]!r}? It" if alike else "it"
-    return f"{guess} is one of {', '.join(sorted(names))}, or a class named in `classes`"
+    return f"{guess} must be one of {', '.join(sorted(names))}, or a class named in `classes`"
 
 
 def _excited_twice(data: Data) -> list[Fault]:
@@ -268,4 +305,5 @@ def _excited_twice(data: Data) -> list[Fault]:
 def _nothing_known(table: DataFrame) -> list[Fault]:
     votes = sum((counts(table[name]).fillna(0) != 0) for name in vote_columns(table))
     empty = (table["label"] == "") & (votes == 0)
-    return _faults(table, empty, lambda row: "has no votes and no label", "give it one, or mark it unlabelled")
+    problem = "has no votes and no label"
+    return _faults(table, empty, lambda row: problem, "give it one, or mark it unlabelled", "no votes and no label")

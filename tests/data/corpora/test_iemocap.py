@@ -99,6 +99,6 @@ def test_iemocap_no_agreement_is_no_label_even_where_the_votes_have_a_plurality(
 def test_iemocap_says_which_turn_has_no_wav(iemocap, tmp_path):
     (tmp_path / f"Session{CLIPS[1]}.wav").unlink()
     with pytest.raises(
-        CorpusError, match=r"Ses01F_impro01.txt, row 11: utterance 'Ses01F_impro01_M003' needs the file"
+        CorpusError, match=r"Ses01F_impro01.txt, row 11: utterance 'Ses01F_impro01_M003' refers to the file"
     ):
         iemocap()

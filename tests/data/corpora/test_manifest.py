@@ -113,8 +113,8 @@ def test_manifest_lists_all_faults_at_once_with_row_and_cure(manifest):
         corpora.read(manifest(text))
     expected = [
         "manifest.csv, row 1: column 'votes_hapy' counts votes for an unknown emotion; did you mean 'happy'?",
-        "manifest.csv, row 3: utterance 'b' needs the file",
-        "manifest.csv, row 4: utterance 'a' is there twice, first in row 2; give each utterance an id of its own",
+        "manifest.csv, row 3: utterance 'b' refers to the file",
+        "manifest.csv, row 4: utterance 'a' occurs twice, first in row 2; give each utterance an id of its own",
         "manifest.csv, row 5: utterance 'd' has '-1' in votes_angry; a vote count is a number, 0 or more",
         "manifest.csv, row 6: utterance 'e' has 'two' in votes_angry; a vote count is a number",
         "manifest.csv, row 7: utterance 'f' has the unknown label 'anger'; did you mean 'angry'?",
@@ -145,8 +145,8 @@ def test_manifest_a_class_of_ones_own_is_known_once_it_is_named(manifest):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label\na.wav,sad\n", "row 1: it has no column 'path', only file, label; give"),
-        ("path,label\na.wav,sad,1\nb.wav,sad\nc.wav,sad,2\n", r"(?s)row 2: it has more cells.*row 4: it has more"),
+        ("file,label\na.wav,sad\n", "row 1: it has no column 'path', only file, label; name 'file' so"),
+        ("path,label\na.wav,sad,1\nb.wav,sad\nc.wav,sad,2\n", r"(?s)row 2: it has 3 cells, .*row 4: it has 3 cells"),
         ("path,label\n", "there is no utterance in it"),
     ],
 )

@@ -101,9 +101,9 @@ def test_unknown_emotions_are_spread_out_and_depend_on_the_seed():
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_other_ones(tmp_path, monkeypatch):
-    first = synthetic.read(SMALL)
+    first = synthetic.read(SMALL).table
     monkeypatch.setenv("IPR_CACHE", str(tmp_path / "elsewhere"))
-    again, with_another_seed = synthetic.read(SMALL), synthetic.read(Data(synthetic_size=40, data_seed=1))
+    again, with_another_seed = synthetic.read(SMALL).table, synthetic.read(Data(synthetic_size=40, data_seed=1)).table
     assert first.drop(columns="path").equals(again.drop(columns="path"))
     assert first["path"][0] != again["path"][0]
 
