@@ -47,8 +47,8 @@ def write(path: Path, save: Callable[[Any], Any]) -> None:
     kill that file lies in the folder too. A reader, or another process at the same work, never sees half a file.
     raises WriteError
     """
+    make_folder(path.parent)
     with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         _check_plain(path)
         with _workplace(path.parent) as folder:
             temporary = Path(folder, path.name)
@@ -62,12 +62,18 @@ def write_text(path: Path, text: str) -> None:
     write(path, lambda temporary: Path(temporary).write_text(text, "utf-8"))
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder where there is none. raises WriteError"""
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def prepare_folder(folder: Path) -> None:
     """Check before work that files can be written in a folder, and clear it of unfinished ones.
 
     The folder may not exist yet; it is not made. raises WriteError
     """
-    with _writing(folder / "file"):
+    with _writing(folder):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             os.stat(folder)  # a path that is too long, say
         parent = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))

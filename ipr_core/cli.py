@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipr_core.config import FIELDS, GROUPS, Config, SettingsError, build, for_notebook
-from ipr_core.endings import notes
+from ipr_core.endings import FAILED, WRONG, ended
 from ipr_core.options import Args, parse
 
 if TYPE_CHECKING:
-    from ipr_core.batch.credentials import Certificate
+    from ipr_core.batch.addresses import Certificate
     from ipr_core.batch.plan import Plan
     from ipr_core.batch.workers import Workers
     from ipr_core.data.dataset import Dataset
@@ -25,42 +25,35 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command. returns: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted"""
-    try:
-        args = parse(sys.argv[1:] if argv is None else argv, COMMANDS)
-        with notes():
-            return args.call(args)
-    except SystemExit as stop:  # argparse: --help, or a request it could not read
-        return int(stop.code or 0)
-    except KeyboardInterrupt:
-        return _say("interrupted; trained epochs are kept: `ipr resume RUN` or the same command continues", 130)
-    except SettingsError as error:
-        return _say(error, 2)
-    except _refusals() as error:
-        return _say(error, 2)
-    except _failures() as error:
-        return _say(error, 1)
+    """Run a command.
+
+    returns: 0 done, 1 the work failed, 2 the request was wrong, 70 a fault of the workbench, 128 and the number of a
+    signal that ended it
+    """
+    words = sys.argv[1:] if argv is None else argv
+
+    def command() -> int:
+        args = parse(words, COMMANDS)
+        return args.call(args)
+
+    return ended(command, _codes, words)
 
 
-def _say(message: object, code: int) -> int:
-    print(message, file=sys.stderr)
-    return code
-
-
-def _refusals() -> tuple[type[Exception], ...]:
-    from ipr_core.data.corpora.table import CorpusError
-    from ipr_core.runs.run import RunError
-
-    return CorpusError, RunError
-
-
-def _failures() -> tuple[type[Exception], ...]:
+def _codes() -> dict[type[Exception], int]:
+    """Return the errors whose messages are sentences, with their exit codes."""
+    from ipr_core.atomic import WriteError
     from ipr_core.batch.jobs import WorkersError
     from ipr_core.batch.notebooks import NotebookError
+    from ipr_core.data.corpora.table import CorpusError
+    from ipr_core.encoders import EncoderError
+    from ipr_core.runs.files import FileError
+    from ipr_core.runs.run import RunError
     from ipr_core.training.loop import LossError
     from ipr_core.training.processes import RankError
 
-    return NotebookError, RankError, LossError, WorkersError
+    refusals = SettingsError, CorpusError, RunError, FileError, EncoderError
+    failures = NotebookError, RankError, LossError, WorkersError, WriteError
+    return dict.fromkeys(refusals, WRONG) | dict.fromkeys(failures, FAILED)
 
 
 # The commands, one function each; its docstring is the command's description.
@@ -82,7 +75,8 @@ def _partition(args: Args) -> int:
 
     config = _config(args)
     if args.out and args.out.suffix not in (".csv", ".parquet"):
-        raise SettingsError([f"--out is {args.out}; it is a file that ends in .csv or .parquet"])
+        raise SettingsError([f"--out is {args.out}; it must be a file that ends in .csv or .parquet"])
+    _check_places(*([args.out.parent] if args.out else []))
     data = load(config)
     for column in ("label", "speaker"):
         counts = ambiguity.summary(data.table, column)
@@ -110,6 +104,7 @@ def _run(args: Args) -> int:
     config = _config(args)
     rivals = [rival for rival in _configs(config, args.beside or [], [config.training.seed]) if rival != config]
     main_job = notebooks.main_job()
+    _check_places(_runs_folder(args))
     _check_encoders([config, *rivals], args.runs)
     run, _ = prepare(config, args.runs)
     rival_runs = train_all(rivals, args.runs)
@@ -132,6 +127,7 @@ def _train(args: Args) -> int:
 
     config = _config(args)
     configs = _configs(config, args.systems or [config.training.system], args.seeds or [config.training.seed])
+    _check_places(_runs_folder(args))
     _check_encoders(configs, args.runs)
     print(summary.summary(train_all(configs, args.runs)))
     return 0
@@ -152,6 +148,8 @@ def _batch(args: Args) -> int:
     if args.watch:
         grid = read(args.grid, options)
         return Screen(lambda: status(grid, args.runs)).follow()
+    if not args.dry_run:
+        _check_places(_runs_folder(args))
     plan = make_plan(args.grid, options, args.runs, args.any_version)
     screen = Screen(lambda: status(plan.grid, plan.runs))
     print(describe(plan, args.jobs, _workers_in_words(args, plan.runs)), flush=True)
@@ -164,18 +162,23 @@ def _batch(args: Args) -> int:
         screen(last=True)
     print(summary.summary([run for run in runs_of(plan.grid, plan.runs) if run.finished]))
     if failures:
-        return _say("\n".join([f"{len(failures)} failed; the same command tries them again", *failures]), 1)
+        print(f"{len(failures)} failed; the same command tries them again", *failures, sep="\n", file=sys.stderr)
+        return FAILED
     return 0
 
 
 def _resume(args: Args) -> int:
-    """Continue a run that was stopped or killed; it ends with the same labels as without the stop."""
+    """Continue a run that was stopped, killed or damaged; it ends with the same labels as without that."""
     from ipr_core.results import summary
     from ipr_core.runs.run import Run
-    from ipr_core.training.advance import ProgressBar, advance
+    from ipr_core.training.advance import ProgressBar, advance, check_encoder
+    from ipr_core.training.trained import reopen_if_damaged_
 
     run = Run.open(args.run)
-    advance(run, run.dataset(), watch=ProgressBar(run.config))
+    check_encoder(run)
+    data = run.dataset()
+    reopen_if_damaged_(run)
+    advance(run, data, watch=ProgressBar(run.config))
     print(summary.summary([run]))
     return 0
 
@@ -190,7 +193,9 @@ def _annotate(args: Args) -> int:
 
     settings = {"corpus": "manifest", "corpus_path": str(args.path)} | _typed(args)
     corpus = build(settings=settings).data
-    paths = annotation.annotate(_finished(args.run), corpus, args.out, shard=args.shard)
+    run = _finished(args.run)
+    _check_places(args.out or args.run)
+    paths = annotation.annotate(run, corpus, args.out, shard=args.shard)
     message = "this shard is done; the last one to end, or the same command without --shard, puts all labels together"
     print("\n".join(map(str, paths)) or message)
     return 0
@@ -198,9 +203,11 @@ def _annotate(args: Args) -> int:
 
 def _export(args: Args) -> int:
     """Write a run's model in Hugging Face form, its encoder included."""
-    from ipr_core.training.model import Recogniser
+    from ipr_core.training.trained import export
 
-    Recogniser.load(_finished(args.run).folder / "model").save(args.folder)
+    run = _finished(args.run)
+    _check_places(args.folder)
+    export(run, args.folder)
     print(f'{args.folder}: reload it by ipr_core.Recogniser.from_pretrained("{args.folder}")')
     return 0
 
@@ -307,7 +314,7 @@ def _workers(args: Args, plan: Plan) -> AbstractContextManager[Workers]:
 
 
 def _certificate(args: Args) -> Certificate | None:
-    from ipr_core.batch.credentials import Certificate
+    from ipr_core.batch.addresses import Certificate
 
     return Certificate(args.tls_ca, args.tls_cert, args.tls_key) if args.tls_ca else None
 
@@ -318,6 +325,21 @@ def _check_encoders(configs: Sequence[Config], runs: Path | None) -> None:
 
     if faults := encoder_faults(configs, runs):
         raise SettingsError(faults)
+
+
+def _runs_folder(args: Args) -> Path:
+    from ipr_core.runs.run import default_runs
+
+    return args.runs or default_runs()
+
+
+def _check_places(*folders: Path) -> None:
+    """Raise WriteError, before work starts, if something cannot be written in one of these folders, or be cached."""
+    from ipr_core.atomic import prepare_folder
+    from ipr_core.data.cache import default_cache
+
+    for folder in (*folders, default_cache()):
+        prepare_folder(folder)
 
 
 def _finished(folder: Path) -> Run:

@@ -173,7 +173,7 @@ def test_partition_lists_all_faults_and_writes_nothing(home, tmp_path, capsys):
     argv = ["partition", "--corpus", "manifest", "--corpus-path", str(tmp_path / "manifest.csv"), "--out", str(path)]
     assert cli.main(argv) == 2
     text = capsys.readouterr().err
-    for fault in ("row 3: ", "gone.wav", "is there twice", "'-1'", "row 5: "):
+    for fault in ("row 3: ", "gone.wav", "occurs twice", "'-1'", "row 5: "):
         assert fault in text
     assert "Traceback" not in text
     assert not path.exists()
@@ -291,7 +291,7 @@ def test_every_systems_own_encoder_is_asked_for_before_the_corpus_is_read(home, 
 def test_run_needs_an_encoder_that_can_be_had(home, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(notebooks, "main_job", list)
     assert cli.main(["run", *TINY, "--encoder", str(tmp_path / "none"), "--runs", str(tmp_path / "runs")]) == 2
-    assert "is no local folder" in capsys.readouterr().err
+    assert "is not a local folder" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 

@@ -10,15 +10,16 @@ from typing import Any
 
 from ipr_core.config import Encoder
 from ipr_core.encoders.compact import Compact
-from ipr_core.encoders.encoder import SpeechEncoder, valid
+from ipr_core.encoders.encoder import EncoderError, SpeechEncoder, valid
+from ipr_core.encoders.identity import checkpoint_digest
 
-__all__ = ["SpeechEncoder", "build_encoder", "load_encoder", "valid"]
+__all__ = ["EncoderError", "SpeechEncoder", "build_encoder", "checkpoint_digest", "load_encoder", "valid"]
 
 
 def load_encoder(choice: Encoder) -> SpeechEncoder:
     """Return the encoder that a configuration names, in evaluation mode, float32, on the CPU.
 
-    raises ValueError if it cannot be loaded, is of no supported family, or does not have the chosen layers
+    raises EncoderError if it cannot be loaded, is of no supported family, or does not have the chosen layers
     """
     if choice.encoder == "compact":
         return Compact(choice).eval()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ipr_core.config import Encoder
-from ipr_core.encoders.encoder import Parts, SpeechEncoder, valid
+from ipr_core.encoders.encoder import EncoderError, Parts, SpeechEncoder, valid
 
 SIDE = 227
 """Pixels of a picture's edge."""
@@ -44,7 +44,7 @@ class AlexNet(SpeechEncoder):
         self.requires_grad_(False)
 
     def load_weights_(self) -> None:
-        """Load ImageNet's weights if their folder is set; raises ValueError if it does not hold them."""
+        """Load ImageNet's weights if their folder is set; raises EncoderError if it does not hold them."""
         if self.folder is not None:
             self.convolutions.load_state_dict(_read(Path(self.folder), self.convolutions.state_dict()))
 
@@ -141,15 +141,15 @@ def _spread(module: nn.Module) -> None:
 def _read(folder: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
     """Read the expected weights.
 
-    raises ValueError if a file lacks some, or has them in other shapes
+    raises EncoderError if a file lacks some, or has them in other shapes
     """
     file = folder / WEIGHTS
     cure = f"image_weights names the folder of AlexNet's ImageNet weights, {WEIGHTS} with torchvision's names"
     try:
         weights = load_file(file)
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"{file} cannot be read ({error}); {cure}") from None
+        raise EncoderError(f"{file} cannot be read ({error}); {cure}") from None
     wrong = [name for name, value in expected.items() if name not in weights or weights[name].shape != value.shape]
     if wrong:
-        raise ValueError(f"{file} lacks {len(wrong)} weights or has them in another shape, {wrong[0]} first; {cure}")
+        raise EncoderError(f"{file} lacks {len(wrong)} weights or has them in another shape, {wrong[0]} first; {cure}")
     return {name: weights[name].float() for name in expected}

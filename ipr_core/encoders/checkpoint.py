@@ -3,36 +3,81 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+from safetensors import SafetensorError
 from transformers import PreTrainedConfig
 from transformers.utils import logging
 
+from ipr_core.encoders.encoder import EncoderError
 
-def from_hub(loader: Any, name: str, families: str, **options: Any) -> Any:
-    """Call `loader.from_pretrained`, and raise its errors as ValueError with their cure.
+_COMPLETE = "it needs config.json and model.safetensors (pickled weights are not read: save_pretrained anew)"
+_CODE = {
+    "auto_map": "code of its own",
+    "custom_pipelines": "code of its own",
+    "quantization_config": "the code of a quantizer",
+    "use_kernels": "kernels of the hub",
+    "kernel_config": "kernels of the hub",
+}
+"""Key of a configuration → the code that it asks for."""
+_IMPLEMENTATIONS = ("attn_implementation", "experts_implementation")
+_SHIPPED = ("eager", "sdpa")
+"""The implementations of attention that come with torch; any other name is code to be loaded, a hub kernel say."""
 
-    Code that comes with a checkpoint is never run.
+
+@contextmanager
+def loading(name: str, families: str) -> Iterator[None]:
+    """Raise the errors of loading a checkpoint as EncoderError with their cure.
+
     name: hub id or local folder   families: the supported ones, for the message
     """
     try:
         with _quiet(os.path.isdir(name)):
-            return loader.from_pretrained(name, trust_remote_code=False, **options)
+            yield
+    except (EncoderError, MemoryError, torch.OutOfMemoryError):
+        raise
     except OSError as error:
         if os.path.isdir(name):
-            cure = "it needs config.json and model.safetensors (pickled weights are not read: save_pretrained anew)"
-            raise ValueError(f"{name} is no complete checkpoint: {_first_line(error)}; {cure}") from error
-        raise ValueError(
-            f"encoder {name!r} is no local folder and cannot be had from the hub: {_first_line(error)}; "
+            raise EncoderError(f"{name} is not a complete checkpoint: {_first_line(error)}; {_COMPLETE}") from error
+        raise EncoderError(
+            f"encoder {name!r} is not a local folder and cannot be loaded from the hub: {_first_line(error)}; "
             "give a local folder, or set HF_HUB_OFFLINE=0 to download it"
         ) from error
-    except ValueError as error:
-        raise ValueError(
-            f"{name} is no speech encoder that is known here: {_first_line(error)}; "
+    except SafetensorError as error:
+        raise EncoderError(
+            f"the weights of {name} (model.safetensors) cannot be read: {_first_line(error)}; they are cut off or "
+            "damaged: put a copy in their place, or download them again"
+        ) from error
+    except Exception as error:  # of a configuration with any content
+        raise EncoderError(
+            f"{name} is not a speech encoder that is known here: {_first_line(error)}; "
             f"the supported families are {families}"
         ) from error
+
+
+def check_configuration(values: Mapping[str, Any], name: str) -> None:
+    """Raise EncoderError if a configuration asks for code that does not come with this installation.
+
+    Code that comes with a checkpoint, or that a checkpoint names, is never loaded.
+    values: of config.json   name: hub id or local folder, for the message
+    """
+    for key, value in values.items():
+        if key in _CODE and value:
+            _refuse(name, key, value, _CODE[key])
+        if key.removeprefix("_").removesuffix("_internal") in _IMPLEMENTATIONS and value not in (None, *_SHIPPED):
+            _refuse(name, key, value, "a kernel of the hub" if "/" in str(value) else "another package")
+        if isinstance(value, Mapping):
+            check_configuration(value, name)
+
+
+def _refuse(name: str, key: str, value: object, code: str) -> None:
+    raise EncoderError(
+        f"the config.json of {name} asks for {code} ({key} is {value!r}), which is never run; "
+        f"take {key} out of it, or give a checkpoint that transformers itself can run"
+    )
 
 
 def plain_config(config: PreTrainedConfig) -> dict[str, Any]:
@@ -57,4 +102,4 @@ def _quiet(local: bool) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    return (str(error).strip() or repr(error)).splitlines()[0]

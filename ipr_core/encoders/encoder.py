@@ -26,6 +26,10 @@ Parts = list[Sequence[nn.Module | nn.Parameter]]
 """An encoder's parameters by step: of the features, of hidden state 0, of each layer, of the finish."""
 
 
+class EncoderError(ValueError):
+    """An encoder that cannot be loaded; the message has its name, the reason and the cure."""
+
+
 class SpeechEncoder(nn.Module):
     """Waves to frames, as a stem that is never trained and a trunk that is.
 
@@ -197,9 +201,9 @@ def valid(n: Tensor, frames: int) -> Tensor:
 def _frozen(choice: Encoder, depth: int) -> int:
     frozen = depth if choice.frozen_layers == -1 else choice.frozen_layers
     if frozen > depth:
-        raise ValueError(f"frozen_layers is {frozen}; {choice.encoder} has {depth} layers (-1 freezes all)")
+        raise EncoderError(f"frozen_layers is {frozen}; {choice.encoder} has {depth} layers (-1 freezes all)")
     if choice.train_features and frozen > 0:
-        raise ValueError(
+        raise EncoderError(
             f"train_features is on and frozen_layers is {choice.frozen_layers}; the convolutions lie below the layers: "
             "turn train_features off, or set frozen_layers to 0"
         )
@@ -210,12 +214,12 @@ def _averaged_layers(choice: Encoder, depth: int, frozen: int) -> tuple[int, ...
     """Return the numbers of the chosen hidden states, counted from the input, in order."""
     for index in choice.layers:
         if not -depth - 1 <= index <= depth:
-            raise ValueError(
+            raise EncoderError(
                 f"layers names {index}; {choice.encoder} has 0 to {depth}, or -1 to {-depth - 1} from the end"
             )
     layers = tuple(sorted({index % (depth + 1) for index in choice.layers}))
     if frozen < depth and layers[0] < frozen:
-        raise ValueError(
+        raise EncoderError(
             f"layers names {layers[0]}, below the {frozen} frozen layers, whose outputs are not stored; "
             f"name layers from {frozen} on, or set frozen_layers to {layers[0]} or -1"
         )

@@ -14,15 +14,17 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pandas import DataFrame
 
-from ipr_core.atomic import clear_unfinished, locked, write_text
+from ipr_core.atomic import clear_unfinished, locked, make_folder, write_text
 from ipr_core.data.cache import default_cache
 from ipr_core.data.waves import WaveStore
+from ipr_core.runs.files import FileError, reading
 from ipr_core.runs.run import Run, RunError
 from ipr_core.spreadsheets import guard, unguard
 
@@ -100,16 +102,22 @@ def apply(table: DataFrame, audio: Sequence[str], corrections: DataFrame) -> Dat
 
 
 def _history(run: Run) -> Path:
-    return run.folder / "corrections" / "history.csv"
+    """Return the file of the corrections. raises RunError if its folder is a link to another place"""
+    return run.subfolder("corrections") / "history.csv"
 
 
 def _text(run: Run) -> str:
     path = _history(run)
+    if not os.path.lexists(path):
+        return _csv([COLUMNS])
     try:
-        return path.read_text("utf-8-sig") if path.exists() else _csv([COLUMNS])  # a spreadsheet may put a mark first
+        with reading(path):
+            content = path.read_bytes()
+        return content.decode("utf-8-sig")  # a spreadsheet may put a mark first
+    except FileError as error:
+        raise RunError(f"{error}; put the file's copy back, or remove it") from error
     except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise _damaged(run, line, "it is not UTF-8") from None
+        raise _damaged(run, content[: error.start].count(b"\n") + 1, "it is not UTF-8") from None
 
 
 def _csv(rows: Sequence[Sequence[str]]) -> str:
@@ -158,7 +166,7 @@ def _damaged(run: Run, line: int, problem: str) -> RunError:
 def _locked(run: Run) -> Iterator[None]:
     """Let one writer at a time at the file; another one waits some milliseconds."""
     folder = _history(run).parent
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     with locked(folder / ".lock"):
         clear_unfinished(folder)
         yield

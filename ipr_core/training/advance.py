@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -14,16 +15,20 @@ from tqdm import tqdm
 
 from ipr_core.config import Config, Mark, marked
 from ipr_core.data.dataset import Dataset, load
+from ipr_core.encoders import EncoderError
 from ipr_core.method.systems import SYSTEMS
+from ipr_core.runs import mending
 from ipr_core.runs.events import EpochEnd, StepEnd
-from ipr_core.runs.run import Run, default_runs, name
-from ipr_core.training import labels
+from ipr_core.runs.run import Run, RunError, default_runs, name
+from ipr_core.training import checkpoint, labels
 from ipr_core.training.conditions import PROCESS_THREADS, conditions
 from ipr_core.training.loop import Event, refine, warm_up
-from ipr_core.training.model import build_model, encoder_of
+from ipr_core.training.model import build_model, encoder_digest, encoder_of
 from ipr_core.training.processes import device, this_process
 from ipr_core.training.session import Session
 from ipr_core.training.views import Views
+
+_log = logging.getLogger(__name__)
 
 Watcher = Callable[[Event], None]
 Goal = Literal["warm_up", "end"]
@@ -42,9 +47,23 @@ def encoder_faults(configs: Iterable[Config], runs: Path | str | None = None) ->
     for config in {(config.encoder, _own_encoder(config)): config for config in new}.values():
         try:
             encoder_of(config)
-        except ValueError as error:
+        except EncoderError as error:
             faults[str(error)] = None
     return list(faults)
+
+
+def check_encoder(run: Run) -> None:
+    """Raise RunError if the encoder's files are not those that a run was made with.
+
+    A run of an older version, or an encoder that is no longer there, is not compared.
+    """
+    config = run.config
+    recorded, present = run.encoder, encoder_digest(config)
+    if recorded is not None and present is not None and recorded != present:
+        raise RunError(
+            f"{run.folder}: the files of the encoder {config.encoder.encoder} have changed since this run was made; "
+            "put them back, or rename or remove the folder"
+        )
 
 
 def prepare(
@@ -62,9 +81,11 @@ def prepare(
     with this_process().main_first():
         run = Run(Path(runs or default_runs()) / name(config))
         if run.exists:
+            run = Run.open(run.folder)
+            check_encoder(run)
             return run, run.dataset(cache, progress)
         data = data or load(config, cache, progress)
-        return Run.create(config, data, runs, PROCESS_THREADS), data
+        return Run.create(config, data, runs, PROCESS_THREADS, encoder_digest(config)), data
 
 
 def advance(
@@ -78,11 +99,13 @@ def advance(
 
     watch: called with every event   views: of another session that sees the same ones
     Of several processes the main one keeps everything and is watched; all return once everything is written.
-    raises RunError if another process trains it
+    Where its files are damaged, it goes on from the newest state that they lead up to, and says so.
+    raises RunError if another process trains it, or its encoder has changed
     """
     process = this_process()
     if process.agreed(run.finished or (goal == "warm_up" and run.warmed_up)):
         return run
+    check_encoder(run)
     if process.main:
         with run.locked():
             _train(run, data, goal, watch, views)
@@ -94,8 +117,12 @@ def advance(
 
 
 def _train(run: Run, data: Dataset, goal: Goal, watch: Watcher, views: Views | None) -> None:
-    session = _session(run, data, views)
-    run.keep_threads(session.threads)
+    point = mending.start(run)
+    for fault in point.faults:
+        _log.warning(fault)
+    session = _session(run, data, views, point)
+    run.cut_(session.epoch)
+    run.keep(session.threads, encoder_digest(run.config))
     for event in _events(session, goal):
         if isinstance(event, EpochEnd):
             run.record(event)
@@ -107,9 +134,16 @@ def _train(run: Run, data: Dataset, goal: Goal, watch: Watcher, views: Views | N
         finish(run, session)
 
 
-def _session(run: Run, data: Dataset, views: Views | None) -> Session:
-    """Return a session that stands where the run's checkpoint does."""
-    return Session(run.config, data, views, run.load_state(), _threads(run))
+def _session(run: Run, data: Dataset, views: Views | None, point: mending.Start | None = None) -> Session:
+    """Return a session that stands where the run does."""
+    point = point or mending.start(run)
+    try:
+        return Session(run.config, data, views, point.state, _threads(run))
+    except checkpoint.StateError as error:
+        raise RunError(
+            f"{run.folder}: its state of epoch {point.epoch} does not fit: {error}; remove checkpoint.safetensors and "
+            "warm_up.safetensors there, and `ipr resume` trains from the start"
+        ) from error
 
 
 def _threads(run: Run) -> int:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ipr_core.data.dataset import Dataset
-from ipr_core.runs.run import Run
+from ipr_core.runs.run import Run, RunError
 from ipr_core.training.advance import ProgressBar, advance
 from ipr_core.training.conditions import PROCESS_THREADS, conditions
 from ipr_core.training.session import Session
@@ -53,7 +53,10 @@ def first_step(run: Run, data: Dataset) -> FirstStep:
     advance(run, data, "warm_up", ProgressBar(run.config, "warm_up"))
     with run.locked():  # making a model draws from torch's generator, which a training in a thread uses too
         threads, epoch = run.threads or PROCESS_THREADS, run.config.training.warm_up
-        session = Session(run.config, data, state=run.load_state("warm_up"), threads=threads)
+        state = run.load_state("warm_up")
+        if state is None and epoch > 0:
+            raise RunError(f"{run.folder / 'warm_up.safetensors'} is missing; {run.mended}")
+        session = Session(run.config, data, state=state, threads=threads)
     with conditions(threads):
         return _first_step(session, epoch)
 

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from ipr_core.atomic import write, write_text
 from ipr_core.config import Config, Encoder, Method, Training
-from ipr_core.encoders import SpeechEncoder, build_encoder, load_encoder, valid
+from ipr_core.encoders import SpeechEncoder, build_encoder, checkpoint_digest, load_encoder, valid
 from ipr_core.method.prototypes import Prototypes
 from ipr_core.method.systems import SYSTEMS
 from ipr_core.method.systems.system import Classifier
+from ipr_core.runs.files import DAMAGED, read_json, reading, sealed, tensors_digest
 from ipr_core.training.processes import device
 
 WEIGHTS = "model.safetensors"
@@ -157,9 +158,13 @@ class Recogniser(nn.Module):
         return [{"params": params, "lr": lr, "weight_decay": decay} for (lr, decay), params in groups.items()]
 
     def save(self, folder: str | Path) -> None:
-        """Write model.safetensors and config.json. `load` needs nothing else, not even the original encoder."""
+        """Write model.safetensors and config.json. `load` needs nothing else, not even the original encoder.
+
+        raises WriteError
+        """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
+        write(folder / WEIGHTS, lambda path: save_file(weights, path, metadata={"format": "pt"}))
         description = {
             "model_type": MODEL_TYPE,
             "system": self.system,
@@ -168,26 +173,39 @@ class Recogniser(nn.Module):
             "method": self.method.model_dump(mode="json"),
             "by_prototypes": self.by_prototypes,
             "architecture": self.encoder.architecture(),
+            "weights": tensors_digest(weights),
         }
-        write_text(folder / DESCRIPTION, json.dumps(description, indent=2) + "\n")
-        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
-        write(folder / WEIGHTS, lambda path: save_file(weights, path, metadata={"format": "pt"}))
+        write_text(folder / DESCRIPTION, json.dumps(sealed(description), indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: str | Path) -> Recogniser:
-        """Load a saved recogniser from a local folder or a hub id, in evaluation mode, on the CPU."""
+        """Load a saved recogniser from a local folder or a hub id, in evaluation mode, on the CPU.
+
+        raises FileError for a file that is missing, damaged or of something else; ValueError if the hub has none
+        """
         folder = Path(folder) if Path(folder).is_dir() else _download(str(folder))
-        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        if description.get("model_type") != MODEL_TYPE:
-            raise ValueError(f"{folder} holds a {description.get('model_type')!r}, not an exported recogniser")
+        description = read_json(folder / DESCRIPTION)
+        with reading(folder / DESCRIPTION):
+            if description.get("model_type") != MODEL_TYPE:
+                raise ValueError(f"it is of a {description.get('model_type')!r}, not of an exported recogniser")
+            model = cls._described(description)
+        with reading(folder / WEIGHTS):
+            weights = load_file(folder / WEIGHTS)
+            if tensors_digest(weights) != description.get("weights", tensors_digest(weights)):
+                raise ValueError(DAMAGED)
+            model.load_state_dict(weights)
+        return model.eval()
+
+    @classmethod
+    def _described(cls, description: dict[str, Any]) -> Recogniser:
+        """Build the recogniser of a description, with random weights."""
         choice = Encoder.model_validate(description["encoder"])
         system = description.get("system", "ipr")
         make = SYSTEMS[system].network.encoder
         encoder = make(choice) if make else build_encoder(description["architecture"], choice)
         model = cls(encoder, description["classes"], choice, system)
         model.method, model.by_prototypes = Method.model_validate(description["method"]), description["by_prototypes"]
-        model.load_state_dict(load_file(folder / WEIGHTS))
-        return model.eval()
+        return model
 
     save_pretrained = save
     from_pretrained = load
@@ -243,12 +261,19 @@ class MLP(nn.Sequential, Classifier):
 def encoder_of(config: Config) -> SpeechEncoder:
     """Return the encoder of a configuration's system, its own or the configured one, in evaluation mode.
 
-    raises ValueError if it cannot be had
+    raises EncoderError if it cannot be loaded
     """
     make = SYSTEMS[config.training.system].network.encoder
     encoder = make(config.encoder).eval() if make else load_encoder(config.encoder)
     encoder.load_weights_()
     return encoder
+
+
+def encoder_digest(config: Config) -> str | None:
+    """Return the digest of the files that a configuration's encoder is loaded from; None if there are none here."""
+    choice = config.encoder
+    own = SYSTEMS[config.training.system].network.encoder
+    return checkpoint_digest(choice.image_weights if own else choice.encoder)
 
 
 def build_model(config: Config) -> Recogniser:
@@ -271,5 +296,5 @@ def _download(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=[DESCRIPTION, WEIGHTS]))
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"{name} is no local folder and cannot be had from the hub; give the folder of an exported recogniser"
+            f"{name} is not a local folder and cannot be loaded from the hub; give the folder of an exported recogniser"
         ) from error

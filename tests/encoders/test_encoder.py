@@ -10,7 +10,7 @@ import transformers
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ipr_core.config import SAMPLE_RATE, Encoder
-from ipr_core.encoders import build_encoder, load_encoder, valid
+from ipr_core.encoders import EncoderError, build_encoder, load_encoder, valid
 from ipr_core.encoders.wav2vec2 import masked_group_norm, span_mask
 
 WHISPER_TINY = Path(__file__).resolve().parents[3] / "shared" / "models" / "whisper-tiny-en-encoder"
@@ -380,5 +380,5 @@ def test_other_models_and_pickled_weights_are_refused(tmp_path):
 def test_an_absent_checkpoint_is_refused_with_the_cure(tmp_path):
     with pytest.raises(ValueError, match="give a local folder, or set HF_HUB_OFFLINE=0"):
         load_encoder(Encoder(encoder=str(tmp_path / "absent" / "model")))
-    with pytest.raises(ValueError, match="no speech encoder that is known here"):
+    with pytest.raises(EncoderError, match="is not a complete checkpoint.*it needs config.json and model.safetensors"):
         load_encoder(Encoder(encoder=str(tmp_path)))

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from helpers.whole_runs import all_whole, assert_same, files
+from helpers.whole_runs import all_whole, assert_same, files, unvouched
 from ipr_core import atomic
 from ipr_core.method.prototypes import PrototypeSchedule
 from ipr_core.runs import run as runs
@@ -137,6 +137,7 @@ def test_changed_audio_is_refused(begin):
     run = begin(seed=11)
     table = run.table
     table.loc[0, "path"] = table.loc[1, "path"]
+    unvouched(run, "corpus.parquet")
     table.to_parquet(run.folder / "corpus.parquet")
     with pytest.raises(RunError, match="audio files have changed since this run was made; rename or remove"):
         run.dataset(progress=False)
@@ -217,8 +218,8 @@ def test_a_run_stopped_at_any_write_goes_on_to_the_bit(begin, data, views, undis
             assert_same(run, undisturbed)
         else:
             break
-    # arrays, event and checkpoint of 3 epochs, the state after the warm-up, and two files each of model and labels
-    assert writes == 3 * 3 + 1 + 2 + 2
+    # arrays, event and checkpoint of 3 epochs, the state after the warm-up, two files each of model and labels, digests
+    assert writes == 3 * 3 + 1 + 2 + 2 + 1
 
 
 def begin_unhindered(begin, monkeypatch, real, hindered) -> Run:
