@@ -137,6 +137,29 @@ def gate(events: Events) -> go.Figure:
     return look.over_epochs(fig, events)
 
 
+def moves(events: Events, classes: Sequence[str]) -> go.Figure:
+    """Draw what D2's moves of the prototypes did each epoch (Eq. 4): to D2's labels, and to the prototypes.
+
+    Left the utterances of D2 that they gave another pseudo-label, and those whose pseudo-label is another one than by
+    D1's class means. Right the angle of each prototype's move.
+    """
+    names = ["D2's labels", "moves, degrees"]
+    fig = look.panels("What D2's moves of the prototypes did (Eq. 4)", names, shared_yaxes=False)
+    if events and not any(event.angles for event in events):
+        return look.note(fig, "D2 has moved no prototypes so far")
+    counts = {
+        "changed by this epoch's moves": ("labels_changed", colours.PROTOTYPES, "solid"),
+        "other than by D1's means": ("labels_beyond_d1", "#999933", "dash"),
+    }
+    for name, (key, colour, dash) in counts.items():
+        fig.add_trace(_line(events, [getattr(event, key) for event in events], name, colour, dash), row=1, col=1)
+    for c, name in enumerate(classes):
+        angles = [event.angles[c] if event.angles else None for event in events]
+        fig.add_trace(_line(events, angles, name, colours.colour(name)), row=1, col=2)
+    fig.update_yaxes(title="Utterances", col=1)
+    return look.over_epochs(fig.update_yaxes(rangemode="tozero"), events)
+
+
 def marks(traces: Sequence[dict[str, Any]], epoch: int) -> list[dict[str, Any]]:
     """Return a thin vertical line in every panel at an epoch; none below 0.
 

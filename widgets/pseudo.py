@@ -25,6 +25,7 @@ _D2 = look.term("D2", "The ambiguous utterances. Training does not see their lab
 _D3 = look.term("D3", "The most ambiguous utterances, kept for testing.")
 _PSEUDO = look.term("pseudo-labels", "The emotion that the classifier or the prototypes give an utterance of D2.")
 _GATE = look.term("gate", "Eq. 4: an utterance moves a prototype only if the classifier names its two views alike.")
+_MOVES = look.term("moves", "Eq. 4: an utterance of D2 moves the prototype of its class a little towards itself.")
 _BETA = look.term("β", "How much the pseudo-labels weigh in the loss, Eq. 6 and 7; 0 in the warm-up.")
 _UAR = look.term("UAR", "Unweighted average recall: the mean over the classes of the share that is recognised.")
 
@@ -40,6 +41,10 @@ _TABS: dict[str, tuple[Callable[[RunState], go.Figure], str]] = {
     "Gate": (
         lambda state: curves.gate(state.events),
         f"Share of {_D2} that passes the {_GATE}.",
+    ),
+    "Moves": (
+        lambda state: curves.moves(state.events, state.classes),
+        f"Labels of {_D2} that its {_MOVES} changed each epoch, and how far they moved each prototype.",
     ),
     "Losses": (
         lambda state: curves.losses(state.events),
@@ -111,7 +116,7 @@ class Panel(VBox):
 def tab_names(state: RunState) -> list[str]:
     """Return the titles of the tabs that apply to the run's system; all without a run."""
     system = state.system
-    applies = dict(Gate=system.shows_gate, β=system.shows_beta) if system else {}
+    applies = dict(Gate=system.shows_gate, Moves=system.moves_prototypes, β=system.shows_beta) if system else {}
     return [name for name in _TABS if applies.get(name, True)]
 
 

@@ -273,11 +273,11 @@ class PrototypeSchedule:
 
     def _warn_of_long_embeddings(self, k: Tensor) -> None:
         """Warn where one utterance has ten times the share in a moved prototype that γ says.  k: (B, D) of D2"""
-        by_gamma, share = self.prototypes.share_of_one(k)
-        if share > 10 * by_gamma > 0:
+        says, makes = (100 * share for share in self.prototypes.share_of_one(k))
+        if makes > 10 * says > 0:
             _log.warning(
-                f"gamma {self.prototypes.method.gamma:g} means little here: one utterance makes {100 * share:.0f} % of the"
-                f" prototype that it moves (Eq. 4), not {100 * by_gamma:.2g} % of it, as embeddings of D2 have a norm of"
+                f"gamma {self.prototypes.method.gamma:g} means little here: one utterance makes {makes:.0f} % of the"
+                f" prototype that it moves (Eq. 4), not {says:.2g} % of it, as embeddings of D2 have a norm of"
                 f" {k.norm(dim=-1).median():.2g}; with unit_norm true it would"
             )
 

@@ -157,6 +157,19 @@ def cost(runs: Sequence[Run]) -> Table:
     return Table("cost", caption, frame, decimals={_WALL: 4, "audio trained on, s": 0, _PEAK: 0}, lacking=NO_RUN)
 
 
+def moves(runs: Sequence[Run]) -> Table:
+    """Tabulate what D2's moves of the prototypes did in the refinement (Eq. 4): a row a system whose D2 moves any."""
+    by_run = _by_run([run for run in runs if run.system.moves_prototypes], _moves)
+    names = {name: name for name in by_run.columns if name not in ("system", "seed")}
+    caption = (
+        "What D2's moves of the prototypes did (Eq. 4), over all epochs of the refinement: labels of D2 that the moves"
+        " of an epoch changed; labels of D2 that are other ones than by D1's class means; the mean angle of a"
+        " prototype's move in an epoch, and the largest."
+    )
+    lacking = "No finished run here has counted what D2's moves did; version 0.1 did not." if runs else NO_RUN
+    return Table("moves", caption, _over_seeds(by_run, names), decimals={_ANGLE: 3, _LARGEST: 2}, lacking=lacking)
+
+
 def over_epochs(runs: Sequence[Run], score: str) -> DataFrame:
     """Return mean and deviation over the seeds of a score in every epoch, in per cent.
 
@@ -172,6 +185,25 @@ def over_epochs(runs: Sequence[Run], score: str) -> DataFrame:
     frame = DataFrame(rows, columns=["system", "epoch", "value"])
     spread = frame.groupby(["system", "epoch"])["value"].agg(mean="mean", deviation="std").reset_index()
     return spread.sort_values("system", key=lambda names: names.map(_rank), kind="stable").reset_index(drop=True)
+
+
+_ANGLE, _LARGEST = "angle, degrees", "largest angle, degrees"
+
+
+def _moves(run: Run) -> dict[str, float]:
+    events = [event for event in run.history() if event.angles]
+    if not events:
+        return {}
+    labels = sum(sum(event.labels_model) for event in events)  # of D2, in all epochs of the refinement
+    angles = np.array([event.angles for event in events])
+    return {
+        "labels changed": sum(event.labels_changed or 0 for event in events),
+        "of labels": labels,
+        "changed, %": 100 * sum(event.labels_changed or 0 for event in events) / labels,
+        "other than by D1's means, %": 100 * sum(event.labels_beyond_d1 or 0 for event in events) / labels,
+        _ANGLE: float(angles.mean()),
+        _LARGEST: float(angles.max()),
+    }
 
 
 _WALL, _PEAK = "wall time, h", "peak memory, MB"

@@ -16,7 +16,7 @@ from ipr_core.training.advance import train_all
 NOTEBOOKS = ("10_table3", "11_ablations", "12_table2")
 PLOTLY = "application/vnd.plotly.v1+json"
 FILES = {
-    "10_table3": ["cost", "over_seeds", "over_utterances", "paper", "recalls", "soft_labels", "systems"],
+    "10_table3": ["cost", "moves", "over_seeds", "over_utterances", "paper", "recalls", "soft_labels", "systems"],
     "11_ablations": ["ablations", "readings", "systems"],
     "12_table2": ["cost", "over_seeds", "over_utterances", "paper", "systems"],
 }

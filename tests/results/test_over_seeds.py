@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from helpers.fake_runs import fake_run
+from helpers.whole_runs import unvouched
 from ipr_core import metrics
 from ipr_core.results import over_seeds
+from ipr_core.training.advance import advance, prepare
 
 SYSTEMS = {"ipr": (0.60, 0.80), "baseline": (0.50, 0.60), "supervised": (0.9, 0.9)}
 
@@ -39,6 +41,19 @@ def test_systems_are_in_their_order_with_mean_and_deviation_of_the_final_epoch(c
     assert row(table, "IPR")["Acc D3 %"] == pytest.approx(70)
     assert row(table, "IPR")["Acc D3 % ±"] == pytest.approx(np.std([60, 80], ddof=1))
     assert table.texts["Acc D3 %"].tolist() == ["55.0 ± 7.1", "70.0 ± 14.1", "90.0 ± 0.0"]
+
+
+def test_moves_are_counted_over_the_epochs_of_the_refinement(frozen, data, views, tmp_path, campaign):
+    assert over_seeds.moves(campaign).values.empty  # of records that lack them
+    config = frozen.replace(epochs=4, warm_up=1, gamma_per="epoch", gamma=0.2, after_warm_up="move")
+    run = advance(prepare(config, tmp_path / "moving", data=data)[0], data, views=views)
+    changed = sum(event.labels_changed or 0 for event in run.history())
+    values = row(over_seeds.moves([run, *campaign]), "IPR")
+    assert values["of labels"] == 3 * len(data.rows("D2"))
+    assert values["labels changed"] == changed
+    assert values["changed, %"] == pytest.approx(100 * changed / values["of labels"])
+    assert values["largest angle, degrees"] == max(max(event.angles) for event in run.history()[1:])
+    assert "baseline" not in over_seeds.moves([run, *campaign]).values["system"].tolist()
 
 
 def test_one_seed_has_no_deviation(make):
@@ -96,6 +111,7 @@ def test_simulated_votes_have_a_name_that_says_so(make):
 
 def test_unknown_votes_are_said(make):
     run = make("ipr", 0, 0.1, 0.2)
+    unvouched(run, "corpus.parquet")
     run.table.assign(votes_unknown=1.0).to_parquet(run.folder / "corpus.parquet")
     table = over_seeds.soft([run])
     assert table.values.empty
@@ -139,15 +155,14 @@ def test_simulated_annotators_and_no_run_are_said(make):
 def test_corpus_and_encoder_of_the_paper_need_no_warning(make, tmp_path):
     run = make("ipr", 0, 0.1)
     assert "may not" in over_seeds.unlike_paper(run)
-    text = (run.folder / "config.json").read_text("utf-8")
-    text = text.replace('"corpus": "synthetic"', '"corpus": "iemocap"')
-    text = text.replace('"encoder": "compact"', '"encoder": "facebook/wav2vec2-base"')
-    (run.folder / "config.json").write_text(text, "utf-8")
+    settings = run.meta["settings"] | {"corpus": "iemocap", "encoder": "facebook/wav2vec2-base"}
+    run._write_meta(run.meta | {"settings": settings})
     assert over_seeds.unlike_paper(run) == "Corpus and family of the encoder are the paper's."
 
 
 @pytest.mark.parametrize(
-    "make", [over_seeds.systems, over_seeds.paper, over_seeds.recalls, over_seeds.soft, over_seeds.cost]
+    "make",
+    [over_seeds.systems, over_seeds.paper, over_seeds.recalls, over_seeds.soft, over_seeds.cost, over_seeds.moves],
 )
 def test_no_run_is_a_sentence_not_a_traceback(make):
     table = make([])

@@ -74,6 +74,15 @@ def test_label_counts_show_both_labellers_and_the_truth():
     assert not [s for s in curves.label_counts(EVENTS, CLASSES).layout.shapes if s.type == "line"]
 
 
+def test_moves_are_the_labels_changed_and_the_angles():
+    fig = curves.moves(EVENTS, CLASSES)
+    assert list(trace(fig, "changed by this epoch's moves").y) == [None, None, 2, 3, 4]
+    assert list(trace(fig, "other than by D1's means").y) == [None, None, 4, 6, 8]
+    assert list(trace(fig, "happy").y) == [None, None, 0.25, 0.25, 0.25]
+    unmoved = [event(3, labels_changed=None, labels_beyond_d1=None, angles=None)]
+    assert "D2 has moved no prototypes so far" in notes(curves.moves(unmoved, CLASSES))
+
+
 def test_the_gate_has_gaps_and_a_system_without_two_views_has_a_note():
     assert list(curves.gate(EVENTS).data[0].y) == [None, None, 90.0, 90.0, 90.0]
     assert "No epoch so far compared two views of D2" in notes(curves.gate([event(3, gate=None)]))
