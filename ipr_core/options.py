@@ -40,7 +40,22 @@ def parse(argv: Sequence[str], commands: Mapping[str, Command]) -> Args:
     args.unknown = {part[2:].partition("=")[0].replace("-", "_"): "" for part in rest if part.startswith("--")}
     if rest and not (args.unknown and hasattr(args, "preset")):
         parser.error(f"unrecognised: {' '.join(rest)}")
+    if args.command == "batch" and (faults := _worker_faults(args)):
+        parser.error("\n".join(faults))
     return args
+
+
+def _worker_faults(args: Args) -> list[str]:
+    """List the options that mean nothing for the workers that are asked for."""
+    faults = []
+    jobs = ("queue", "account", "walltime", "memory", "cores", "gpus", "interface")
+    options = [f"--{'partition' if name == 'queue' else name}" for name in jobs if getattr(args, name) is not None]
+    if options and not (args.slurm or args.pbs):
+        faults.append(f"{', '.join(options)}: only jobs have these; give --slurm or --pbs, or leave them out")
+    files = [args.tls_ca, args.tls_cert, args.tls_key]
+    if any(files) and not (args.dask and all(files)):
+        faults.append("--tls-ca, --tls-cert and --tls-key belong together, and to --dask tls://HOST:PORT")
+    return faults
 
 
 def _with_values(argv: Sequence[str]) -> list[str]:
@@ -114,13 +129,21 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
     kinds.add_argument("--dask", metavar="ADDRESS", help="the workers of a Dask scheduler, tcp://host:8786 for example")
     kinds.add_argument("--slurm", action="store_true", help="workers in jobs of SLURM")
     kinds.add_argument("--pbs", action="store_true", help="workers in jobs of PBS")
-    group.add_argument("--partition", "--queue", dest="queue", metavar="NAME", help="SLURM's partition, PBS's queue")
-    group.add_argument("--account", metavar="NAME", help="whom the jobs are charged to")
-    group.add_argument("--walltime", metavar="HH:MM:SS", help="a job's time; default 24:00:00")
-    group.add_argument("--memory", metavar="SIZE", help="a job's memory; default 8GB")
+    for option, text in {
+        "--tls-ca": "authority's certificate",
+        "--tls-cert": "certificate",
+        "--tls-key": "key",
+    }.items():
+        group.add_argument(option, type=Path, metavar="FILE", help=f"with --dask tls://…: the {text}, in PEM format")
+    group.add_argument(
+        "--partition", "--queue", dest="queue", type=_word, metavar="NAME", help="SLURM's partition, PBS's queue"
+    )
+    group.add_argument("--account", type=_word, metavar="NAME", help="whom the jobs are charged to")
+    group.add_argument("--walltime", type=_walltime, metavar="HH:MM:SS", help="a job's time; default 24:00:00")
+    group.add_argument("--memory", type=_memory, metavar="SIZE", help="a job's memory; default 8GB")
     group.add_argument("--cores", type=_count, metavar="N", help="a job's cores; default 4")
     group.add_argument("--gpus", type=_count, metavar="N", help="a job's GPUs; default none")
-    group.add_argument("--interface", metavar="NAME", help="the network interface between jobs and this machine")
+    group.add_argument("--interface", type=_word, metavar="NAME", help="the network interface between jobs and batch")
 
 
 def _add_run_folder(parser: argparse.ArgumentParser) -> None:
@@ -186,17 +209,42 @@ def _help(name: str) -> str:
     return words.replace("%", "%%")
 
 
+# Values of options that are no settings.
+
+_LARGEST_COUNT = 10_000
+"""Of worker processes, cores, steps and shards: more is a slip of the finger."""
+
+
 def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"is {text}; it is a whole number, at least 1")
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= _LARGEST_COUNT:
+        raise argparse.ArgumentTypeError(f"is {text!r}; give a whole number, 1 to {_LARGEST_COUNT:,}")
     return int(text)
 
 
 def _shard(text: str) -> tuple[int, int]:
-    k, _, n = text.partition("/")
-    if not (k.isdigit() and n.isdigit() and 1 <= int(k) <= int(n)):
-        raise argparse.ArgumentTypeError(f"is {text}; it is the worker's number of how many, 2/8 for example")
-    return int(k), int(n)
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    worker, total = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= worker <= total <= _LARGEST_COUNT:
+        raise argparse.ArgumentTypeError(f"is {text!r}; give worker and total, for example 2/8")
+    return worker, total
+
+
+def _word(text: str) -> str:
+    if not re.fullmatch(r"[^\s\x00-\x1f]{1,200}", text):
+        raise argparse.ArgumentTypeError(f"is {text!r}; give one name without spaces")
+    return text
+
+
+def _walltime(text: str) -> str:
+    if not re.fullmatch(r"([0-9]{1,3}-)?[0-9]{1,4}(:[0-5][0-9]){0,2}", text) or not re.search("[1-9]", text):
+        raise argparse.ArgumentTypeError(f"is {text!r}; give hours, minutes and seconds, for example 24:00:00")
+    return text
+
+
+def _memory(text: str) -> str:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?\s?[KkMmGgTt]i?[Bb]?", text) or not re.search("[1-9]", text):
+        raise argparse.ArgumentTypeError(f"is {text!r}; give a size, for example 16GB")
+    return text
 
 
 _OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {

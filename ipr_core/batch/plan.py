@@ -30,7 +30,9 @@ from ipr_core.training.advance import encoder_faults
 from ipr_core.training.pace import duration
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Future
+
+    from ipr_core.batch.workers import Workers
 
 SUPERSEDED = "superseded"
 """The folder for runs that another corpus or another version of the code made."""
@@ -243,13 +245,12 @@ def _mean(values: Sequence[float]) -> float:
 # At work.
 
 
-def run_plan(
-    plan: Plan, client: Client, gpus: tuple[str, ...] = (), watch: Callable[[], object] = lambda: None
-) -> list[str]:
-    """Work at the unfinished cells of a plan on a client's workers; returns the failures, a sentence each.
+def run_plan(plan: Plan, workers: Workers, watch: Callable[[], object] = lambda: None) -> list[str]:
+    """Work at the unfinished cells of a plan; returns the failures, a sentence each.
 
     Cells with the same warm-up wait until one of them has trained it, unless that one fails. A cell whose worker dies
     moves to another worker.  watch: called about twice a second
+    raises WorkersError where no worker will work any more; the cells at work are tried again by the next batch
     """
     waiting = {planned.run.folder: planned for planned in plan.unfinished}
     for planned in waiting.values():
@@ -259,7 +260,8 @@ def run_plan(
     failures: list[str] = []
     while waiting or futures:
         for folder in _ready(waiting, futures, groups):
-            futures[folder] = _submit(client, waiting.pop(folder), plan, gpus)
+            futures[folder] = _submit(workers, waiting.pop(folder), plan)
+        workers.check()
         for folder in [folder for folder, future in futures.items() if future.done()]:
             failures += _failures(Run(folder), futures.pop(folder))
         watch()
@@ -294,16 +296,18 @@ def _make_folder(planned: PlannedCell, plan: Plan) -> None:
         Run.create(planned.cell.config, plan.data[_corpus(planned.cell.config)], plan.runs)
 
 
-def _submit(client: Client, planned: PlannedCell, plan: Plan, gpus: tuple[str, ...]) -> Future:
+def _submit(workers: Workers, planned: PlannedCell, plan: Plan) -> Future:
     task = Task(
         str(planned.run.folder), tuple(map(str, plan.grid.notebooks)), planned.cell.parameters(plan.runs),
-        provenance.version(), os.getcwd(), gpus,
+        provenance.version(), os.getcwd(), workers.gpus,
     )  # fmt: skip
-    return client.submit(cells.work, task, key=f"{planned.cell.name}-{os.urandom(4).hex()}", pure=False)
+    return workers.client.submit(cells.work, task, key=f"{planned.cell.name}-{os.urandom(4).hex()}", pure=False)
 
 
 def _failures(run: Run, future: Future) -> list[str]:
     """Return a finished task's failure, if any, and see that the cell's record has it."""
+    if future.cancelled():
+        return [f"{run.folder.name}: its scheduler gave it up"]
     error = future.exception()
     if error is None:
         return []

@@ -35,7 +35,7 @@ def key(config: Config, corpus: str, code: str | None) -> str | None:
     moving = config.method.warm_up_prototypes == "moving" and system.moves_prototypes  # else they are D1's means
     settings |= {"warm_up_prototypes": moving, "gamma": config.method.gamma if moving else None}
     # A system with another network, or another loss on D1, has a warm-up of its own.
-    special = system.network != Network() or system.warm_up is not terms
+    special = system.network != Network() or system.warm_up_terms is not terms
     name = config.training.system if special else None
     return json.dumps([settings, system.precise_views, name, corpus, code], sort_keys=True)
 

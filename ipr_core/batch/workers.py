@@ -1,6 +1,7 @@
 """The workers of a batch: Dask's on this machine, at an address, or in jobs of SLURM or PBS.
 
-A batch uses each through a Dask client. On this machine everything listens on loopback alone. `cluster` is Dask's word.
+A batch uses each through a Dask client. Its own scheduler asks everybody for a certificate (`credentials`), and on this
+machine everything listens on loopback alone. `cluster` is Dask's word.
 """
 
 from __future__ import annotations
@@ -8,24 +9,34 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ipr_core.batch import addresses, credentials, jobs
+from ipr_core.batch.addresses import Certificate
+from ipr_core.batch.jobs import THREADS, Job, Jobs, WorkersError
 from ipr_core.runs.run import RunError
 
 if TYPE_CHECKING:
-    from dask_jobqueue import JobQueueCluster
     from distributed import Client
 
 LOOPBACK = "127.0.0.1"
 _DASHBOARD = f"{LOOPBACK}:0"  # a free port; None would mean Dask's usual one, on every interface
-_RESUBMIT_SECONDS = 10.0  # until lost jobs are submitted again
-_CONNECT_TIMEOUT = "20s"
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+_NO_DASHBOARD = {"dashboard": False}
+_NO_PAGES = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The workers of a batch while it goes on."""
+
+    client: Client
+    gpus: tuple[str, ...] = ()
+    """The GPUs of this machine that its workers divide."""
+    check: Callable[[], None] = lambda: None
+    """Looks after the workers, now and then; raises WorkersError where none will work any more."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +53,6 @@ class Share:
         return f"{self.threads} thread{'s' * (self.threads > 1)}, about {self.memory_gb:.1f} GB of memory{gpu} each"
 
 
-@dataclass(frozen=True)
-class Job:
-    """The resources of each job of SLURM or PBS."""
-
-    queue: str | None = None
-    """SLURM's partition, PBS's queue; the site's default if absent."""
-    account: str | None = None
-    walltime: str = "24:00:00"
-    memory: str = "8GB"
-    cores: int = 4
-    gpus: int = 0
-    interface: str | None = None
-    """The network interface between workers and batch, such as ib0; the machine's first if absent."""
-
-
 def share(jobs: int) -> Share:
     """Divide this machine's cores and memory among workers; $OMP_NUM_THREADS, where set, is the threads of each."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -66,7 +62,7 @@ def share(jobs: int) -> Share:
 
 
 @contextlib.contextmanager
-def local_workers(jobs: int, share: Share) -> Iterator[Client]:
+def local_workers(count: int, share: Share) -> Iterator[Workers]:
     """Run worker processes on this machine.
 
     A worker that dies is replaced. All end with this process, however it ends.
@@ -74,83 +70,81 @@ def local_workers(jobs: int, share: Share) -> Iterator[Client]:
     import dask
     from distributed import Client, LocalCluster
 
-    threads = dict.fromkeys(_THREADS, str(share.threads))
+    threads = dict.fromkeys(THREADS, str(share.threads))
     options = {"distributed.nanny.pre-spawn-environ": threads, "distributed.admin.log-length": 0}
+    security = credentials.temporary()
     with (
         _restored_environment(),
-        dask.config.set(options),
+        dask.config.set(options | _NO_PAGES),
         LocalCluster(
-            n_workers=jobs, threads_per_worker=1, processes=True, host=LOOPBACK, dashboard_address=_DASHBOARD,
-            memory_limit=0, silence_logs=logging.CRITICAL, env=threads,
+            n_workers=count, threads_per_worker=1, processes=True, host=LOOPBACK, dashboard_address=_DASHBOARD,
+            memory_limit=0, silence_logs=logging.CRITICAL, env=threads, security=security,
+            scheduler_kwargs=_NO_DASHBOARD,
         ) as cluster,
         Client(cluster) as client,
     ):  # fmt: skip
-        yield client
+        yield Workers(client, share.gpus)
 
 
 @contextlib.contextmanager
-def workers_at(address: str) -> Iterator[Client]:
-    """Use the workers of a running Dask scheduler. raises RunError where none answers"""
-    from distributed import Client
-
-    try:
-        client = Client(address, timeout=_CONNECT_TIMEOUT)
-    except (OSError, ValueError) as error:
-        raise RunError(f"no Dask scheduler answers at {address}: {error}") from None
+def workers_at(address: str, certificate: Certificate | None = None) -> Iterator[Workers]:
+    """Use the workers of a running Dask scheduler. raises RunError where none answers; see `addresses.connect`"""
+    client = addresses.connect(address, certificate)
     with client:
-        yield client
+        yield Workers(client, check=lambda: _check_connection(client, address))
 
 
 @contextlib.contextmanager
-def job_workers(system: str, jobs: int, job: Job, logs: Path) -> Iterator[Client]:
-    """Run workers in jobs of SLURM or PBS; a job that ends before the batch is submitted again."""
-    from distributed import Client
+def job_workers(system: str, count: int, job: Job, logs: Path) -> Iterator[Workers]:
+    """Run workers in jobs of SLURM or PBS; a job that ends before the batch is submitted again.
 
-    logs.mkdir(parents=True, exist_ok=True)
-    with job_cluster(system, job, logs) as cluster, _resubmitted(cluster, jobs), Client(cluster) as client:
-        yield client
-
-
-@contextlib.contextmanager
-def _resubmitted(cluster: JobQueueCluster, jobs: int) -> Iterator[None]:
-    """Keep up the number of jobs: Dask notices a lost one after some seconds, but submits another only on request."""
-    end = threading.Event()
-
-    def scale() -> None:
-        while True:
-            cluster.scale(jobs=jobs)
-            if end.wait(_RESUBMIT_SECONDS):
-                return
-
-    thread = threading.Thread(target=scale, name="jobs", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        end.set()
-        thread.join()
-
-
-def job_cluster(system: str, job: Job, logs: Path) -> JobQueueCluster:
-    """Return dask-jobqueue's cluster for "slurm" or "pbs"; it submits its `job_script()`.
-
-    Each job is one Dask worker of one thread, for one cell at a time; the job's cores are for the cell's threads.
+    raises WorkersError where the system takes no job; RunError for a network interface that this machine does not have
     """
-    from dask_jobqueue import PBSCluster, SLURMCluster
+    import dask
+    from distributed import Client, LocalCluster
 
-    settings: dict[str, Any] = {
-        "queue": job.queue, "account": job.account, "walltime": job.walltime, "memory": job.memory, "cores": 1,
-        "processes": 1, "interface": job.interface, "python": sys.executable, "log_directory": str(logs),
-        "local_directory": None, "worker_extra_args": ["--memory-limit", "0"],
-        "job_script_prologue": [f"export {name}={job.cores}" for name in _THREADS],
-        "scheduler_options": {"dashboard_address": _DASHBOARD, "dashboard": False},
-    }  # fmt: skip
-    if system == "slurm":
-        directives = [f"--gres=gpu:{job.gpus}"] if job.gpus else []
-        return SLURMCluster(**settings, job_cpu=job.cores, job_extra_directives=directives)
-    gpus = f":ngpus={job.gpus}" if job.gpus else ""
-    memory = job.memory.lower().removesuffix("b") + "b"
-    return PBSCluster(**settings, resource_spec=f"select=1:ncpus={job.cores}:mem={memory}{gpus}")
+    security = credentials.temporary()
+    with (
+        credentials.private_folder(logs) as folder,
+        dask.config.set(_NO_PAGES),
+        LocalCluster(
+            n_workers=0, threads_per_worker=1, dashboard_address=_DASHBOARD, silence_logs=logging.CRITICAL,
+            security=security, scheduler_kwargs=_NO_DASHBOARD, **_network(job.interface),
+        ) as cluster,
+        Client(cluster) as client,
+    ):  # fmt: skip
+        files = credentials.for_workers(security, folder)
+
+        def script(worker: str, end: Path) -> str:
+            return jobs.script(jobs.SYSTEMS[system], job, logs, cluster.scheduler_address, worker, files, end)
+
+        def connected() -> set[str]:
+            return {str(worker["name"]) for worker in client.scheduler_info()["workers"].values()}
+
+        submissions = Jobs(jobs.SYSTEMS[system], count, script, connected, folder, logs)
+        try:
+            submissions.start()
+            yield Workers(client, check=submissions.check)
+        finally:
+            submissions.cancel()
+
+
+def _network(interface: str | None) -> dict[str, str]:
+    """Return where a scheduler listens for the workers of jobs: an interface, or the machine's usual address."""
+    from distributed.utils import get_ip, get_ip_interface
+
+    if interface is None:
+        return {"host": get_ip()}
+    try:
+        get_ip_interface(interface)
+    except ValueError as error:
+        raise RunError(f"--interface is {interface}, which this machine does not have: {error}") from None
+    return {"interface": interface}
+
+
+def _check_connection(client: Client, address: str) -> None:
+    if client.status != "running":  # while it connects again, all its cells are cancelled already
+        raise WorkersError(f"the Dask scheduler at {address} is gone; the same command continues the batch")
 
 
 def _memory_gb() -> float:

@@ -10,6 +10,7 @@ from helpers.batches import ThreadClient, finish, plan_of, reasons
 from ipr_core import cli
 from ipr_core.batch import cells
 from ipr_core.batch.plan import run_plan
+from ipr_core.batch.workers import Workers
 from ipr_core.config import SettingsError
 from ipr_core.runs import provenance
 from ipr_core.training.advance import advance, prepare
@@ -20,7 +21,7 @@ def test_finished_cells_are_skipped(options, data, views, tmp_path):
     finish(options, tmp_path, data, views)
     assert reasons(plan_of(options, tmp_path)) == ["", ""]
     client = ThreadClient()
-    assert run_plan(plan_of(options, tmp_path), client) == []
+    assert run_plan(plan_of(options, tmp_path), Workers(client)) == []
     assert client.keys == []
 
 
@@ -50,7 +51,7 @@ def test_faults_of_grid_corpus_and_encoder_are_named_at_once(options, tmp_path):
     options["settings"] |= {"gama": 1, "encoder": str(tmp_path / "none"), "corpus": "ravdess", "corpus_path": "nowhere"}
     with pytest.raises(SettingsError) as raised:
         plan_of(options, tmp_path / "runs")
-    for fault in ("gama is not a setting", "is no local folder", "nowhere"):
+    for fault in ("gama is not a setting", "is not a local folder", "nowhere"):
         assert fault in str(raised.value)
     assert not (tmp_path / "runs").exists()
 

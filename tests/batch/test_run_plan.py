@@ -13,6 +13,7 @@ from ipr_core import cli
 from ipr_core.batch import cells, warm_ups
 from ipr_core.batch.cells import Record
 from ipr_core.batch.plan import SUPERSEDED, _failures, _make_folder, _ready, run_plan, runs_of
+from ipr_core.batch.workers import Workers
 from ipr_core.results import summary
 from ipr_core.runs import provenance
 from ipr_core.runs.run import Run, RunError
@@ -24,7 +25,7 @@ def test_a_failure_is_kept_the_others_go_on_and_only_it_is_tried_again(options, 
     check = f"from pathlib import Path\nassert system == 'ipr' or Path({str(cure)!r}).exists(), 'it lacks the cure'"
     options["notebooks"] = [write_notebook(tmp_path / "train.ipynb", check, TRAIN.format(pause=0))]
     folder = tmp_path / "runs"
-    (failure,) = run_plan(plan_of(options, folder), ThreadClient())
+    (failure,) = run_plan(plan_of(options, folder), Workers(ThreadClient()))
     assert "it lacks the cure" in failure
     ipr, baseline = (planned.run for planned in plan_of(options, folder).cells)
     assert [cells.read_record(run).status for run in (ipr, baseline)] == ["done", "failed"]
@@ -35,7 +36,7 @@ def test_a_failure_is_kept_the_others_go_on_and_only_it_is_tried_again(options, 
 
     cure.touch()
     client = ThreadClient()
-    assert run_plan(plan_of(options, folder), client) == []
+    assert run_plan(plan_of(options, folder), Workers(client)) == []
     assert [key.rpartition("-")[0] for key in client.keys] == [baseline.folder.name]
     assert [cells.read_record(run).attempts for run in (ipr, baseline)] == [1, 2]
     assert (ipr.folder / "notebooks" / "train.ipynb").stat().st_mtime_ns == mtime
