@@ -140,7 +140,7 @@ class Encoder(Section):
     layers: Annotated[tuple[int, ...], Field(min_length=1)] = (-1,)
     """Whose output frames are averaged: 0 is the input of the first layer, 1 its output, -1 the last layer's output."""
     pooling: Literal["mean", "mean+deviation"] = "mean"
-    """Frames to one vector: their mean (Eq. 1), or mean and standard deviation side by side."""
+    """Frames to one vector: their mean, or mean and standard deviation side by side; Eq. 1 has neither."""
     standardise: bool = True
     """Reading: whether pooled vectors are standardised per dimension with D1's statistics before anything else."""
     embedding: Annotated[int, Field(ge=0)] = 256

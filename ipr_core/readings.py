@@ -49,11 +49,13 @@ class Method(Section):
     compare_when: Annotated[Literal["epoch", "step"], _AFTER] = "epoch"
     """Reading: when D2 meets the prototypes (soft labels and Eq. 4), once after each epoch or at every step."""
     compare_mode: Annotated[Literal["evaluation", "training"], _AFTER] = "evaluation"
-    """Reading: mode of the encoder for that comparison at every step; once an epoch it is always evaluation."""
+    """Reading: mode of the encoder for that comparison at every step; once an epoch it is always evaluation, but for
+    k^aug, and the gate's logits are always those of training."""
     soft_label: Literal["softmax", "raw"] = "softmax"
-    """Reading: the soft label, softmax(s / temperature), or the similarities s, cut at 0 and scaled to sum 1."""
+    """Reading: the soft label, softmax(s / temperature), or the similarities s (section 2.2), cut at 0 and scaled to
+    sum 1; raw weights Eq. 4 by s itself, uncut."""
     temperature: Positive = 0.1
-    """Temperature of the soft label."""
+    """Temperature of the soft label; the paper has none."""
     target: Annotated[Literal["hard", "soft"], _AFTER] = "hard"
     """Reading: the target on D2, the pseudo-label or the soft label."""
     own_target: Annotated[Literal["same", "hard", "soft"], _AFTER] = "same"

@@ -23,7 +23,7 @@ Event = StepEnd | EpochEnd
 
 
 class LossError(FloatingPointError):
-    """A loss that is no finite number; the message says which, when, and what to do."""
+    """A loss that is not finite; the message names it and its epoch, and gives the cure."""
 
 
 def warm_up(session: Session) -> Generator[Event, None, None]:
@@ -41,19 +41,19 @@ def _epochs(session: Session, end: int) -> Generator[Event, None, None]:
     for epoch in range(session.epoch, end):
         start = perf_counter()
         refining = session.refining(epoch)
-        losses = system.refine if refining else system.warm_up
+        loss_terms = system.refinement_terms if refining else system.warm_up_terms
         schedule.before_epoch_(epoch, session.embeddings)  # Eq. 2, where prototypes move at each step
         plan = session.begin_(epoch)
         values = []
         for number, minibatch in enumerate(plan):
             seed_step(session, epoch, number)
-            step = session.forward(minibatch, epoch, number / len(plan))  # Eq. 1: q, k and k^aug; s, β of Eq. 7
-            terms = losses(step)  # Eq. 3 makes pseudo-labels of s; Eq. 5 is one of the terms
+            step = session.forward(minibatch, epoch, number / len(plan))  # Eq. 1; Eq. 3, D2's labels; Eq. 7, β
+            terms = loss_terms(step)  # Eq. 5 is one of them
             optimizer.zero_grad()
             terms.total.backward()  # Eq. 6
             optimizer.step()
-            schedule.after_step_(step)  # Eq. 4: its gate, and where prototypes move at each step the move
-            if refining:
+            schedule.after_step_(step)  # Eq. 4: the classes of its gate; the move, where each step makes one
+            if refining:  # the companion is the system's own module, if it has one: a discriminator, averages
                 with torch.no_grad():
                     companion.after_step_(step)
             values.append(terms.values())
@@ -67,7 +67,7 @@ def _epochs(session: Session, end: int) -> Generator[Event, None, None]:
         _check_finite(epoch, {"sum of the soft labels": session.classifier_soft.sum().item()})  # after the last step
         if refining:
             companion.after_epoch_()
-        replacement = companion.prototypes if refining else None
+        replacement = companion.prototypes if refining else None  # prototypes that the system keeps itself
         schedule.after_epoch_(epoch, session.embeddings, [b.ambiguous for b in plan], replacement)  # Eq. 2, Eq. 4
         session.epoch = epoch + 1
         yield epoch_end(session, epoch, means, len(plan), clock(session, plan, middle - start, perf_counter() - middle))

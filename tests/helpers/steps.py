@@ -52,7 +52,9 @@ def make_step(system: str, progress: float = 0.5, own_weight: float | None = Non
 
 def extra_terms(step: Step, system: str) -> dict[str, tuple[float, float]]:
     """Return the values and weights of a system's extra terms."""
-    return {name: (value.item(), weight) for name, (value, weight) in SYSTEMS[system].refine(step).extra.items()}
+    return {
+        name: (value.item(), weight) for name, (value, weight) in SYSTEMS[system].refinement_terms(step).extra.items()
+    }
 
 
 def softmax(row: list[float]) -> list[float]:

@@ -9,7 +9,7 @@ from ipr_core.config import paper
 from ipr_core.method import equations as eq
 from ipr_core.method.prototypes import Prototypes, ViewClasses
 from ipr_core.method.systems.baseline_plus import own_label_loss
-from ipr_core.method.systems.ipr import contrast, refine
+from ipr_core.method.systems.ipr import contrast, refinement_terms
 from ipr_core.method.systems.step import Step, View
 from ipr_core.training.session import Session
 
@@ -125,7 +125,7 @@ def test_equation_6_and_its_gradient(seed):
             alpha=1.0, beta=0.3, mu=0.2,
         )  # fmt: skip
 
-    loss = refine(step).total
+    loss = refinement_terms(step).total
     close(loss.detach(), total(precise.logits.tolist(), clean.logits.tolist()))
     loss.backward()
     close(

@@ -22,13 +22,13 @@ NOTEBOOKS = ("01_warm_up", "02_refinement", "03_analysis")
 SMALL = dict(epochs=3, warm_up=1, synthetic_size=80, test_size=16, map_size=40, batch_size=8)
 PLOTLY = "application/vnd.plotly.v1+json"
 MEGABYTE = 2**20
-CELLS = {"02_refinement": 18}  # one for each of the equations that it computes, besides the usual 15
+CELLS = {"02_refinement": 19}  # one for each of the equations that it computes, besides the usual 15
 EQUATIONS = {
     "01_warm_up": {2: {"class_means"}},
     "02_refinement": {
         3: {"similarity", "soft_labels", "pseudo_labels"},
-        4: {"agreement", "movement", "update_prototypes"},
-        5: {"same_utterance", "contrastive_loss"},
+        4: {"one_class", "movement", "update_prototypes"},
+        5: {"same_utterance", "all_others", "contrastive_loss"},
         6: {"cross_entropy", "total_loss"},
         7: {"beta"},
     },
@@ -251,9 +251,9 @@ def test_the_second_computes_the_loss_of_that_step(executed, trained):
     n, similar = len(k), np.exp(views @ views.T / config.method.tau)
     terms = [-np.log(similar[v, (v + n) % (2 * n)] / (similar[v].sum() - similar[v, v])) for v in range(2 * n)]
     contrast = np.mean(terms)
-    assert numbers(r"L_con = (\S+); log\(2B - 1\) = (\S+)", text) == pytest.approx(
-        [contrast, np.log(2 * n - 1)], abs=1e-3
-    )
+    printed_terms = [-np.log(similar[v, v + n] / similar[v, n:].sum()) for v in range(n)]
+    pattern = r"L_con = (\S+); log\(2B - 1\) = (\S+); as printed, Eq\. 5 is (\S+)"
+    assert numbers(pattern, text) == pytest.approx([contrast, np.log(2 * n - 1), np.mean(printed_terms)], abs=1e-3)
     agreed = int((logits.argmax(axis=1) == logits_aug.numpy().argmax(axis=1)).sum())
     assert f"({agreed} of {n} in this minibatch pass)" in text
     z = state["soft"][step.rows].numpy().argmax(axis=1)
@@ -273,6 +273,7 @@ def test_the_second_shows_figures_2_and_3_and_what_the_refinement_did(executed):
         "Weight of the loss on the ambiguous utterances (Eq. 7)",
         "Loss terms, mean over the steps of an epoch",
         "Utterances that pass the gate of Eq. 4",
+        "What D2's moves of the prototypes did (Eq. 4)",
         "Pseudo-labels of D2 per class",
         "Cosines of prototypes, epoch 2",
         "Cosine between prototypes over the epochs",

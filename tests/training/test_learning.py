@@ -55,9 +55,9 @@ def on_d1_alone(session: Session) -> Session:
     system = session.system
 
     def precise(step):
-        return dataclasses.replace(system.refine(step), beta=0.0, mu=0.0, extra={})
+        return dataclasses.replace(system.refinement_terms(step), beta=0.0, mu=0.0, extra={})
 
-    session.system = dataclasses.replace(system, refine=precise)
+    session.system = dataclasses.replace(system, refinement_terms=precise)
     return session
 
 

@@ -180,7 +180,7 @@ def steps(config, data) -> dict[str, torch.Tensor]:
         for size, (precise, ambiguous) in SIZES.items():
             batch = Minibatch(session.d1[2 : 2 + precise], session.d2[1 : 1 + ambiguous])
             sample = session.forward(batch, 1, 0.5)
-            loss = session.system.refine(sample)
+            loss = session.system.refinement_terms(sample)
             session.optimizer.zero_grad()
             loss.total.backward()
             if isinstance(session.optimizer, SummingAdamW):

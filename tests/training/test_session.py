@@ -20,7 +20,7 @@ from ipr_core.training.session import Session, map_sample
 
 def test_every_system_is_the_same_at_the_end_of_the_warm_up(whole):
     results = {}
-    ones_own = {name for name, system in SYSTEMS.items() if system.network != Network() or system.warm_up is not terms}
+    ones_own = {name for name, system in SYSTEMS.items() if system.network != Network() or system.warm_up_terms is not terms}
     assert ones_own.isdisjoint(TABLE3)
     for system in SYSTEMS.keys() - ones_own:
         session = whole(system=system)
@@ -126,7 +126,7 @@ def test_views_passed_together_train_as_each_passed_alone(whole, monkeypatch):
     batch = session.begin_(1)[0]
 
     def losses_and_gradients() -> tuple[torch.Tensor, list[torch.Tensor]]:
-        losses = session.system.refine(session.forward(batch, 1))
+        losses = session.system.refinement_terms(session.forward(batch, 1))
         session.optimizer.zero_grad()
         losses.total.backward()
         return losses.values(), [weight.grad for weight in session.model.parameters() if weight.grad is not None]

@@ -45,7 +45,7 @@ class Maps(Classifier):
         return self.maps(embedding)
 
 
-def refine(step: Step) -> Terms:
+def refinement_terms(step: Step) -> Terms:
     """Return CE on D1, and on D2 with the classifier's soft labels."""
     return terms(step, ambiguous=eq.cross_entropy(step.ambiguous.logits, step.classifier_soft))
 
@@ -53,9 +53,9 @@ def refine(step: Step) -> Terms:
 SYSTEM = System(
     title="CNN, attention pooling",
     about="a CNN on spectrograms, trained on D1 and on D2 with its own labels",
-    refine=refine,
+    refinement_terms=refinement_terms,
     ambiguous_views=1,
     shows_beta=True,
     network=Network(encoder=SpectrogramCNN, pool=Attention, projection=Unprojected, classifier=Maps),
-    paper=58.00,
+    printed_accuracy=58.00,
 )

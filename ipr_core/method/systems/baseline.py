@@ -6,7 +6,7 @@ from ipr_core.method.systems.system import System
 SYSTEM = System(
     title="baseline",
     about="trained on D1",
-    refine=terms,
+    refinement_terms=terms,
     shows_prototypes=True,
-    paper=64.25,
+    printed_accuracy=64.25,
 )

@@ -9,7 +9,7 @@ from ipr_core.method.systems.system import System
 SYSTEM = System(
     title="baseline, augmented",
     about="trained on D1 and on augmented D1",
-    refine=terms,
+    refinement_terms=terms,
     precise_views=2,
     shows_prototypes=True,
 )

@@ -12,7 +12,7 @@ from ipr_core.method.systems.step import Step, Terms, terms
 from ipr_core.method.systems.system import System
 
 
-def refine(step: Step) -> Terms:
+def refinement_terms(step: Step) -> Terms:
     """Return CE on D1, and on D2 with the classifier's own labels."""
     return terms(step, ambiguous=own_label_loss(step))
 
@@ -27,9 +27,9 @@ def own_label_loss(step: Step) -> Tensor:
 SYSTEM = System(
     title="baseline+",
     about="trained on D1 and on D2 with its own labels",
-    refine=refine,
+    refinement_terms=refinement_terms,
     ambiguous_views=1,
     shows_beta=True,
     shows_prototypes=True,
-    paper=66.85,
+    printed_accuracy=66.85,
 )

@@ -7,7 +7,7 @@ from ipr_core.method.systems.step import Step, Terms, terms
 from ipr_core.method.systems.system import System
 
 
-def refine(step: Step) -> Terms:
+def refinement_terms(step: Step) -> Terms:
     """Return CE on D1 and on D2 with the classifier's own labels, and the contrastive term."""
     labels, labels_augmented = map(eq.pseudo_labels, (step.classifier_soft, step.ambiguous_augmented.logits))
     contrastive = contrastive_loss(step, labels, labels_augmented)
@@ -17,7 +17,7 @@ def refine(step: Step) -> Terms:
 SYSTEM = System(
     title="baseline+, contrastive",
     about="baseline+ with the contrastive term of Eq. 5",
-    refine=refine,
+    refinement_terms=refinement_terms,
     ambiguous_views=2,
     shows_beta=True,
     shows_prototypes=True,

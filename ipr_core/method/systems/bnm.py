@@ -22,7 +22,7 @@ def nuclear_norm(shares: Tensor) -> Tensor:
     return torch.linalg.matrix_norm(shares, ord="nuc")
 
 
-def refine(step: Step) -> Terms:
+def refinement_terms(step: Step) -> Terms:
     """Return CE(D1) − λ ‖softmax(D2)‖_* / B (Eq. 11)."""
     shares = step.ambiguous.logits.softmax(dim=-1)
     return terms(step, extra={"− nuclear norm / B": (-nuclear_norm(shares) / len(shares), own_weight(step, LAMBDA))})
@@ -30,8 +30,8 @@ def refine(step: Step) -> Terms:
 
 SYSTEM = System(
     title="BNM",
-    about="trained on D1, its outputs on D2 made certain and various (nuclear norm)",
-    refine=refine,
+    about="trained on D1; its predictions on D2 are made certain and varied by their nuclear norm",
+    refinement_terms=refinement_terms,
     ambiguous_views=1,
-    paper=68.75,
+    printed_accuracy=68.75,
 )

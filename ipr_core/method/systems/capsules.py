@@ -112,12 +112,12 @@ class Lengths(Classifier):
         return scores.log()
 
 
-def warm_up(step: Step) -> Terms:
+def warm_up_terms(step: Step) -> Terms:
     """Return the margin loss of D1."""
     return terms(step, precise=margin_loss(step.precise.scores, step.one_hot))
 
 
-def refine(step: Step) -> Terms:
+def refinement_terms(step: Step) -> Terms:
     """Return the margin loss of D1, and of D2 with the classifier's soft labels."""
     precise = margin_loss(step.precise.scores, step.one_hot)
     return terms(step, precise=precise, ambiguous=margin_loss(step.ambiguous.scores, step.classifier_soft))
@@ -126,10 +126,10 @@ def refine(step: Step) -> Terms:
 SYSTEM = System(
     title="capsules",
     about="a capsule network on spectrograms, trained on D1 and on D2 with its own labels",
-    refine=refine,
-    warm_up=warm_up,
+    refinement_terms=refinement_terms,
+    warm_up_terms=warm_up_terms,
     ambiguous_views=1,
     shows_beta=True,
     network=Network(encoder=SpectrogramCNN, pool=Capsules, projection=Unprojected, classifier=Lengths),
-    paper=58.55,
+    printed_accuracy=58.55,
 )

@@ -78,7 +78,7 @@ def _shares(step: Step) -> Tensor:
     return torch.cat([step.precise.logits, step.ambiguous.logits]).detach().softmax(dim=-1)
 
 
-def refine(step: Step) -> Terms:
+def refinement_terms(step: Step) -> Terms:
     """Return CE(D1) and the discriminators' losses behind the reversal.
 
     The one for all counts by 1 − ω, the sum of the classes' by ω.
@@ -96,8 +96,8 @@ def refine(step: Step) -> Terms:
 SYSTEM = System(
     title="DAAN",
     about="trained on D1, its embeddings kept from telling D1 and D2 apart, over all and class by class",
-    refine=refine,
+    refinement_terms=refinement_terms,
     ambiguous_views=1,
     companion=Adversaries,
-    paper=65.75,
+    printed_accuracy=65.75,
 )

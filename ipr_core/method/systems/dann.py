@@ -73,7 +73,7 @@ class Adversary(Companion):
         self.discriminator = Discriminator(dim)
 
 
-def refine(step: Step) -> Terms:
+def refinement_terms(step: Step) -> Terms:
     """Return CE(D1) and the discriminator's loss behind the reversal."""
     embeddings, domains = embeddings_and_domains(step)
     scale = own_weight(step, 1.0) * schedule(step.progress)
@@ -84,8 +84,8 @@ def refine(step: Step) -> Terms:
 SYSTEM = System(
     title="DANN",
     about="trained on D1, its embeddings kept from telling D1 and D2 apart (adversary)",
-    refine=refine,
+    refinement_terms=refinement_terms,
     ambiguous_views=1,
     companion=Adversary,
-    paper=68.50,
+    printed_accuracy=68.50,
 )

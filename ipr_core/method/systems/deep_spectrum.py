@@ -41,12 +41,12 @@ class LinearSVM(Classifier):
         return self.svm(embedding / embedding.shape[1] ** 0.5)
 
 
-def warm_up(step: Step) -> Terms:
+def warm_up_terms(step: Step) -> Terms:
     """Return the hinge loss of D1."""
     return terms(step, precise=hinge_loss(step.precise.logits, step.one_hot))
 
 
-def refine(step: Step) -> Terms:
+def refinement_terms(step: Step) -> Terms:
     """Return the hinge loss of D1, and of D2 with the classifier's soft labels."""
     precise = hinge_loss(step.precise.logits, step.one_hot)
     return terms(step, precise=precise, ambiguous=hinge_loss(step.ambiguous.logits, step.classifier_soft))
@@ -60,11 +60,11 @@ def caution(choice: Encoder) -> str | None:
 SYSTEM = System(
     title="deep spectrum, SVM",
     about="AlexNet's features of spectrograms and a linear SVM, trained on D1 and on D2 with its own labels",
-    refine=refine,
-    warm_up=warm_up,
+    refinement_terms=refinement_terms,
+    warm_up_terms=warm_up_terms,
     ambiguous_views=1,
     shows_beta=True,
     network=Network(encoder=AlexNet, projection=Unprojected, classifier=LinearSVM),
-    paper=59.20,
+    printed_accuracy=59.20,
     caution=caution,
 )

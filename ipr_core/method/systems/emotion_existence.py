@@ -57,12 +57,12 @@ def loss(scores: Tensor, shares: Tensor) -> Tensor:
     return existence_loss(scores[:, 0], exists(shares)) + eq.cross_entropy(scores[:, 1], shares)
 
 
-def warm_up(step: Step) -> Terms:
+def warm_up_terms(step: Step) -> Terms:
     """Return both losses on D1."""
     return terms(step, precise=loss(step.precise.scores, step.one_hot))
 
 
-def refine(step: Step) -> Terms:
+def refinement_terms(step: Step) -> Terms:
     """Return both losses on D1, and on D2 with the classifier's soft labels."""
     precise = loss(step.precise.scores, step.one_hot)
     return terms(step, precise=precise, ambiguous=loss(step.ambiguous.scores, step.classifier_soft))
@@ -71,10 +71,10 @@ def refine(step: Step) -> Terms:
 SYSTEM = System(
     title="emotion existence",
     about="which emotions are there and which is dominant, trained on D1 and on D2 with its own labels",
-    refine=refine,
-    warm_up=warm_up,
+    refinement_terms=refinement_terms,
+    warm_up_terms=warm_up_terms,
     ambiguous_views=1,
     shows_beta=True,
     network=Network(classifier=Existence),
-    paper=57.80,
+    printed_accuracy=57.80,
 )

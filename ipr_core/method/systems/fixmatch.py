@@ -21,7 +21,7 @@ def consistency_loss(logits: Tensor, logits_aug: Tensor, weights: Tensor) -> Ten
     return eq.cross_entropy(logits_aug, eq.pseudo_labels(logits), weights)
 
 
-def refine(step: Step) -> Terms:
+def refinement_terms(step: Step) -> Terms:
     """Return CE(D1), and the consistency of D2's views where the clean one is certain."""
     clean, aug = step.ambiguous.logits, step.ambiguous_augmented.logits
     certain = (clean.detach().softmax(dim=-1).amax(dim=-1) >= THRESHOLD).to(clean)
@@ -31,6 +31,6 @@ def refine(step: Step) -> Terms:
 SYSTEM = System(
     title="FixMatch",
     about="trained on D1 and on augmented D2 with the labels that it is certain of",
-    refine=refine,
+    refinement_terms=refinement_terms,
     ambiguous_views=2,
 )

@@ -66,7 +66,7 @@ class Averages(Companion):
         self.counts.lerp_(labels.mean(dim=0), 1 - MOMENTUM)
 
 
-def refine(step: Step) -> Terms:
+def refinement_terms(step: Step) -> Terms:
     """Return CE(D1), the consistency of D2's views above the thresholds, and the fairness term."""
     clean, aug = step.ambiguous.logits, step.ambiguous_augmented.logits
     averages = step.companion_as(Averages)
@@ -81,7 +81,7 @@ def refine(step: Step) -> Terms:
 SYSTEM = System(
     title="FreeMatch",
     about="FixMatch with thresholds that follow what is learnt",
-    refine=refine,
+    refinement_terms=refinement_terms,
     ambiguous_views=2,
     companion=Averages,
 )

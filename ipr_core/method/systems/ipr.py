@@ -14,7 +14,7 @@ from ipr_core.method.systems.step import Step, Terms, precise_loss, terms
 from ipr_core.method.systems.system import System
 
 
-def refine(step: Step) -> Terms:
+def refinement_terms(step: Step) -> Terms:
     """Return the terms of Eq. 6: L = α CE(x^q, y) + β CE(x^k, ŷ) + μ L_con."""
     return terms(
         step,
@@ -69,11 +69,11 @@ def contrast(k: Tensor, aug: Tensor, labels: Tensor, labels_augmented: Tensor, m
 SYSTEM = System(
     title="IPR",
     about="trained on D1 and on D2 with the prototypes' labels and the contrastive term; D2 moves the prototypes",
-    refine=refine,
+    refinement_terms=refinement_terms,
     ambiguous_views=2,
     shows_beta=True,
     moves_prototypes=True,
     shows_prototypes=True,
     shows_gate=True,
-    paper=70.75,
+    printed_accuracy=70.75,
 )

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ipr_core.method import equations as eq
-from ipr_core.method.systems.mcil import Committee, Members, mean_distribution, members_loss, warm_up
+from ipr_core.method.systems.mcil import Committee, Members, mean_distribution, members_loss, warm_up_terms
 from ipr_core.method.systems.step import Step, Terms, terms
 from ipr_core.method.systems.system import Network, System
 
@@ -28,7 +28,7 @@ class Voters(Committee):
         return vote_shares(scores).clamp_min(1e-12).log()
 
 
-def refine(step: Step) -> Terms:
+def refinement_terms(step: Step) -> Terms:
     """Return every member's CE on D1, and on D2 with the majority's label."""
     precise = members_loss(step.precise.scores, step.labels)
     majority = eq.pseudo_labels(step.classifier_soft)
@@ -38,10 +38,10 @@ def refine(step: Step) -> Terms:
 SYSTEM = System(
     title="majority voting",
     about="several classifiers, trained on D1 and on D2 with their majority's label",
-    refine=refine,
-    warm_up=warm_up,
+    refinement_terms=refinement_terms,
+    warm_up_terms=warm_up_terms,
     ambiguous_views=1,
     shows_beta=True,
     network=Network(projection=Members, classifier=Voters),
-    paper=65.00,
+    printed_accuracy=65.00,
 )

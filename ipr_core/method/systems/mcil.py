@@ -76,12 +76,12 @@ def members_loss(scores: Tensor, target: Tensor) -> Tensor:
     return torch.stack([eq.cross_entropy(logits, target) for logits in scores.unbind(dim=1)]).mean()
 
 
-def warm_up(step: Step) -> Terms:
+def warm_up_terms(step: Step) -> Terms:
     """Return every member's CE on D1."""
     return terms(step, precise=members_loss(step.precise.scores, step.labels))
 
 
-def refine(step: Step) -> Terms:
+def refinement_terms(step: Step) -> Terms:
     """Return every member's CE on D1, and on D2 with the members' mean distribution."""
     precise = members_loss(step.precise.scores, step.labels)
     return terms(step, precise=precise, ambiguous=members_loss(step.ambiguous.scores, step.classifier_soft))
@@ -90,10 +90,10 @@ def refine(step: Step) -> Terms:
 SYSTEM = System(
     title="MCIL",
     about="several classifiers, trained on D1 and on D2 with their mean distribution",
-    refine=refine,
-    warm_up=warm_up,
+    refinement_terms=refinement_terms,
+    warm_up_terms=warm_up_terms,
     ambiguous_views=1,
     shows_beta=True,
     network=Network(projection=Members, classifier=Committee),
-    paper=67.00,
+    printed_accuracy=67.00,
 )

@@ -31,7 +31,7 @@ def mmd2(x: Tensor, y: Tensor) -> Tensor:
     return k[:n, :n].mean() + k[n:, n:].mean() - 2 * k[:n, n:].mean()
 
 
-def refine(step: Step) -> Terms:
+def refinement_terms(step: Step) -> Terms:
     """Return CE(D1) + λ MMD²."""
     loss = mmd2(step.precise.embedding, step.ambiguous.embedding)
     return terms(step, extra={"MMD²": (loss, own_weight(step, LAMBDA))})
@@ -40,7 +40,7 @@ def refine(step: Step) -> Terms:
 SYSTEM = System(
     title="DaNN (MMD)",
     about="trained on D1, its embeddings kept as D2's are distributed (MMD)",
-    refine=refine,
+    refinement_terms=refinement_terms,
     ambiguous_views=1,
-    paper=65.00,
+    printed_accuracy=65.00,
 )

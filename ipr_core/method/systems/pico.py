@@ -82,7 +82,7 @@ class Disambiguation(Companion):
         self.move.fill_(1)
 
 
-def refine(step: Step) -> Terms:
+def refinement_terms(step: Step) -> Terms:
     """Return CE(D1), CE(D2) with the pseudo-targets, and the contrast by predicted class."""
     pair = step.ambiguous, step.ambiguous_augmented
     views = torch.cat([F.normalize(view.embedding, dim=-1) for view in pair])  # (2B, D)
@@ -95,7 +95,7 @@ def refine(step: Step) -> Terms:
 SYSTEM = System(
     title="PiCO",
     about="trained on D1 and on D2 with pseudo-targets that its prototypes disambiguate",
-    refine=refine,
+    refinement_terms=refinement_terms,
     ambiguous_views=2,
     shows_prototypes=True,
     companion=Disambiguation,

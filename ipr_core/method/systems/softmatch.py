@@ -61,7 +61,7 @@ class Gaussian(Companion):
             self.variance.lerp_(confidence.var(), 1 - MOMENTUM)
 
 
-def refine(step: Step) -> Terms:
+def refinement_terms(step: Step) -> Terms:
     """Return CE(D1), and the consistency of D2's views, weighed by the clean one's certainty."""
     clean, aug = step.ambiguous.logits, step.ambiguous_augmented.logits
     gaussian = step.companion_as(Gaussian)
@@ -73,7 +73,7 @@ def refine(step: Step) -> Terms:
 SYSTEM = System(
     title="SoftMatch",
     about="FixMatch with every label of D2, weighed by how certain it is",
-    refine=refine,
+    refinement_terms=refinement_terms,
     ambiguous_views=2,
     companion=Gaussian,
 )

@@ -8,7 +8,7 @@ from ipr_core.method.systems.step import Step, Terms, terms
 from ipr_core.method.systems.system import System
 
 
-def refine(step: Step) -> Terms:
+def refinement_terms(step: Step) -> Terms:
     """Return CE on D1 and on D2, both with true labels."""
     return terms(step, ambiguous=eq.cross_entropy(step.ambiguous.logits, step.truth), beta=step.method.alpha)
 
@@ -16,8 +16,8 @@ def refine(step: Step) -> Terms:
 SYSTEM = System(
     title="supervised",
     about="trained on D1 and D2 with true labels",
-    refine=refine,
+    refinement_terms=refinement_terms,
     ambiguous_views=1,
     shows_prototypes=True,
-    paper=72.3,
+    printed_accuracy=72.3,
 )

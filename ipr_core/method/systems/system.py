@@ -53,9 +53,9 @@ class System:
     """Its name in tables and figures."""
     about: str
     """Its training data in a few words, for a legend."""
-    refine: Callable[[Step], Terms]
+    refinement_terms: Callable[[Step], Terms]
     """The losses of a step after the warm-up."""
-    warm_up: Callable[[Step], Terms] = terms
+    warm_up_terms: Callable[[Step], Terms] = terms
     """The losses of a step of the warm-up, on D1 alone."""
     precise_views: int = 1
     """Views of D1: 2 adds the augmented one."""
@@ -73,7 +73,7 @@ class System:
     """Its own parts of the recogniser."""
     companion: Callable[[int, int, int], Companion] | None = None
     """Size D of the embedding, classes C, utterances N → its own module beside the recogniser."""
-    paper: float | None = None
+    printed_accuracy: float | None = None
     """Accuracy in per cent on D3 of IEMOCAP-4, mean over five seeds (Tables 2 and 3 of Sun et al. 2024)."""
     caution: Callable[[Encoder], str | None] = lambda choice: None
     """A warning that every result of it needs under these settings, or None."""

@@ -29,7 +29,7 @@ def test_the_schedule_by_hand():
 
 def test_dann_teaches_the_discriminator_and_misleads_the_embedding():
     step = make_step("dann", progress=0.3)
-    loss, weight = dann.refine(step).extra["domain"]
+    loss, weight = dann.refinement_terms(step).extra["domain"]
     assert weight == 1
     loss.backward()
     gradient = step.ambiguous.embedding.grad.clone()
@@ -62,7 +62,7 @@ def test_a_distance_and_dynamic_factor_by_hand():
 def test_daan_teaches_the_literal_sum_over_all_and_every_class_and_misleads_the_embedding():
     step = make_step("daan", progress=0.3)
     step.companion.omega.fill_(0.3)
-    loss, weight = daan.refine(step).extra["domain"]
+    loss, weight = daan.refinement_terms(step).extra["domain"]
     assert weight == 1
     loss.backward()
     gradients = [parameter.grad.clone() for parameter in step.companion.parameters()]

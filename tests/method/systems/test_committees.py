@@ -42,7 +42,7 @@ def test_members_are_different_and_each_learns_from_the_label_of_all():
 def test_d2s_label_is_the_committees(system, target):
     step = make_step(system, **{name: random_view(seed, random_tensor(B, 3, C, seed=seed)) for name, seed in PARTS})
     label = step.classifier_soft if target == "soft" else step.classifier_soft.argmax(dim=1)
-    terms = SYSTEMS[system].refine(step)
+    terms = SYSTEMS[system].refinement_terms(step)
     assert terms.ambiguous.item() == pytest.approx(mcil.members_loss(step.ambiguous.scores, label).item())
     assert terms.precise.item() == pytest.approx(mcil.members_loss(step.precise.scores, step.labels).item())
     assert terms.beta == 0.3

@@ -35,7 +35,7 @@ def consistency(step: Step, weights: list[float]) -> float:
 @pytest.mark.parametrize("system", ["fixmatch", "freematch", "softmatch"])
 def test_only_the_augmented_view_learns(system):
     step = make_step(system, ambiguous=random_view(5, 9 * random_tensor(B, C, seed=5)))
-    sum(value for value, _ in SYSTEMS[system].refine(step).extra.values()).backward()
+    sum(value for value, _ in SYSTEMS[system].refinement_terms(step).extra.values()).backward()
     assert step.ambiguous.logits.grad is None
     assert step.ambiguous_augmented.logits.grad.any()
 

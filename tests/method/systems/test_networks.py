@@ -42,7 +42,7 @@ def test_a_network_learns_d1s_labels_and_its_own_soft_labels_of_d2(system):
     loss, scores, logits = NETWORKS[system]
     d1, d2 = scores.split(B)
     step = make_step(system, precise=random_view(1, d1, logits(d1)), ambiguous=random_view(5, d2, logits(d2)))
-    refine, warm_up = SYSTEMS[system].refine(step), SYSTEMS[system].warm_up(step)
+    refine, warm_up = SYSTEMS[system].refinement_terms(step), SYSTEMS[system].warm_up_terms(step)
     precise = mean_loss(loss, d1, torch.eye(C)[step.labels])
     assert [refine.precise.item(), warm_up.precise.item()] == pytest.approx([precise] * 2, rel=1e-5)
     assert refine.ambiguous.item() == pytest.approx(mean_loss(loss, d2, step.classifier_soft), rel=1e-5)

@@ -30,7 +30,7 @@ def test_a_system_with_its_own_prototypes_shows_them_and_table_2_has_none():
 def test_own_weight_takes_the_place_of_the_authors_lambda(system, defaults, scaled):
     for own_weight, expected in ((None, defaults), (0.25, scaled)):
         step = make_step(system, own_weight=own_weight, ambiguous=random_view(5, 20 * random_tensor(B, C, seed=5)))
-        terms = SYSTEMS[system].refine(step)
+        terms = SYSTEMS[system].refinement_terms(step)
         assert [weight for _, weight in terms.extra.values()] == pytest.approx(expected)
         literal = terms.precise.item() + sum(weight * value.item() for value, weight in terms.extra.values())
         assert terms.total.item() == pytest.approx(literal)
@@ -41,7 +41,7 @@ def test_own_weight_scales_the_reversal_of_the_adversaries(system):
     gradients, losses = [], []
     for own_weight in (None, 0.25, 0):
         step = make_step(system, own_weight=own_weight)
-        loss, weight = SYSTEMS[system].refine(step).extra["domain"]
+        loss, weight = SYSTEMS[system].refinement_terms(step).extra["domain"]
         loss.backward()
         gradients.append(step.ambiguous.embedding.grad)
         losses.append(weight * loss.item())

@@ -199,7 +199,7 @@ def test_tables_and_figures_of_runs_leave_out_what_a_method_does_not_have(run_of
 def test_beta_is_shown_where_it_weighs_a_loss(system, frozen, data, views):
     session = Session(frozen.replace(system=system), data, None if own_network(system) else views)
     step = session.forward(session.begin_(1)[0], 1)
-    totals = [session.system.refine(replace(step, beta=beta)).total.item() for beta in (0.1, 0.9)]
+    totals = [session.system.refinement_terms(replace(step, beta=beta)).total.item() for beta in (0.1, 0.9)]
     assert (totals[0] != totals[1]) == SYSTEMS[system].shows_beta
 
 

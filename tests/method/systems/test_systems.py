@@ -117,14 +117,14 @@ def test_there_are_the_papers_four_and_two_controls():
 
 def test_baseline_is_d1_alone():
     step = only(make_step(ambiguous=False), "baseline")
-    check(SYSTEMS["baseline"].refine(step), literal_cross_entropy(step.precise.logits, [0, 2, 2]), 0, 0, 0.3)
+    check(SYSTEMS["baseline"].refinement_terms(step), literal_cross_entropy(step.precise.logits, [0, 2, 2]), 0, 0, 0.3)
 
 
 def test_baseline_augmented_is_the_mean_of_both_views_of_d1():
     step = only(make_step(ambiguous=False), "baseline_augmented")
     views = (step.precise, step.precise_augmented)
     precise = sum(literal_cross_entropy(view.logits, [0, 2, 2]) for view in views) / 2
-    check(SYSTEMS["baseline_augmented"].refine(step), precise, 0, 0, 0.3)
+    check(SYSTEMS["baseline_augmented"].refinement_terms(step), precise, 0, 0, 0.3)
 
 
 READINGS = [
@@ -147,7 +147,7 @@ def test_losses_on_d2_by_every_reading(readings):
         step = only(full, name)
         precise = literal_cross_entropy(step.precise.logits, [0, 2, 2])
         contrastive = literal_contrastive(step, soft) if name != "baseline_plus" else 0
-        check(SYSTEMS[name].refine(step), precise, literal_ambiguous(step, soft), contrastive, 0.3)
+        check(SYSTEMS[name].refinement_terms(step), precise, literal_ambiguous(step, soft), contrastive, 0.3)
 
 
 def test_supervised_uses_the_truth_at_the_weight_of_d1():
@@ -156,7 +156,7 @@ def test_supervised_uses_the_truth_at_the_weight_of_d1():
         literal_cross_entropy(step.precise.logits, [0, 2, 2]),
         literal_cross_entropy(step.ambiguous.logits, [2, 0, 1, 1]),
     )
-    check(SYSTEMS["supervised"].refine(step), precise, ambiguous, 0, beta=0.7)
+    check(SYSTEMS["supervised"].refinement_terms(step), precise, ambiguous, 0, beta=0.7)
 
 
 def test_the_warm_up_has_the_loss_of_d1_alone():
@@ -177,7 +177,9 @@ def test_the_order_within_a_batch_does_not_matter(name, positives):
         step, views={**step.views, **d2}, classifier_soft=step.classifier_soft[order],
         prototype_soft=step.prototype_soft[order], prototype_labels=step.prototype_labels[order],
     )  # fmt: skip
-    torch.testing.assert_close(SYSTEMS[name].refine(permuted).values(), SYSTEMS[name].refine(step).values())
+    torch.testing.assert_close(
+        SYSTEMS[name].refinement_terms(permuted).values(), SYSTEMS[name].refinement_terms(step).values()
+    )
 
 
 # Gradients.
@@ -190,13 +192,13 @@ def test_own_labels_of_the_same_forward_pass_would_have_no_gradient():
     ambiguous_loss(only(step, "baseline_plus"), logits.softmax(dim=1), logits.argmax(dim=1)).backward()
     assert logits.grad.abs().max() < 1e-7
     logits.grad = None
-    SYSTEMS["baseline_plus"].refine(only(step, "baseline_plus")).total.backward()
+    SYSTEMS["baseline_plus"].refinement_terms(only(step, "baseline_plus")).total.backward()
     assert logits.grad.abs().max() > 1e-2
 
 
 def gradients(step: Step, system: str) -> set[str]:
     """Which tensors of which views have a gradient of the system's loss."""
-    SYSTEMS[system].refine(only(step, system)).total.backward()
+    SYSTEMS[system].refinement_terms(only(step, system)).total.backward()
     return {
         f"{name}.{part}"
         for name in ("precise", "precise_augmented", "ambiguous", "ambiguous_augmented")
@@ -235,14 +237,14 @@ def test_no_gradient_passes_a_target(system, target):
     step = make_step(target=target, confidence=True, positives="label")
     step.classifier_soft.requires_grad_()
     step.prototype_soft.requires_grad_()
-    SYSTEMS[system].refine(step).total.backward()
+    SYSTEMS[system].refinement_terms(step).total.backward()
     assert step.classifier_soft.grad is None
     assert step.prototype_soft.grad is None
 
 
 def test_beta_zero_takes_d2s_labels_out():
     step = make_step(beta=0.0)
-    SYSTEMS["ipr"].refine(step).total.backward()
+    SYSTEMS["ipr"].refinement_terms(step).total.backward()
     assert not step.ambiguous.logits.grad.any()
 
 
