@@ -1,11 +1,89 @@
-"""The folder for files that can be made again: decoded audio, generated sounds, features."""
+"""The folder for files that can be made again: decoded audio, generated sounds, features.
+
+A disk loses bytes, a copy breaks off, somebody tidies up: a file of the cache counts only if it is as it was written.
+An array is followed by the digest of its values, and a folder of sounds has one of all its files.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ipr_core.atomic import write_text
+from ipr_core.data.faults import CorpusError, Fault
+
+_DIGEST = 16  # bytes
+_SUM = "checksum"  # file name
 
 
 def default_cache() -> Path:
     """Return $IPR_CACHE, or ~/.cache/ipr-workbench."""
     return Path(os.environ.get("IPR_CACHE") or Path.home() / ".cache" / "ipr-workbench")
+
+
+@contextlib.contextmanager
+def writable(folder: Path) -> Iterator[None]:
+    """Turn the failure to write into the cache into a CorpusError that says how to change it."""
+    try:
+        yield
+    except OSError as error:
+        problem = f"the cache cannot be written ({error.strerror or error})"
+        cure = "make room there, or set IPR_CACHE to a folder that can be written"
+        raise CorpusError([Fault(str(folder), None, problem, cure)]) from error
+
+
+def seal(file: str | Path) -> None:
+    """Append the digest of its values to an array's .npy file, which numpy still reads."""
+    values = np.load(file, mmap_mode="r", allow_pickle=False)
+    with open(file, "ab") as stream:
+        stream.write(digest(values))
+
+
+def sealed(file: str | Path, kind: DTypeLike, axes: int) -> tuple[np.memmap, str] | None:
+    """Map an array of the cache, and return it with the digest of its values.
+
+    kind, axes: dtype and number of axes that it has to have
+    returns: None if the file is not there, or is not as it was written
+    """
+    try:
+        values = np.load(file, mmap_mode="r", allow_pickle=False)
+        with open(file, "rb") as stream:
+            stream.seek(values.offset + values.nbytes)
+            written = stream.read()
+        whole = (values.dtype, values.ndim, len(written)) == (np.dtype(kind), axes, _DIGEST)
+        return (values, written.hex()) if whole and digest(values) == written else None
+    except (OSError, ValueError, EOFError, AttributeError):  # AttributeError: no values, or another kind of file
+        return None
+
+
+def seal_folder(folder: Path) -> None:
+    """Write the digest of all its files into a folder."""
+    write_text(folder / _SUM, _folder_digest(folder))
+
+
+def folder_sealed(folder: Path) -> bool:
+    """Tell whether a folder's files are those that were sealed."""
+    try:
+        return (folder / _SUM).read_text("utf-8") == _folder_digest(folder)
+    except (OSError, ValueError):
+        return False
+
+
+def digest(values: NDArray) -> bytes:
+    """Return the digest of an array's values."""
+    contents = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    return hashlib.blake2b(contents.data, digest_size=_DIGEST).digest()
+
+
+def _folder_digest(folder: Path) -> str:
+    total = hashlib.blake2b(digest_size=_DIGEST)
+    for file in sorted(file for file in folder.iterdir() if file.is_file() and file.name != _SUM):
+        with open(file, "rb") as stream:
+            total.update(file.name.encode() + b"\0" + hashlib.file_digest(stream, "blake2b").digest())
+    return total.hexdigest()

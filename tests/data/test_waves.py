@@ -1,4 +1,4 @@
-"""The wave store: decoding, keys by content, faults, memory mapping, batches."""
+"""The wave store: keys by content, faults, memory mapping, batches."""
 
 import os
 import re
@@ -11,79 +11,10 @@ import soundfile
 import torch
 
 from helpers.corpus_files import real
-from ipr_core.data import waves
+from helpers.sounds import cut, decode, sine, table, wav
+from ipr_core.data import decoding
 from ipr_core.data.corpora.table import CorpusError
 from ipr_core.data.waves import SAMPLE_RATE, WaveStore
-
-
-def sine(seconds: float = 1.0, rate: int = SAMPLE_RATE, hz: float = 440.0, amplitude: float = 0.5) -> np.ndarray:
-    return (amplitude * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
-
-
-def table(*paths: Path, start: float = np.nan, end: float = np.nan) -> pd.DataFrame:
-    """Return one row per file; rows are counted from 2, as in a CSV with a header line."""
-    rows = [(f"u{i}", str(path), start, end, "manifest.csv", i + 2) for i, path in enumerate(paths)]
-    return pd.DataFrame(rows, columns=["id", "path", "start", "end", "source", "row"])
-
-
-def wav(path: Path, samples: np.ndarray, rate: int = SAMPLE_RATE, **form: str) -> Path:
-    soundfile.write(path, samples, rate, **form)
-    return path
-
-
-def decode(path: Path, cache: Path, **part: float) -> np.ndarray:
-    """Return the stored clip as float in [-1, 1]."""
-    return WaveStore.build(table(path, **part), cache, progress=False)[0].astype(np.float64) / 32768
-
-
-def peak(wave: np.ndarray) -> tuple[float, float]:
-    """Return frequency in Hz and amplitude of the strongest sine in the clip's middle."""
-    middle = wave[len(wave) // 8 : -len(wave) // 8]
-    window = np.hanning(len(middle))
-    spectrum = np.abs(np.fft.rfft(middle * window, 2**18))
-    return spectrum.argmax() * SAMPLE_RATE / 2**18, 2 * spectrum.max() / window.sum()
-
-
-@pytest.mark.parametrize(
-    ("name", "rate", "form", "tolerance"),
-    [
-        ("a.wav", 16_000, {"subtype": "PCM_16"}, 1e-4),
-        ("a.wav", 44_100, {"subtype": "PCM_16"}, 1e-3),
-        ("a.wav", 8_000, {"subtype": "PCM_U8"}, 1e-2),
-        ("a.wav", 48_000, {"subtype": "PCM_24"}, 1e-3),
-        ("a.wav", 22_050, {"subtype": "PCM_32"}, 1e-3),
-        ("a.wav", 11_025, {"subtype": "FLOAT"}, 1e-3),
-        ("a.wav", 16_001, {"subtype": "PCM_16"}, 1e-3),  # shares no factor with 16,000
-        ("a.flac", 44_100, {"subtype": "PCM_24"}, 1e-3),
-        ("a.mp3", 44_100, {}, 2e-2),
-        ("a.ogg", 32_000, {}, 2e-2),
-    ],
-)
-def test_any_format_and_rate_keeps_duration_frequency_and_amplitude(tmp_path, name, rate, form, tolerance):
-    wave = decode(wav(tmp_path / name, sine(rate=rate), rate, **form), tmp_path)
-    hz, amplitude = peak(wave)
-    assert len(wave) == pytest.approx(SAMPLE_RATE, abs=1)
-    assert hz == pytest.approx(440, abs=0.5)
-    assert amplitude == pytest.approx(0.5, abs=tolerance)
-
-
-def test_frequencies_above_the_new_nyquist_are_removed_and_not_folded_back(tmp_path):
-    wave = decode(wav(tmp_path / "a.wav", sine(rate=44_100, hz=9_000), 44_100), tmp_path)
-    assert peak(wave)[1] < 0.5 * 10 ** (-70 / 20)
-
-
-def test_channels_are_averaged(tmp_path):
-    stereo = np.stack([sine(amplitude=0.6), sine(amplitude=0.2)], axis=1)
-    mono = decode(wav(tmp_path / "a.wav", stereo, subtype="FLOAT"), tmp_path)
-    assert np.abs(mono - sine(amplitude=0.4)).max() < 1 / 32768
-
-
-def test_sixteen_bit_samples_pass_unchanged_and_louder_ones_are_clipped(tmp_path):
-    steps = np.arange(-3200, 3200, dtype=np.int16)
-    samples = WaveStore.build(table(wav(tmp_path / "a.wav", steps)), tmp_path, progress=False)[0]
-    assert np.array_equal(samples, steps)
-    loud = WaveStore.build(table(wav(tmp_path / "b.wav", 3 * sine(), subtype="FLOAT")), tmp_path, progress=False)[0]
-    assert (loud.min(), loud.max()) == (-32768, 32767)
 
 
 def test_start_and_end_give_that_part_of_the_file(tmp_path):
@@ -97,10 +28,8 @@ def test_start_and_end_give_that_part_of_the_file(tmp_path):
 
 def test_a_changed_file_is_decoded_again_and_an_unchanged_one_never(tmp_path, monkeypatch):
     decoded = []
-    literal = waves._decode
-    monkeypatch.setattr(
-        waves, "_decode", lambda file, path: decoded.append(Path(file.name).name) or literal(file, path)
-    )
+    literal = decoding.decode
+    monkeypatch.setattr(decoding, "decode", lambda path, *rest: decoded.append(Path(path).name) or literal(path, *rest))
     paths = [wav(tmp_path / f"{hz}.wav", sine(rate=8_000, hz=hz), 8_000) for hz in (300, 400)]
     first = WaveStore.build(table(*paths), tmp_path, progress=False)
     os.utime(paths[0])  # touched, the same bytes
@@ -111,7 +40,7 @@ def test_a_changed_file_is_decoded_again_and_an_unchanged_one_never(tmp_path, mo
     assert decoded[2:] == ["400.wav"]
     assert again.keys[0] == first.keys[0]
     assert again.keys[1] != first.keys[1]
-    assert peak(again[1] / 32768)[0] == pytest.approx(500, abs=0.5)
+    assert again[1].tolist() != first[1].tolist()
 
 
 def stored(cache: Path) -> list[Path]:
@@ -149,25 +78,6 @@ def test_taking_utterances_keeps_what_belongs_to_each(tmp_path):
     assert np.array_equal(part[1], store[1])
 
 
-@pytest.mark.parametrize("rate", [8_000, 16_001, 44_100, 48_000])
-@pytest.mark.parametrize("samples", [1, 4_999, 50_000])
-def test_resampling_in_blocks_is_to_the_bit_as_if_at_once(rate, samples):
-    wave = np.random.default_rng(0).normal(0, 0.1, samples).astype(np.float32)
-    once = waves._resampled([wave], rate)
-    pieces = waves._resampled(np.array_split(wave, 1 + samples // 700), rate)
-    once, pieces = np.concatenate(list(once)), np.concatenate(list(pieces))
-    assert len(once) == -(-samples * SAMPLE_RATE // rate)
-    assert np.array_equal(once, pieces)
-
-
-def test_a_recording_longer_than_a_block_is_stored_whole(tmp_path, monkeypatch):
-    path = wav(tmp_path / "a.flac", sine(3.0, 44_100), 44_100, subtype="PCM_24")
-    at_once = decode(path, tmp_path / "first")
-    monkeypatch.setattr(waves, "_BLOCK", 10_000)
-    assert np.array_equal(decode(path, tmp_path / "second"), at_once)
-    assert len(at_once) == 3 * SAMPLE_RATE
-
-
 def test_a_copy_elsewhere_shares_the_key_and_another_part_does_not(tmp_path):
     paths = [wav(tmp_path / name, sine()) for name in ("a.wav", "b.wav")]
     whole = WaveStore.build(table(*paths), tmp_path, progress=False)
@@ -191,12 +101,6 @@ def test_nothing_half_written_is_left(tmp_path):
     assert [path.suffix for path in stored(tmp_path / "cache")] == [".npy"]
 
 
-def cut(path: Path, share: float = 0.5) -> Path:
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(len(whole) * share)])
-    return path
-
-
 def faulty(folder: Path) -> dict[str, Path]:
     """Return files with a fault each, by the message about it."""
     noise = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
@@ -207,7 +111,7 @@ def faulty(folder: Path) -> dict[str, Path]:
         r"is empty \(0 bytes\)": folder / "empty.wav",
         r"has no samples": wav(folder / "none.wav", sine(0)),
         r"is truncated: its header promises 16,022 bytes more": cut(wav(folder / "cut.wav", sine())),
-        r"is truncated: [\d,]+ of 16,000 samples": cut(wav(folder / "cut.mp3", noise)),
+        r"is truncated: its first frame promises [\d,]+ bytes more": cut(wav(folder / "cut.mp3", noise)),
         r"cut.flac, which cannot be decoded": cut(wav(folder / "cut.flac", noise)),
         r"nan.wav, which has samples that are NaN or infinite": wav(
             folder / "nan.wav", sine() * np.float32("nan"), subtype="FLOAT"
@@ -216,8 +120,8 @@ def faulty(folder: Path) -> dict[str, Path]:
             folder / "inf.wav", np.append(sine(), np.float32("inf")), subtype="FLOAT"
         ),
         r"lasts 0.02 s; the shortest allowed is 0.1 s": wav(folder / "short.wav", sine(0.02)),
-        r"text.wav, which cannot be decoded": folder / "text.wav",
-        rf"{folder.name}, which is not there": folder,
+        r"text.wav, which is a text: it begins 'this is not a recording'": folder / "text.wav",
+        rf"{folder.name}, which is a folder, not a file": folder,
     }
 
 
@@ -253,19 +157,6 @@ def test_an_end_beyond_the_file_is_a_fault_but_a_rounded_one_is_not(tmp_path):
     assert len(decode(path, tmp_path, start=0.5, end=1.005)) == 8_000
 
 
-def test_a_wav_written_into_a_pipe_has_no_length_and_is_whole(tmp_path):
-    path = wav(tmp_path / "a.wav", sine())
-    header = bytearray(path.read_bytes())
-    length = header.index(b"data") + 4
-    header[length : length + 4] = b"\xff\xff\xff\xff"
-    path.write_bytes(header)
-    assert len(decode(path, tmp_path)) == SAMPLE_RATE
-
-
-def test_a_silent_clip_is_no_fault(tmp_path):
-    assert not decode(wav(tmp_path / "a.wav", np.zeros(8_000)), tmp_path).any()
-
-
 def test_a_batch_is_zero_padded_and_scaled_to_one(tmp_path):
     paths = [wav(tmp_path / "a.wav", sine(0.2)), wav(tmp_path / "b.wav", sine(0.5))]
     store = WaveStore.build(table(*paths), tmp_path, progress=False)
@@ -279,7 +170,7 @@ def test_a_batch_is_zero_padded_and_scaled_to_one(tmp_path):
 
 
 def test_of_a_clip_of_60_s_the_middle_15_s_are_heard(tmp_path):
-    ramp = (np.arange(60 * SAMPLE_RATE) // 60).astype(np.int16)
+    ramp = (np.arange(60 * SAMPLE_RATE) * 7 % 30_011).astype(np.int16)
     store = WaveStore.build(table(wav(tmp_path / "a.wav", ramp)), tmp_path, progress=False)
     x, lengths = store.batch([0], max_seconds=15)
     assert lengths.tolist() == [15 * SAMPLE_RATE]

@@ -22,9 +22,9 @@ def real(name):
 
 
 def wav(path, seconds=0.2):
-    """Write a short constant clip, and the folders it needs."""
+    """Write a short tone, and the folders it needs."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.full(int(SAMPLE_RATE * seconds), 0.1), SAMPLE_RATE)
+    soundfile.write(path, 0.1 * np.sin(np.arange(int(SAMPLE_RATE * seconds)) / 6), SAMPLE_RATE)
     return path
 
 

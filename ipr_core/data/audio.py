@@ -1,0 +1,221 @@
+"""One audio file decoded: to 16-bit mono samples at one rate, or the reason why it cannot be.
+
+Nothing here needs torch or pandas, since it runs in processes of its own; see `decoding`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+
+from ipr_core.data import headers
+from ipr_core.data.headers import Extent
+from ipr_core.data.loudness import Channels, is_silent, sounding
+from ipr_core.data.unusable import Unusable
+
+KINDS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "FLAC", "OGG", "MP3")
+"""Formats that are decoded, as libsndfile names them. Those of others do not say whether all sound is there."""
+RATES = (1_000, 768_000)
+"""Samples per second that a file may have."""
+MOST_CHANNELS = 256
+MOST_HOURS = 24
+
+_BLOCK = 2**20  # samples decoded at a time, over all channels
+_FINEST = 100_000  # largest denominator of a ratio of rates: a filter has 64 values for each
+
+
+def decode(path: str, out: str, rate: int) -> None:
+    """Write a file's samples as .npy, a block at a time.
+
+    int16 at `rate`, channels averaged
+    raises Unusable if it is no audio, not whole, silent, out of bounds (RATES, MOST_CHANNELS, MOST_HOURS), far beyond
+    full scale, or holds NaN or infinite samples
+    """
+    try:
+        with _opened(path, os.path.dirname(out)) as file:
+            check_form(file.samplerate, file.channels, file.frames)
+            channels = Channels(file.channels)
+            _write(_resampled(_blocks(file, path, channels), file.samplerate, rate), out, rate)
+    except soundfile.LibsndfileError as error:
+        raise Unusable(f"cannot be decoded ({_words(error)})", "copy it again, or convert it to wav") from None
+    samples = np.load(out, mmap_mode="r", allow_pickle=False)
+    frames = sounding(samples)
+    if is_silent(frames.sum(), np.int64(frames.size)):
+        channels.refuse_silence(file.samplerate, rate)
+
+
+def check_form(rate: int, channels: int, frames: int) -> None:
+    """Raise Unusable if rate, channels or length of a file are out of bounds."""
+    least, most = RATES
+    cure = "write it again from its source"
+    if not least <= rate <= most:
+        raise Unusable(f"has {rate:,} samples per second; {least:,} to {most:,} are allowed", cure)
+    if not 1 <= channels <= MOST_CHANNELS:
+        raise Unusable(f"has {channels:,} channels; 1 to {MOST_CHANNELS} are allowed", cure)
+    if frames <= 0:
+        raise Unusable("has no samples", "give a longer clip, or take the utterance out")
+    if frames > MOST_HOURS * 3600 * rate:
+        raise Unusable(
+            f"lasts {frames / rate / 3600:,.1f} hours by its header; {MOST_HOURS} are allowed", "cut it into parts"
+        )
+
+
+@contextlib.contextmanager
+def _opened(path: str, folder: str) -> Iterator[soundfile.SoundFile]:
+    """Open a file, or a copy of it with the right length in its header.
+
+    By its descriptor, so that no suffix says what it is.   folder: for the copy
+    """
+    extent = headers.extent(path)
+    with contextlib.ExitStack() as stack:
+        binary: BinaryIO = stack.enter_context(open(path, "rb"))
+        if extent and extent.mend:
+            binary = _mend(binary, extent, stack.enter_context(tempfile.TemporaryFile(dir=folder)))
+        descriptor = os.dup(binary.fileno())  # which libsndfile closes
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        file = stack.enter_context(soundfile.SoundFile(descriptor))
+        if file.format not in KINDS:
+            problem = f"is not decoded: a {file.format} file does not say whether all of it is there"
+            raise Unusable(problem, "convert it to wav")
+        yield file
+
+
+def _mend(binary: BinaryIO, extent: Extent, copy: BinaryIO) -> BinaryIO:
+    """Copy a file up to the end of its sound, with the right length in its header."""
+    position, length = extent.mend or (0, b"")
+    shutil.copyfileobj(binary, copy)
+    copy.truncate(extent.offset + extent.length)
+    copy.seek(position)
+    copy.write(length)
+    copy.flush()
+    return copy
+
+
+def _words(error: soundfile.LibsndfileError) -> str:
+    return error.error_string.strip().rstrip(".") or "its header or its data are damaged"
+
+
+def _blocks(file: soundfile.SoundFile, path: str, channels: Channels) -> Iterator[np.ndarray]:
+    """Yield the file's samples, a block at a time; raises Unusable.
+
+    (T,) float32 at the file's own rate, channels averaged
+    """
+    count, signature = 0, _Signature.of(path) if file.format == "FLAC" else None
+    while len(samples := file.read(max(1, _BLOCK // file.channels), dtype="float32", always_2d=True)):
+        if not np.isfinite(samples).all():
+            raise Unusable("has samples that are NaN or infinite", "write it again from its source")
+        if signature:
+            signature.update(samples)
+        count += len(samples)
+        check_form(file.samplerate, file.channels, count)
+        mono = samples.mean(axis=1)
+        channels.update(samples, mono)
+        yield mono
+    # Frames of an MP3 without a length in its header are an estimate; 5 % is more than it errs by.
+    if count < file.frames * (0.95 if file.format == "MP3" else 1):
+        raise Unusable(f"is truncated: {count:,} of {file.frames:,} samples are there", "copy it again")
+    if signature:
+        signature.check()
+    channels.check()
+
+
+class _Signature:
+    """The MD5 that a FLAC file has of its samples."""
+
+    def __init__(self, bits: int, expected: bytes):
+        self._bits, self._expected, self._sum = bits, expected, hashlib.md5(usedforsecurity=False)
+
+    @classmethod
+    def of(cls, path: str) -> _Signature | None:
+        """Read it; None if the file has none, or samples of more bits than a float holds."""
+        with open(path, "rb") as file:
+            head = file.read(10)
+            file.seek(headers.after_id3(head))
+            info = file.read(42)
+        bits = ((info[20] & 1) << 4 | info[21] >> 4) + 1 if len(info) == 42 else 0
+        known = info[:4] == b"fLaC" and info[4] & 127 == 0 and info[26:42].strip(b"\0")
+        return cls(bits, info[26:42]) if known and bits <= 24 else None
+
+    def update(self, samples: np.ndarray) -> None:
+        """Add (T, channels) float32, which are whole numbers of `bits` bits over 2^(bits - 1)."""
+        size = (self._bits + 7) // 8
+        whole = np.rint(samples * 2.0 ** (self._bits - 1)).astype("<i4")
+        self._sum.update(whole.view(np.uint8).reshape(-1, 4)[:, :size].tobytes())
+
+    def check(self) -> None:
+        """Raise Unusable if it is that of other samples."""
+        if self._sum.digest() != self._expected:
+            problem = "is damaged: its samples are not those of its MD5 signature"
+            raise Unusable(problem, "copy it again, or encode it again from its source")
+
+
+def _write(waves: Iterable[np.ndarray], path: str, rate: int) -> None:
+    """Write (T,) float blocks as one int16 array."""
+    with open(path, "wb") as stream:
+        _write_header(stream, 0)
+        for wave in waves:
+            stream.write(np.rint(wave * 32768).clip(-32768, 32767).astype("<i2").tobytes())
+        samples = (stream.tell() - _write_header(stream, 0)) // 2
+        _write_header(stream, samples)
+    if not samples:
+        raise Unusable("has no samples", "give a longer clip, or take the utterance out")
+
+
+def _write_header(stream: BinaryIO, samples: int) -> int:
+    """Write the beginning of a .npy file, and return its bytes.
+
+    They are always as many, because numpy leaves room for the number to grow.
+    """
+    stream.seek(0)
+    header = {"descr": "<i2", "fortran_order": False, "shape": (samples,)}
+    np.lib.format.write_array_header_1_0(stream, header)
+    return stream.tell()
+
+
+def _resampled(blocks: Iterable[np.ndarray], rate: int, target: int) -> Iterator[np.ndarray]:
+    """Resample (T,) blocks from one rate to another by a polyphase filter.
+
+    The result is to the bit as if there were one block. Every block is filtered with the samples of its neighbours
+    that the filter reaches, and silence before the first. A ratio of rates that needs a filter of millions of values
+    is replaced by the nearest one that does not: of a day it makes less than a sample.
+    """
+    if rate == target:
+        yield from blocks
+        return
+    from scipy.signal import resample_poly  # takes long to import
+
+    factor, divisor = Fraction(target, rate).limit_denominator(_FINEST).as_integer_ratio()
+    filter = _low_pass(max(factor, divisor))
+    reach = divisor * math.ceil(len(filter) / factor / divisor)  # samples; a multiple of `divisor`, for the phase
+    first = reach // divisor * factor  # of the resampled samples
+    buffer = np.zeros(reach, np.float32)
+    for block in blocks:
+        buffer = np.concatenate([buffer, block])
+        ready = (len(buffer) - 2 * reach) // divisor * divisor
+        if ready > 0:
+            wave = resample_poly(buffer, factor, divisor, window=filter)
+            yield wave[first : (reach + ready) // divisor * factor]
+            buffer = buffer[ready:]
+    yield resample_poly(buffer, factor, divisor, window=filter)[first:]
+
+
+@functools.lru_cache(maxsize=8)
+def _low_pass(rate: int) -> np.ndarray:
+    """Return a Kaiser-windowed sinc with 32 zero crossings a side.
+
+    It is 80 dB down from the lower Nyquist frequency on.
+    """
+    from scipy.signal import firwin
+
+    return firwin(64 * rate + 1, 0.92 / rate, window=("kaiser", 8.0))

@@ -1,0 +1,196 @@
+"""Audio files made ready: checked, and decoded once into the cache if they have to be."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+import os
+import stat
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ipr_core.atomic import write
+from ipr_core.config import SAMPLE_RATE
+from ipr_core.data import cache, decoding, headers
+from ipr_core.data.audio import check_form
+from ipr_core.data.headers import Extent
+from ipr_core.data.loudness import FRAME, SILENCE, is_silent, sounding
+from ipr_core.data.unusable import Unusable
+
+_DECODER = "1"  # part of every key: another number decodes everything again
+_QUEUE = 4096  # files waiting for a thread
+_INT16 = np.dtype("<i2")
+_T = TypeVar("_T")
+
+
+class Source(NamedTuple):
+    """An audio file, and the file with its samples.
+
+    That is the audio file itself, or a decoded one in the cache.
+    """
+
+    path: str
+    digest: str
+    """Of the file's bytes."""
+    sound: str
+    """The digest of its samples: the same for a copy in another format, if nothing was lost."""
+    mapped: str
+    """The file that holds the samples; `path` itself where nothing had to be decoded."""
+    stamp: tuple[int, int]
+    """Size and time of change of `mapped` when its samples were checked."""
+    offset: int
+    """Bytes before the first sample in `mapped`."""
+    samples: int
+    frames: bytes = b""
+    """A bit per 10 ms, whether it can be heard; empty if all can."""
+    note: str = ""
+    """What is odd about the file, for the user."""
+
+    def silent_parts(self, first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return (n,) whether parts of the file are silent.
+
+        first, last: (n,) the first sample of each part, and the one after its last
+        """
+        if not self.frames:
+            return np.zeros(len(first), bool)
+        heard = np.unpackbits(np.frombuffer(self.frames, np.uint8), count=self.samples // FRAME)
+        total = np.append(0, heard.cumsum(dtype=np.int64))
+        begin, end = -(-first // FRAME), last // FRAME  # whole frames of the part
+        return is_silent(total[np.maximum(begin, end)] - total[begin], end - begin)
+
+    def unchanged(self) -> bool:
+        """Tell whether the samples are still those that were checked."""
+        if _stamp(self.mapped) == self.stamp:
+            return True
+        if self.mapped == self.path:
+            return False
+        array = cache.sealed(self.mapped, _INT16, 1)  # another process may have decoded it too
+        return array is not None and array[1] == self.sound
+
+
+NOTHING = Source("", "", "", "", (0, 0), 0, 0)
+"""In place of a file that cannot be used."""
+
+
+def sources(paths: list[str], folder: Path, workers: int | None, progress: bool) -> list[Source | Unusable]:
+    """Return every file's source, decoded if necessary, or the reason why there is none.
+
+    A limited number of files is queued at a time, so that a million of them take little memory.
+    folder: of the cache   workers: threads
+    raises CorpusError if the cache cannot be written
+    """
+    ready: list[Source | Unusable] = []
+    with (
+        cache.writable(folder),
+        ThreadPoolExecutor(workers) as pool,
+        tqdm(total=len(paths), desc="Decoding", unit="file", delay=2, leave=False, disable=not progress) as bar,
+    ):
+        for begin in range(0, len(paths), _QUEUE):
+            for source in pool.map(lambda path: _source(path, folder), paths[begin : begin + _QUEUE]):
+                ready.append(source)
+                bar.update()
+    return ready
+
+
+def key(digest: str, start: float = math.nan, end: float = math.nan) -> str:
+    """Return the name of a part of a file with these bytes, decoded."""
+    text = f"{digest} {start} {end} {_DECODER}"
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _source(path: str, folder: Path) -> Source | Unusable:
+    try:
+        _refuse_other_than_file(path)
+        stamp = _stamp(path)
+        digest = _digest(path, stamp)
+        extent = _read(path, headers.extent)
+        note = extent.note if extent else ""
+        if extent and extent.plain == (SAMPLE_RATE, 1):
+            return _stored(path, digest, stamp, extent)
+        file = folder / "waves" / key(digest)[:2] / f"{key(digest)}.npy"
+        samples, sound = _decoded(path, file)
+        return Source(
+            path, digest, sound, str(file), _stamp(file), samples.offset, len(samples), _bits(sounding(samples)), note
+        )
+    except Unusable as error:
+        return error
+
+
+def _refuse_other_than_file(path: str) -> None:
+    """Raise Unusable for a pipe, which is waited for, and for whatever else is no regular file."""
+    mode = _read(path, os.stat).st_mode
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+    if not stat.S_ISREG(mode):
+        raise Unusable(f"is {kinds.get(stat.S_IFMT(mode), 'a device')}, not a file", "give the path of an audio file")
+
+
+def _read(path: str, function: Callable[[str], _T]) -> _T:
+    """Call a function that reads the file; raises Unusable if it cannot be read."""
+    try:
+        return function(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise Unusable("is not there", "put the file there, or take the utterance out") from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        reason = getattr(error, "strerror", None) or error
+        raise Unusable(f"cannot be read ({reason})", "give a file that this user may read") from None
+
+
+def _stamp(path: str | Path) -> tuple[int, int]:
+    """Return a file's size and time of change, (0, 0) if it does not exist."""
+    try:
+        status = os.stat(path)
+        return status.st_size, status.st_mtime_ns
+    except OSError:
+        return 0, 0
+
+
+@functools.lru_cache(maxsize=4096)  # a recording of many utterances is read again and again
+def _digest(path: str, stamp: tuple[int, int]) -> str:
+    """Return the digest of a file's bytes.  stamp: so that a changed file is read again"""
+    if not stamp[0]:
+        raise Unusable("is empty (0 bytes)", "copy it again, or take the utterance out")
+    return _read(path, _digest_now)
+
+
+def _digest_now(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _stored(path: str, digest: str, stamp: tuple[int, int], extent: Extent) -> Source:
+    """Return the source of a file whose bytes are the samples already."""
+    count = extent.length // _INT16.itemsize
+    check_form(SAMPLE_RATE, 1, count)
+    samples = np.memmap(path, _INT16, "r", extent.offset, (count,))
+    frames = sounding(samples)
+    if is_silent(frames.sum(), np.int64(frames.size)):
+        raise SILENCE
+    sound = cache.digest(samples).hex()
+    return Source(path, digest, sound, path, stamp, extent.offset, count, _bits(frames), extent.note)
+
+
+def _decoded(path: str, file: Path) -> tuple[np.memmap, str]:
+    """Return a file's samples in the cache, decoded if they are not there as they were written, and their digest."""
+
+    def save(out: str) -> None:
+        decoding.decode(path, out, SAMPLE_RATE)
+        cache.seal(out)
+
+    array = cache.sealed(file, _INT16, 1)
+    if array is None:
+        write(file, save)
+        array = cache.sealed(file, _INT16, 1)
+    if array is None:
+        raise OSError(None, "what was written there is not what is read back", str(file))
+    return array
+
+
+def _bits(frames: NDArray[np.bool_]) -> bytes:
+    return b"" if frames.all() else np.packbits(frames).tobytes()
