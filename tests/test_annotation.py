@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from helpers.whole_runs import unvouched
 from ipr_core import annotation, cli
 from ipr_core.annotation import annotate
 from ipr_core.config import Data
@@ -125,6 +126,7 @@ def test_only_what_changed_meanwhile_is_labelled_again(trained, corpus, labelled
         table = pd.read_csv(corpus.corpus_path)
         table.assign(id=table["id"].replace("u1", "other")).to_csv(corpus.corpus_path, index=False)
     elif change == "model":
+        unvouched(run, "model/config.json")
         with open(run.folder / "model" / "config.json", "a") as file:
             file.write("\n")
     annotate(run, corpus, folder, progress=False, shard=(1, 2))

@@ -52,6 +52,17 @@ def seals(lines: Sequence[str]) -> str:
     return files.digest("".join(str(json.loads(line).get(files.SEAL)) for line in lines).encode())
 
 
+def check_whole(lines: Sequence[str], digest: str | None, epochs: int) -> None:
+    """Raise ValueError if the lines of a finished record are not all of it.
+
+    digest: of their `seals`, which older versions did not keep   epochs: of the configuration
+    """
+    if digest is not None and digest != seals(lines):
+        raise ValueError(files.DAMAGED)
+    if digest is None and len(lines) != epochs:
+        raise ValueError(f"it has {len(lines)} of {epochs} epochs")
+
+
 def _event(values: Mapping[str, Any]) -> EpochEnd:
     wrong = [name for name, kind in _KINDS.items() if not isinstance(values[name], kind)]
     if wrong:

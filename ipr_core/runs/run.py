@@ -42,7 +42,7 @@ from ipr_core.method.systems import SYSTEMS, System
 from ipr_core.runs import files, provenance
 from ipr_core.runs.events import EpochEnd, without_prototypes
 from ipr_core.runs.files import FileError
-from ipr_core.runs.record import check_arrays, sealed_line, seals, unsealed_line
+from ipr_core.runs.record import check_arrays, check_whole, sealed_line, seals, unsealed_line
 from ipr_core.spreadsheets import csv_text
 
 _OLD_COLUMNS = {"views_agree": "classifier_and_prototypes_agree"}  # of runs that were made before the name changed
@@ -215,13 +215,11 @@ class Run:
     def history(self) -> list[EpochEnd]:
         """Return the record without its arrays, for tables."""
         lines = self._lines()
-        path = self.folder / "events.jsonl"
         with self._cured(self.mended):
             events = [self._line(lines, epoch)[0] for epoch in range(len(lines))]
-            if self.finished and len(events) != self.config.training.epochs:
-                raise FileError(f"{path} has {len(events)} of {self.config.training.epochs} epochs")
-            if self.finished and seals(lines) != self._digests.get("events.jsonl", seals(lines)):
-                raise FileError(f"{path}: {files.DAMAGED}")
+            if self.finished:
+                with files.reading(self.folder / "events.jsonl"):
+                    check_whole(lines, self._digests.get("events.jsonl"), self.config.training.epochs)
         return events if self.system.shows_prototypes else [without_prototypes(event) for event in events]
 
     def event(self, epoch: int) -> EpochEnd:

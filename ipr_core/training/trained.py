@@ -57,10 +57,7 @@ def faults(run: Run) -> list[str]:
         run.history()
     except RunError as error:
         return [str(error)]
-    epochs, sentences = mending.whole_epochs(run)
-    if not sentences and epochs < run.config.training.epochs:
-        sentences = [f"{run.folder / 'events.jsonl'} has {epochs} of {run.config.training.epochs} epochs; {run.mended}"]
-    sentences += mending.start(run).faults
+    sentences = mending.start(run).faults
     for check in (trained_model, _check_labels, _check_csv):
         try:
             check(run)

@@ -69,9 +69,7 @@ def test_a_base_may_be_named(campaign, make, tmp_path):
 def test_runs_on_other_utterances_cannot_be_paired(make, tmp_path):
     strangers = make(0.9, 0.9, mu=0.0)
     for run in strangers:
-        text = (run.folder / "config.json").read_text("utf-8").replace('"corpus": "', '"corpus": "0', 2)
-        text = text.replace('"corpus": "0synthetic"', '"corpus": "synthetic"')
-        (run.folder / "config.json").write_text(text, "utf-8")
+        run._write_meta(run.meta | {"corpus": "0" + run.meta["corpus"]})
     ablation = ablations.arrange([*make(0.5, 0.6, 0.7), *strangers])
     assert ablation.variations == ()
     assert ablation.left_out == 2

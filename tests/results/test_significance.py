@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from helpers.fake_runs import fake_run
+from helpers.whole_runs import unvouched
 from ipr_core.results import significance
 
 
@@ -286,6 +287,7 @@ def test_a_single_run_is_resampled_by_speaker(campaign, data):
 @pytest.mark.parametrize("names", [["one"], ["one", "two", "three", "four"], [""]])
 def test_few_or_unknown_speakers_are_not_resampled(campaign, names):
     run, n = campaign[0], len(campaign[0].table)
+    unvouched(run, "corpus.parquet")
     run.table.assign(speaker=np.resize(names, n)).to_parquet(run.folder / "corpus.parquet")
     interval = significance.accuracy_interval(run)
     hits = significance.correct(run)
