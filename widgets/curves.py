@@ -117,7 +117,7 @@ def label_counts(events: Events, classes: Sequence[str], truth: Sequence[int] | 
     for column, key in enumerate(fields.values(), start=1):
         for c, name in enumerate(classes):
             line = _line(events, [getattr(event, key)[c] for event in events], name, colours.colour(name))
-            fig.add_trace(line.update(legendgroup=name, showlegend=column == 1), row=1, col=column)
+            fig.add_trace(line.update(legendgroup=line.name, showlegend=column == 1), row=1, col=column)
     fig.update_yaxes(title="Utterances", rangemode="tozero", col=1)
     look.over_epochs(fig, events)
     if truth is not None:

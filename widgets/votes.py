@@ -51,7 +51,7 @@ def partition_by_speaker(table: DataFrame, classes: Sequence[str]) -> go.Figure:
             count = rows[rows["label"] == name].groupby("speaker").size().reindex(speakers, fill_value=0)
             bar = go.Bar(x=count.tolist(), y=names, orientation="h", name=in_figure(name))
             bar.marker.color = colours.colour(name)
-            fig.add_trace(bar.update(legendgroup=name, showlegend=column == 1), row=1, col=column)
+            fig.add_trace(bar.update(legendgroup=bar.name, showlegend=column == 1), row=1, col=column)
     fig.update_xaxes(title="Utterances").update_yaxes(type="category", autorange="reversed")
     return fig.update_yaxes(title="Speaker", col=1).update_layout(barmode="stack", legend_traceorder="normal")
 

@@ -93,7 +93,8 @@ def paper(runs: Sequence[Run], table: str = "table3", reference: str = "baseline
     """
     accuracies = _over_seeds(_by_run(runs), {"accuracy": "here"})
     rows = [SYSTEMS[name] for name in TABLES[table]]
-    frame = DataFrame({"system": [system.title for system in rows], "paper": [system.printed_accuracy for system in rows]})
+    printed = [system.printed_accuracy for system in rows]
+    frame = DataFrame({"system": [system.title for system in rows], "paper": printed})
     frame = frame.merge(accuracies, on="system", how="left") if len(accuracies) else frame.iloc[:0]
     gains = [f"over {SYSTEMS[reference].title}, {name}" for name in ("here", "paper")]
     if len(frame):

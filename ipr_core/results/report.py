@@ -2,11 +2,13 @@
 
 The page loads nothing from a host. nbconvert's own page loads scripts from three hosts and leaves plotly's figures out.
 This one holds plotly.js once, draws formulas as MathML, keeps sound and pictures as data, and forbids the browser every
-request (`_POLICY`).
+request and every script but the page's own two (`_policy`). Paths of this machine are left out (`places`).
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import importlib.util
 import json
@@ -26,8 +28,10 @@ from pygments.lexers import PythonLexer
 
 from ipr_core.atomic import write_text
 from ipr_core.config import PRESETS, nearest_preset
+from ipr_core.results.places import Places
 from ipr_core.results.table import Table
 from ipr_core.runs.run import Run
+from ipr_core.texts import SENTENCE, in_html
 
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -45,20 +49,22 @@ def write(run: Run, results: Iterable[Table] = ()) -> Path:
 
 def page(run: Run, notebooks: Iterable[Path], results: Iterable[Table] = ()) -> str:
     """Return the whole page."""
-    chapters = [_Chapter(path.stem, nbformat.read(path, as_version=4)) for path in notebooks]
+    places = Places(run)
+    chapters = [_Chapter(path.stem, places.hide_all(nbformat.read(path, as_version=4))) for path in notebooks]
     bodies = "\n".join(f'<section id="{c.name}">{c.body}</section>' for c in chapters)
     contents = "\n".join(
         f'<li class="h{level}"><a href="#{id}">{title}</a></li>' for level, id, title in _headings(chapters)
     )
-    script = f"<script>{plotly_js()}</script>\n<script>{_DRAW}</script>" if 'class="figure"' in bodies else ""
+    scripts = [plotly_js(), _DRAW] if 'class="figure"' in bodies else []
+    script = "\n".join(f"<script>{text}</script>" for text in scripts)
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{_policy(scripts)}">
 <title>{html.escape(run.folder.name)}</title>
 <style>{_STYLE}{_pygments()}</style></head>
 <body><nav><ol>{contents}</ol></nav>
-<main>{_head(run, results)}
+<main>{_head(run, results, places)}
 {bodies}</main>
 {script}
 </body></html>
@@ -163,21 +169,23 @@ def _headings(chapters: Iterable[_Chapter]) -> list[tuple[int, str, str]]:
     ]
 
 
-def _head(run: Run, results: Iterable[Table]) -> str:
+def _head(run: Run, results: Iterable[Table], places: Places) -> str:
     meta, preset = run.meta, nearest_preset(run.config)
     changes = run.config.differences(PRESETS[preset]())
     simulated = "<p>The annotators' votes of this run are <strong>simulated</strong>: its labels rest on them.</p>"
     tables = "\n".join(table._repr_html_() for table in results)
     return f"""<header><h1>{html.escape(run.folder.name)}</h1>
-<p>Preset <code>{preset}</code>{", and these settings:" if changes else " as it is."}</p>{_pairs(changes)}
+<p>Preset <code>{preset}</code>{", and these settings:" if changes else " as it is."}</p>
+{_pairs(places.hide_all(changes))}
 {simulated if meta["simulated_annotators"] else ""}
-<details><summary>all settings</summary>{_pairs(meta["settings"])}</details>
+<details><summary>all settings</summary>{_pairs(places.hide_all(meta["settings"]))}</details>
 <details><summary>versions</summary>{_pairs(meta["versions"])}</details>
 {f"<h2>Results</h2>{tables}" if tables else ""}</header>"""
 
 
 def _pairs(values: dict[str, Any]) -> str:
-    rows = (f"<tr><th>{name}</th><td>{html.escape(_plain(value))}</td></tr>" for name, value in values.items())
+    texts = {in_html(name): in_html(_plain(value), SENTENCE) for name, value in values.items()}
+    rows = (f"<tr><th>{name}</th><td>{text}</td></tr>" for name, text in texts.items())
     return f'<table class="settings">{"".join(rows)}</table>' if values else ""
 
 
@@ -209,7 +217,7 @@ def _text(text: str, kind: str = "") -> str:
 
 def _figure(figure: NotebookNode) -> str:
     """Return a figure's description for `_DRAW`, with its height reserved so that the page does not jump."""
-    described = json.dumps(figure).replace("</", "<\\/").replace("<!--", "<\\!--")
+    described = json.dumps(figure).replace("<", "\\u003c")  # neither ends the script nor opens a comment
     height = figure.get("layout", {}).get("height") or 450
     data = f'<script type="application/json">{described}</script>'
     return f'<div class="figure" style="min-height:{height:g}px">{data}</div>'
@@ -229,11 +237,19 @@ _REWRITTEN = (
 )
 """LaTeX that latex2mathml does not read, and its replacement."""
 
-_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
-    "img-src data: blob:; media-src data: blob:; font-src data:"
-)
-"""The browser may load only what stands in the page. plotly.js compiles its WebGL shaders, hence eval."""
+
+def _policy(scripts: Iterable[str]) -> str:
+    """Return what the browser may load, which stands in the page, and run, which are these scripts.
+
+    A script, a handler or a link that came with data is none of them. plotly.js compiles its WebGL shaders, hence eval.
+    """
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
+    allowed = " ".join([*(f"'sha256-{digest}'" for digest in hashes), "'unsafe-eval'"]) if hashes else "'none'"
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "media-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"
+    )
+
 
 _STYLE = """
 :root { --ink: #1c1e21; --faint: #667; --line: #dde; --page: #fff; --card: #f6f7f9; --link: #1a5fb4; }

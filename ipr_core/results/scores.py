@@ -36,7 +36,7 @@ def check(score: str, system: str = "ipr") -> None:
     """Raise SettingsError if the score or the system does not exist."""
     choices: dict[str, tuple[str, Collection[str]]] = {"score": (score, SCORES), "system": (system, SYSTEMS)}
     faults = [
-        f"{name} is {value!r}; it is one of {', '.join(names)}"
+        f"{name} is {value!r}; it must be one of {', '.join(names)}"
         for name, (value, names) in choices.items()
         if value not in names
     ]

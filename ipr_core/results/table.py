@@ -74,7 +74,8 @@ class Table:
     def _repr_html_(self) -> str:
         if self.values.empty:
             return f"<p>{html.escape(self.lacking)}</p>"
-        return f"<p>{html.escape(self.caption)}</p>{self.texts.to_html(index=False, border=0)}"
+        texts = self.texts.rename(columns=_cell_text).map(_cell_text)
+        return f"<p>{html.escape(self.caption)}</p>{texts.to_html(index=False, border=0)}"
 
     def _cell(self, row: int, name: str) -> str:
         value, digits = self.values[name].iloc[row], 3 if _is_p(name) else self.decimals.get(name, self.digits)
@@ -105,10 +106,14 @@ def show(frame: DataFrame) -> str:
     if frame.empty:
         return "no finished run"
     rows = [frame.columns.tolist(), *frame.fillna("").astype(str).to_numpy().tolist()]
-    cells = [[_MARKUP.sub(r"\\\g<0>", plain(cell, _WIDEST)) for cell in row] for row in rows]
+    cells = [[_MARKUP.sub(r"\\\g<0>", _cell_text(cell)) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(frame.columns))]
     lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in cells]
     return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
+
+
+def _cell_text(cell: object) -> str:
+    return plain(cell, _WIDEST)
 
 
 def _number(value: object, digits: int, smallest: bool = False, signed: bool = False) -> str:

@@ -3,12 +3,14 @@
 import json
 import re
 import shutil
+import sys
 from types import SimpleNamespace
 
 import nbformat.v4 as nb
 import pytest
 from pandas import DataFrame
 
+from helpers import hostile
 from ipr_core.config import demo, nearest_preset
 from ipr_core.results import report
 from ipr_core.results.table import Table
@@ -156,6 +158,89 @@ def test_tables_of_results_stand_at_the_head(run):
 
 def test_without_results_the_head_has_no_heading_for_them(page):
     assert "<h2>Results</h2>" not in page
+
+
+def test_a_page_runs_its_own_scripts_alone(page):
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
+    assert "'unsafe-inline'" not in re.search(r"script-src ([^;]*)", policy)[1]
+    assert policy.count("'sha256-") == 2
+    assert "form-action 'none'" in policy
+    assert "\r" not in report.plotly_js()  # a browser would hash another text
+
+
+@pytest.mark.parametrize("text", hostile.TEXTS)
+def test_a_figure_keeps_any_text_and_ends_no_script(run, text):
+    notebook = nb.new_notebook(cells=[curve([1, 2], title=text)])
+    (run.folder / "notebooks" / "02_refinement.ipynb").write_text(json.dumps(notebook), "utf-8")
+    page = report.write(run).read_text("utf-8")
+    figures = re.findall(r'<script type="application/json">(.*?)</script>', page, re.S)
+    assert not set("".join(figures)) & set("<")
+    assert json.loads(figures[1])["layout"]["title"]["text"] == text
+
+
+@pytest.mark.parametrize("text", hostile.TEXTS)
+def test_settings_versions_and_outputs_are_text(run, text):
+    run.meta["versions"] = {text: text}
+    run.meta["settings"] |= {"corpus_path": text}
+    notebook = nb.new_notebook(cells=[printed(text), display({"text/plain": text})])
+    for path in (run.folder / "notebooks").iterdir():
+        path.write_text(json.dumps(notebook), "utf-8")
+    body = report.write(run).read_text("utf-8").partition("</style>")[2]
+    assert set(re.findall(r"<(\w+)", body)) <= {
+        "body", "code", "details", "div", "h1", "header", "main", "nav", "ol", "p", "pre", "section", "span", "strong",
+        "summary", "table", "td", "th", "tr",
+    }  # fmt: skip
+    assert not re.findall(r"<[^>]* on\w+=", body)
+
+
+def test_no_path_of_the_machine_is_in_the_page(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    run.config = run.config.replace(corpus="manifest", corpus_path="/data/secret project/m.csv")
+    run.meta["settings"] = run.config.settings()
+    texts = [
+        f"written to {run.folder}/report.html", "/home/ada/.cache/ipr/waves", f"{sys.prefix}/lib/x.py:3: Warning",
+        'compare = ["/mnt/disk/other/run-1"]', "corpus_path = '/data/secret project/m.csv'",
+    ]  # fmt: skip
+    cells = [nb.new_code_cell(text, outputs=printed(text).outputs) for text in texts]
+    cells += [nb.new_markdown_cell(text) for text in texts]
+    error = nb.new_output("error", ename="E", evalue="", traceback=["File /home/ada/work/x.py"])
+    cells += [curve([1], title=texts[0]), nb.new_code_cell("1/0", outputs=[error])]
+    (run.folder / "notebooks" / "02_refinement.ipynb").write_text(json.dumps(nb.new_notebook(cells=cells)), "utf-8")
+    page = report.write(run).read_text("utf-8").replace(report.plotly_js(), "")
+    for secret in ("ada", "secret", "/mnt", str(tmp_path.parent), sys.prefix):
+        assert secret not in re.sub(r"<[^>]*>", "", page), secret
+    assert "m.csv" in page
+    assert "run-1" in page
+
+
+def test_sound_pictures_and_addresses_stay_as_they_are(page):
+    assert SILENCE in page
+    assert f"data:image/png;base64,{PIXEL}" in page
+    assert "https://arxiv.org/abs/2408.00325" in page
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+def test_a_browser_runs_no_script_from_a_notebook(run):
+    from playwright.sync_api import sync_playwright
+
+    attacks = "".join(
+        [
+            "<script>document.title = 'run'</script>", "<img src=x onerror=\"document.title = 'run'\">",
+            "<a id='link' href=\"javascript:document.title = 'run'\">x</a>",
+            "<svg onload=\"document.title = 'run'\"></svg>",
+        ]
+    )  # fmt: skip
+    cells = [display({"text/html": attacks}), nb.new_markdown_cell(attacks), curve([1, 2])]
+    (run.folder / "notebooks" / "02_refinement.ipynb").write_text(json.dumps(nb.new_notebook(cells=cells)), "utf-8")
+    path = report.write(run)
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page()
+        page.goto(path.as_uri())
+        page.locator(".js-plotly-plot .main-svg .trace").nth(1).wait_for(state="attached")
+        page.locator("#link").first.click()
+        assert page.title() == run.folder.name
+        browser.close()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")

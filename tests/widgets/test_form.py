@@ -80,15 +80,15 @@ def test_what_is_typed_is_what_is_trained_and_comes_back(form, name, typed, valu
 @pytest.mark.parametrize(
     ("name", "typed", "sentence"),
     [
-        ("gamma", 1.5, "gamma is 1.5; it is a number between 0 and 1. Reading: share"),
-        ("epochs", 2.5, "epochs is 2.5; it is a whole number at least 1. Epochs"),
-        ("epochs", 0, "epochs is 0; it is"),
-        ("lr", float("inf"), "lr is inf; it is a number above 0."),
-        ("encoder", "", "encoder is ''; it is a text."),
-        ("test_size", "many", "test_size is 'many'; it is a whole number at least 1 or none."),
-        ("layers", "last", "layers is 'last'; it is a list of a whole number."),
+        ("gamma", 1.5, "gamma is 1.5; it must be a number between 0 and 1. Reading: share"),
+        ("epochs", 2.5, "epochs is 2.5; it must be a whole number between 1 and 100,000. Epochs"),
+        ("epochs", 0, "epochs is 0; it must be"),
+        ("lr", float("inf"), "lr is inf; it must be a number above 0, at most 1,000,000."),
+        ("encoder", "", "encoder is ''; it must be a text of one line"),
+        ("test_size", "many", "test_size is 'many'; it must be a whole number between 1 and 1,000,000,000 or none."),
+        ("layers", "last", "layers is 'last'; it must be a list of a whole number"),
         ("noise_snr_db", "1, 2, 3", "noise_snr_db is"),
-        ("effects", "echo", "effects is 'echo'; it is a list of one of"),
+        ("effects", "echo", "effects is 'echo'; it must be a list of one of"),
     ],
 )
 def test_a_wrong_value_shows_its_fault_at_once(form, name, typed, sentence):
@@ -108,7 +108,7 @@ def test_a_wrong_value_shows_its_fault_at_once(form, name, typed, sentence):
 @pytest.mark.parametrize(
     ("typed", "section", "sentence"),
     [
-        ({"warm_up": 60}, "training", "warm_up is 60; it is at most epochs, which is 16"),
+        ({"warm_up": 60}, "training", "warm_up is 60; it must not exceed epochs, which is 16"),
         ({"ambiguous_share": 0.9, "precise_share": 0.8}, "partition", "ambiguous_share is 0.9; it is the lower bound"),
         ({"test_speakers": "a"}, "partition", "test_speakers are named; they need speaker_disjoint"),
         ({"effects": ""}, "audio", "effects is empty; a second view needs"),
