@@ -180,7 +180,7 @@ def _check_plain(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         raise WriteError(path, "it is a folder", "remove it, or name another place")
     if path.exists() and not path.is_file():
-        raise WriteError(path, "it is not a plain file", _ANOTHER)
+        raise WriteError(path, "it is not a plain file", "remove it, or name another place")
 
 
 @contextlib.contextmanager

@@ -358,7 +358,7 @@ def _runs(folders: Iterable[Path]) -> list[Run]:
     runs: list[Run] = []
     for folder in folders:
         paths = [folder] if Run(folder).exists else sorted(folder.glob("*"))
-        in_folder = [run for run in map(Run, paths) if run.exists]
+        in_folder = [Run.open(path) for path in paths if Run(path).exists]
         if not in_folder:
             raise RunError(f"{folder} is not a run folder and has none in it; `ipr run` and `ipr train` make one")
         runs += in_folder

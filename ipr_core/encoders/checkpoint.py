@@ -52,30 +52,32 @@ def loading(name: str, families: str) -> Iterator[None]:
             "damaged: put a copy in their place, or download them again"
         ) from error
     except Exception as error:  # of a configuration with any content
+        if "can't allocate memory" in str(error):
+            raise
         raise EncoderError(
             f"{name} is not a speech encoder that is known here: {_first_line(error)}; "
             f"the supported families are {families}"
         ) from error
 
 
-def check_configuration(values: Mapping[str, Any], name: str) -> None:
+def check_configuration(values: Mapping[str, Any], name: str, file: str = "config.json") -> None:
     """Raise EncoderError if a configuration asks for code that does not come with this installation.
 
     Code that comes with a checkpoint, or that a checkpoint names, is never loaded.
-    values: of config.json   name: hub id or local folder, for the message
+    values: of the file   name: hub id or local folder, for the message
     """
     for key, value in values.items():
         if key in _CODE and value:
-            _refuse(name, key, value, _CODE[key])
+            _refuse(f"{file} of {name}", key, value, _CODE[key])
         if key.removeprefix("_").removesuffix("_internal") in _IMPLEMENTATIONS and value not in (None, *_SHIPPED):
-            _refuse(name, key, value, "a kernel of the hub" if "/" in str(value) else "another package")
+            _refuse(f"{file} of {name}", key, value, "a kernel of the hub" if "/" in str(value) else "another package")
         if isinstance(value, Mapping):
-            check_configuration(value, name)
+            check_configuration(value, name, file)
 
 
-def _refuse(name: str, key: str, value: object, code: str) -> None:
+def _refuse(place: str, key: str, value: object, code: str) -> None:
     raise EncoderError(
-        f"the config.json of {name} asks for {code} ({key} is {value!r}), which is never run; "
+        f"the {place} asks for {code} ({key} is {value!r}), which is never run; "
         f"take {key} out of it, or give a checkpoint that transformers itself can run"
     )
 

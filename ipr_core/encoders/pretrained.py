@@ -10,6 +10,7 @@ from transformers import (
     AutoFeatureExtractor,
     AutoModel,
     PreTrainedConfig,
+    SequenceFeatureExtractor,
     Wav2Vec2FeatureExtractor,
     WhisperFeatureExtractor,
 )
@@ -87,7 +88,17 @@ def _model(config: PreTrainedConfig, name: str) -> Any:
             f"{name} does not fill {len(faults)} weights of its encoder, for example {min(faults)}; "
             f"give a complete {config.model_type} checkpoint"
         )
+    _check_values(model, name)
     return model
+
+
+def _check_values(model: Any, name: str) -> None:
+    """Raise EncoderError if weights are not finite, or all of them are zero: nothing was trained there."""
+    values = [parameter for parameter in model.parameters() if parameter.numel()]
+    if not all(bool(value.isfinite().all()) for value in values):
+        raise EncoderError(f"the weights of {name} are not all finite numbers; give a checkpoint that was saved whole")
+    if not any(bool(value.any()) for value in values):
+        raise EncoderError(f"the weights of {name} are all zero; give a trained checkpoint")
 
 
 def _extractor(config: PreTrainedConfig, name: str) -> Any:
@@ -95,6 +106,8 @@ def _extractor(config: PreTrainedConfig, name: str) -> Any:
     if not _has_preprocessing(name):
         whisper = config.model_type == "whisper"
         return WhisperFeatureExtractor(config.num_mel_bins) if whisper else Wav2Vec2FeatureExtractor()
+    values, _ = SequenceFeatureExtractor.get_feature_extractor_dict(name)
+    check_configuration(values, name, "preprocessor_config.json")
     extractor = AutoFeatureExtractor.from_pretrained(name, trust_remote_code=False)
     kind = WhisperFeatureExtractor if config.model_type == "whisper" else Wav2Vec2FeatureExtractor
     if not isinstance(extractor, kind):

@@ -29,23 +29,21 @@ class Start(NamedTuple):
 def start(run: Run) -> Start:
     """Return the newest state of a run that the record leads up to; nothing is changed."""
     count, faults = whole_epochs(run)
-    warm_up = run.config.training.warm_up
     states = []
     for name in ("checkpoint", "warm_up"):
         try:
-            if (state := run.load_state(name)) is not None:
-                _check(run, name, state, count)
+            state = run.load_state(name)
+            if state is not None and _leads_on(run, name, state, count, faults):
                 states.append(state)
         except RunError as error:
-            faults.append(str(error))
+            faults.append(_fault(run, error))
             if name == "warm_up":  # which is made again in passing it
-                return Start(None, 0, faults)
-    if not states:
-        return Start(None, 0, faults)
-    epoch = int(states[0]["epoch"])
-    if epoch >= warm_up > 0 and not os.path.lexists(run.folder / "warm_up.safetensors"):
-        return Start(None, 0, [*faults, f"{run.folder / 'warm_up.safetensors'} is missing"])
-    return Start(states[0], epoch, faults)
+                states = []
+    epoch = int(states[0]["epoch"]) if states else 0
+    if epoch >= run.config.training.warm_up > 0 and not os.path.lexists(run.folder / "warm_up.safetensors"):
+        states, epoch = [], 0
+        faults.append(f"{run.folder / 'warm_up.safetensors'} is missing")
+    return Start(states[0] if states else None, epoch, faults)
 
 
 def whole_epochs(run: Run) -> tuple[int, list[str]]:
@@ -57,17 +55,24 @@ def whole_epochs(run: Run) -> tuple[int, list[str]]:
             run.arrays(epoch)
         return run.epochs, []
     except RunError as error:
-        return epoch, [str(error)]
+        return epoch, [_fault(run, error)]
 
 
-def _check(run: Run, name: str, state: dict[str, Tensor], count: int) -> None:
-    """Raise RunError if a state is not one that the first `count` epochs of the record lead to."""
+def _leads_on(run: Run, name: str, state: dict[str, Tensor], count: int, faults: list[str]) -> bool:
+    """Tell whether the first `count` epochs of the record lead to a state.
+
+    Adds to the faults if not, unless one of them is the reason. raises RunError if the state is of no or another run
+    """
     path, epoch = run.folder / f"{name}.safetensors", int(state.get("epoch", 0))
-    if epoch < 1 or "prototypes" not in state:
-        raise RunError(f"{path} is no state of training; {run.mended}")
+    if epoch < 1 or "prototypes" not in state or (name == "warm_up" and epoch != run.config.training.warm_up):
+        raise RunError(f"{path} is not a state of this run")
     if epoch > count:
-        raise RunError(f"{path} is of epoch {epoch}, and {count} epochs are recorded; {run.mended}")
-    if name == "warm_up" and epoch != run.config.training.warm_up:
-        raise RunError(f"{path} is of epoch {epoch}, not of the end of the warm-up; {run.mended}")
+        faults += [] if faults else [f"{path} is of epoch {epoch}, but only {count} epochs are recorded"]
+        return False
     if not np.array_equal(state["prototypes"].numpy(), run.arrays(epoch - 1)["prototypes"]):
-        raise RunError(f"{path} is of another run; {run.mended}")
+        raise RunError(f"{path} is of another run")
+    return True
+
+
+def _fault(run: Run, error: RunError) -> str:
+    return str(error).removesuffix(f"; {run.mended}")

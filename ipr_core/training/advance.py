@@ -119,7 +119,7 @@ def advance(
 def _train(run: Run, data: Dataset, goal: Goal, watch: Watcher, views: Views | None) -> None:
     point = mending.start(run)
     for fault in point.faults:
-        _log.warning(fault)
+        _log.warning("%s; training goes on after %d epochs", fault, point.epoch)
     session = _session(run, data, views, point)
     run.cut_(session.epoch)
     run.keep(session.threads, encoder_digest(run.config))

@@ -46,7 +46,7 @@ def reopen_if_damaged_(run: Run) -> None:
     """Make a finished run an unfinished one if a file that training makes is damaged, and say which."""
     if run.finished and (sentences := faults(run)):
         for sentence in sentences:
-            _log.warning(sentence)
+            _log.warning("%s; it is made again", sentence.removesuffix(f"; {run.mended}"))
         with run.locked():
             run.reopen_()
 
