@@ -19,9 +19,12 @@ from ipr_core import refusals
 from ipr_core.names import BEYOND, CORPORA, GROUPS, SYSTEMS, TABLE2, TABLE3, Corpus, System  # noqa: F401 (for others)
 from ipr_core.readings import Method, as_named_first, completed
 from ipr_core.refusals import SettingsError
-from ipr_core.sections import Count, Mark, NotNegative, Positive, Range, Section, Seed, Share
+from ipr_core.sections import Count, Device, Mark, NotNegative, Positive, Range, Section, Seed, Share, Text
 
 Effect = Literal["noise", "volume", "reverberation", "pitch"]
+_Reverberation = Annotated[float, Field(ge=0, le=10)]
+_Semitones = Annotated[float, Field(ge=-24, le=24)]
+_Layer = Annotated[int, Field(ge=-1000, le=1000)]
 
 SAMPLE_RATE = 16_000
 """Samples a second of every waveform; encoders hear this rate alone."""
@@ -34,9 +37,9 @@ class Data(Section):
 
     corpus: Corpus = "synthetic"
     """The reader: a corpus by name, any corpus of your own by a manifest, or the embedded synthetic one."""
-    corpus_path: str | None = None
+    corpus_path: Text | None = None
     """Folder of the corpus as released, or the manifest's file; not needed for the synthetic corpus."""
-    classes: Annotated[tuple[str, ...], Field(min_length=2)] = ("angry", "happy", "sad", "neutral")
+    classes: Annotated[tuple[Text, ...], Field(min_length=2, max_length=1000)] = ("angry", "happy", "sad", "neutral")
     """The emotions to tell apart; utterances with another label are left out, votes for another emotion still count."""
     self_reports: bool = True
     """Whether a speaker's report on their own emotion is a vote (IEMOCAP's C-F and C-M lines)."""
@@ -52,7 +55,7 @@ class Data(Section):
     """How many simulated annotators vote on an utterance."""
     synthetic_size: Annotated[int, Field(ge=40, le=1_000_000)] = 600
     """Utterances in the synthetic corpus."""
-    data_seed: Seed = 0
+    data_seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     """Seed of the synthetic corpus, the simulated annotators and the choice of test speakers; not of training."""
 
     @field_validator("classes")
@@ -78,20 +81,20 @@ class Partition(Section):
     """D2: the label's share is at least this and below precise_share; D3: it is below this."""
     min_votes: NotNegative = 1
     """Utterances with fewer votes are left out."""
-    test_size: Annotated[int, Field(ge=1)] | None = None
+    test_size: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
     """Size of D3: its utterances are the least agreed ones outside D1, the others D2; none: ambiguous_share decides."""
     test_balanced: bool = False
     """With test_size: the same number of every class in D3, as far as there are."""
     speaker_disjoint: bool = False
     """Whether D3's speakers occur in neither D1 nor D2; utterances this leaves without a part are unused."""
-    test_speakers: tuple[str, ...] = ()
+    test_speakers: tuple[Text, ...] = ()
     """With speaker_disjoint: the speakers of D3; none named: chosen by data_seed, about a quarter of all."""
 
     @model_validator(mode="after")
     def _order(self) -> Partition:
         if self.ambiguous_share > self.precise_share:
             raise ValueError(
-                f"ambiguous_share is {self.ambiguous_share}; it is the lower bound of D2 and at most "
+                f"ambiguous_share is {self.ambiguous_share}; it is the lower bound of D2 and must not exceed "
                 f"precise_share, which is {self.precise_share}"
             )
         if self.test_speakers and not self.speaker_disjoint:
@@ -102,7 +105,7 @@ class Partition(Section):
 class Audio(Section):
     """Waveforms and the second view x^aug of an utterance."""
 
-    max_seconds: Positive = 15.0
+    max_seconds: Annotated[float, Field(gt=0, le=3600)] = 15.0
     """A longer clip is heard from its middle this long, in training and when it is labelled."""
     effects: tuple[Effect, ...] = get_args(Effect)
     """The effects a second view is mixed from."""
@@ -112,9 +115,12 @@ class Audio(Section):
     """Signal-to-noise ratio of added noise, from and to, in dB."""
     volume_db: Range = (-10.0, 10.0)
     """Change of volume, from and to, in dB."""
-    reverberation_seconds: Range = (0.1, 0.5)
+    reverberation_seconds: tuple[_Reverberation, _Reverberation] = (
+        0.1,
+        0.5,
+    )
     """Reverberation time RT60, from and to, in seconds."""
-    pitch_semitones: Range = (-2.0, 2.0)
+    pitch_semitones: tuple[_Semitones, _Semitones] = (-2.0, 2.0)
     """Change of pitch at constant length, from and to, in semitones (rounded to half ones)."""
 
     @model_validator(mode="after")
@@ -122,7 +128,7 @@ class Audio(Section):
         for name in ("noise_snr_db", "volume_db", "reverberation_seconds", "pitch_semitones"):
             low, high = getattr(self, name)
             if low > high:
-                raise ValueError(f"{name} is {low}, {high}; it goes from the smaller to the larger")
+                raise ValueError(f"{name} is {low}, {high}; it must go from the smaller to the larger")
         if not self.effects:
             raise ValueError("effects is empty; a second view needs at least one effect")
         return self
@@ -131,25 +137,25 @@ class Audio(Section):
 class Encoder(Section):
     """The speech encoder (Eq. 1) and the way from its frames to an utterance's embedding."""
 
-    encoder: Annotated[str, Field(min_length=1)] = "facebook/wav2vec2-base"
+    encoder: Text = "facebook/wav2vec2-base"
     """A Hugging Face speech encoder by hub id or local folder; "compact": a small log-mel encoder, not pre-trained."""
     train_features: bool = False
     """Whether the convolutions before the encoder's layers are trained too."""
-    frozen_layers: Annotated[int, Field(ge=-1)] = 0
+    frozen_layers: Annotated[int, Field(ge=-1, le=1000)] = 0
     """Layers kept as pre-trained, counted from the input; -1 keeps the whole encoder as it is."""
-    layers: Annotated[tuple[int, ...], Field(min_length=1)] = (-1,)
+    layers: Annotated[tuple[_Layer, ...], Field(min_length=1, max_length=1000)] = (-1,)
     """Whose output frames are averaged: 0 is the input of the first layer, 1 its output, -1 the last layer's output."""
     pooling: Literal["mean", "mean+deviation"] = "mean"
     """Frames to one vector: their mean, or mean and standard deviation side by side; Eq. 1 has neither."""
     standardise: bool = True
     """Reading: whether pooled vectors are standardised per dimension with D1's statistics before anything else."""
-    embedding: Annotated[int, Field(ge=0)] = 256
+    embedding: Annotated[int, Field(ge=0, le=65_536)] = 256
     """Reading: size of the trained projection whose output is the embedding; 0: the pooled vector is the embedding."""
     embedding_activation: Literal["linear", "relu"] = "linear"
     """Reading: the last layer of the projection."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Dropout in the projection and the classifier."""
-    image_weights: str | None = None
+    image_weights: Text | None = None
     """Folder with AlexNet's ImageNet weights, for deep_spectrum alone; none: random ones, which every table says."""
     encoder_noise: bool = True
     """Whether the encoder's own dropout, layer drop and SpecAugment are on in training."""
@@ -166,7 +172,7 @@ class Training(Section):
     """Another random stream of the same seed: the same initial weights, other batches, dropout and augmentation."""
     epochs: Annotated[Count, Mark.AFTER_WARM_UP] = 50
     """Epochs, the warm-up included."""
-    warm_up: Annotated[int, Field(ge=0)] = 10
+    warm_up: Annotated[int, Field(ge=0, le=100_000)] = 10
     """First epochs, trained on D1 alone."""
     batch_size: Count = 8
     """Utterances of D1, and of D2, in a step."""
@@ -178,15 +184,15 @@ class Training(Section):
     """Weight decay of AdamW."""
     precision: Annotated[Literal["auto", "fp32", "bf16"], Mark.SECOND_VIEWS] = "auto"
     """Arithmetic of the encoder: bf16 on a GPU and fp32 on a CPU, or as named."""
-    device: Annotated[str, Mark.SECOND_VIEWS] = "auto"
-    """Where to train: "cpu", "cuda", "cuda:1"; auto takes a GPU where there is one."""
-    map_size: Annotated[int, Field(ge=0)] = 1000
+    device: Annotated[Device, Mark.SECOND_VIEWS] = "auto"
+    """Where to train: "cpu", "cuda", "cuda:1", "mps"; auto takes a GPU where there is one."""
+    map_size: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
     """Utterances whose embeddings are kept each epoch for the UMAP."""
 
     @model_validator(mode="after")
     def _warm_up(self) -> Training:
         if self.warm_up > self.epochs:
-            raise ValueError(f"warm_up is {self.warm_up}; it is at most epochs, which is {self.epochs}")
+            raise ValueError(f"warm_up is {self.warm_up}; it must not exceed epochs, which is {self.epochs}")
         return self
 
 
@@ -273,7 +279,7 @@ def build(preset: str = "recommended", settings: Mapping[str, Any] | None = None
     raises SettingsError naming every unknown preset or setting and every value that is not allowed
     """
     if preset not in PRESETS:
-        raise SettingsError([f"preset is {preset!r}; it is one of {', '.join(PRESETS)}"])
+        raise SettingsError([f"preset is {preset!r}; it must be one of {', '.join(PRESETS)}"])
     return PRESETS[preset](**{name: value for name, value in (settings or {}).items() if value is not None})
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from ipr_core.config import FIELDS, GROUPS, PRESETS, Config, allowed
 
 Args = argparse.Namespace
-"""What was typed after `ipr`: an attribute an option, and settings under their own names."""
+"""What was typed after `ipr`: an attribute per option, and settings under their own names."""
 Command = Callable[[Args], int]
 _WORDS = f"or {', '.join(GROUPS)} for several"
 _SETTINGS = "[--preset NAME] [--SETTING VALUE ...]"

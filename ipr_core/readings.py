@@ -36,7 +36,7 @@ class Method(Section):
     """Weight of the contrastive term (Eq. 6)."""
     beta_max: Annotated[NotNegative, _AFTER] = 0.5
     """Largest weight of the cross-entropy on D2, w of Eq. 7."""
-    beta_growth: Annotated[float, Field(gt=1), _AFTER] = 10.0
+    beta_growth: Annotated[float, Field(gt=1, le=1_000_000), _AFTER] = 10.0
     """Reading: growth r of Eq. 7; larger means later and steeper."""
     beta_from: Annotated[Literal["start", "warm_up"], _AFTER] = "start"
     """Reading: the epoch that Eq. 7 counts from, the first or the first after the warm-up."""
@@ -49,11 +49,9 @@ class Method(Section):
     compare_when: Annotated[Literal["epoch", "step"], _AFTER] = "epoch"
     """Reading: when D2 meets the prototypes (soft labels and Eq. 4), once after each epoch or at every step."""
     compare_mode: Annotated[Literal["evaluation", "training"], _AFTER] = "evaluation"
-    """Reading: mode of the encoder for that comparison at every step; once an epoch it is always evaluation, but for
-    k^aug, and the gate's logits are always those of training."""
+    """Reading: mode of the encoder for that comparison at every step; once an epoch k is as in evaluation."""
     soft_label: Literal["softmax", "raw"] = "softmax"
-    """Reading: the soft label, softmax(s / temperature), or the similarities s (section 2.2), cut at 0 and scaled to
-    sum 1; raw weights Eq. 4 by s itself, uncut."""
+    """Reading: the soft label: softmax(s / temperature), or s cut at 0 and scaled to sum 1 (Eq. 4 has s uncut)."""
     temperature: Positive = 0.1
     """Temperature of the soft label; the paper has none."""
     target: Annotated[Literal["hard", "soft"], _AFTER] = "hard"
@@ -63,11 +61,9 @@ class Method(Section):
     confidence: Annotated[bool, _AFTER] = False
     """Reading: whether each utterance of D2 is weighted by the largest share of its soft label."""
     moves: Annotated[Literal["classifier", "prototype", "all"], _AFTER] = "prototype"
-    """Reading: which prototypes an utterance moves, the class that the classifier names (Eq. 4), its pseudo-label's,
-    or all by soft label (section 2.2)."""
+    """Reading: which prototypes an utterance moves: the classifier's class (Eq. 4), its pseudo-label's, all (2.2)."""
     gate: Annotated[Literal["views", "views+prototype", "prototypes", "none"], _AFTER] = "views"
-    """Reading: who moves prototypes, utterances whose two views the classifier gives one class (Eq. 4), the nearest
-    prototype's too; or whose two views have one nearest prototype (section 1); or all."""
+    """Reading: who moves prototypes: views of one class by classifier (Eq. 4), by prototypes (1), or both; all."""
     update: Annotated[Literal["closed", "sequential", "batch"], _AFTER] = "closed"
     """Reading: a batch's updates, sample by sample in closed form or literally, or one step with its mean."""
     warm_up_prototypes: Literal["means", "moving"] = "means"

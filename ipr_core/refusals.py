@@ -10,6 +10,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from ipr_core.sections import Words
+
+_LONGEST = 200  # characters of a value in a sentence
+
 Fields = Mapping[str, tuple[str, FieldInfo]]
 """Every setting's name → its section and its field."""
 
@@ -34,6 +38,7 @@ def from_text(field: FieldInfo, value: Any) -> Any:
 def unknown(name: str, fields: Fields) -> str:
     """Return the sentence for a name that is no setting, with the nearest one."""
     nearest = difflib.get_close_matches(name, fields, n=1)
+    name = name if name.isidentifier() else shown(name)
     return f"{name} is not a setting" + (f"; did you mean {nearest[0]}?" if nearest else "")
 
 
@@ -54,11 +59,19 @@ def _sentence(fault: Mapping[str, Any], fields: Fields) -> str:
         return message
     reason = f" ({message})" if fault["type"] == "value_error" else ""
     field = fields[name][1]
-    return f"{name} is {fault['input']!r}{reason}; it is {value_range(field)}. {field.description}"
+    return f"{name} is {shown(fault['input'])}{reason}; it must be {value_range(field)}. {field.description}"
+
+
+def shown(value: Any) -> str:
+    """Return a value as it was given, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
 
 
 def _words(annotation: Any, metadata: list[Any] | tuple[Any, ...] = ()) -> str:
     origin, inner = get_origin(annotation), get_args(annotation)
+    if words := next((part for part in metadata if isinstance(part, Words)), None):
+        return words
     if origin is Annotated:
         return _words(inner[0], [m for f in inner[1:] for m in (f.metadata if isinstance(f, FieldInfo) else [f])])
     if origin is Literal:

@@ -99,8 +99,8 @@ def test_every_wrong_setting_is_named_at_once(capsys):
     assert cli.main(["train", "--gamma", "1.5", "--gama", "1", "--epochs", "few", "--preset", "demo"]) == 2
     text = capsys.readouterr().err
     assert "gama is not a setting; did you mean gamma?" in text
-    assert "gamma is '1.5'; it is a number between 0 and 1" in text
-    assert "epochs is 'few'; it is a whole number" in text
+    assert "gamma is '1.5'; it must be a number between 0 and 1" in text
+    assert "epochs is 'few'; it must be a whole number" in text
 
 
 @pytest.mark.parametrize(

@@ -58,17 +58,17 @@ def test_the_names_listed_are_those_allowed():
     ("name", "words"),
     [
         ("gamma", "a number between 0 and 1"),
-        ("tau", "a number above 0"),
-        ("mu", "a number at least 0"),
+        ("tau", "a number above 0, at most 1,000,000"),
+        ("mu", "a number between 0 and 1,000,000"),
         ("dropout", "a number at least 0, below 1"),
-        ("epochs", "a whole number at least 1"),
+        ("epochs", "a whole number between 1 and 100,000"),
         ("annotator_count", "a whole number between 3 and 50"),
-        ("test_size", "a whole number at least 1 or none"),
+        ("test_size", "a whole number between 1 and 1,000,000,000 or none"),
         ("unit_norm", "true or false"),
         ("target", "one of 'hard', 'soft'"),
-        ("layers", "a list of a whole number"),
-        ("noise_snr_db", "2 values, each a number"),
-        ("corpus_path", "a text or none"),
+        ("layers", "a list of a whole number between -1,000 and 1,000"),
+        ("noise_snr_db", "2 values, each a number between -100 and 100"),
+        ("corpus_path", "a text of one line, not empty or none"),
         ("effects", "a list of one of 'noise', 'volume', 'reverberation', 'pitch'"),
     ],
 )
@@ -155,7 +155,7 @@ def test_nothing_given_keeps_the_presets_value():
 
 
 def test_an_unknown_preset():
-    with pytest.raises(SettingsError, match="preset is 'papre'; it is one of recommended, paper, demo"):
+    with pytest.raises(SettingsError, match="preset is 'papre'; it must be one of recommended, paper, demo"):
         build("papre")
 
 
@@ -167,11 +167,11 @@ def test_all_faults_at_once_with_name_value_and_what_is_allowed():
     assert sentences[0] == "gama is not a setting; did you mean gamma?"
     assert len(sentences) == 6
     for start in (
-        "gamma is 1.5; it is a number between 0 and 1. ",
-        "epochs is 'many'; it is a whole number at least 1. ",
-        "target is 'firm'; it is one of 'hard', 'soft'. ",
-        "encoder is ''; it is a text. ",
-        "classes is ('angry', 'angry') (a class is named twice); it is a list of a text. ",
+        "gamma is 1.5; it must be a number between 0 and 1. ",
+        "epochs is 'many'; it must be a whole number between 1 and 100,000. ",
+        "target is 'firm'; it must be one of 'hard', 'soft'. ",
+        "encoder is ''; it must be a text of one line, not empty. ",
+        "classes is ('angry', 'angry') (a class is named twice); it must be a list of a text of one line, not empty. ",
     ):
         assert sum(fault.startswith(start) for fault in sentences) == 1, start
     assert next(fault for fault in sentences if fault.startswith("gamma")).endswith(FIELDS["gamma"][1].description)
@@ -185,20 +185,20 @@ def test_the_error_reads_a_line_a_fault():
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"warm_up": 60}, "warm_up is 60; it is at most epochs, which is 50"),
+        ({"warm_up": 60}, "warm_up is 60; it must not exceed epochs, which is 50"),
         ({"ambiguous_share": 0.9, "precise_share": 0.8}, "ambiguous_share is 0.9; it is the lower bound of D2"),
         ({"test_speakers": ("a",)}, "test_speakers are named; they need speaker_disjoint"),
-        ({"volume_db": (3, -3)}, "volume_db is 3.0, -3.0; it goes from the smaller to the larger"),
+        ({"volume_db": (3, -3)}, "volume_db is 3.0, -3.0; it must go from the smaller to the larger"),
         ({"effects": ()}, "effects is empty; a second view needs at least one effect"),
         ({"corpus": "manifest"}, "corpus is 'manifest'; it needs corpus_path, the CSV or Parquet file"),
         ({"classes": ("angry",)}, "classes is"),
-        ({"beta_growth": 1}, "beta_growth is 1; it is a number above 1"),
+        ({"beta_growth": 1}, "beta_growth is 1; it must be a number above 1"),
         ({"gamma": math.nan}, "gamma is nan"),
         ({"lr": math.inf}, "lr is inf"),
         ({"epochs": 2.5}, "epochs is 2.5"),
         ({"noise_snr_db": (1.0, 2.0, 3.0)}, "noise_snr_db is"),
         ({"effects": ("echo",)}, "effects is 'echo'"),
-        ({"seed": -1}, "seed is -1; it is a whole number at least 0"),
+        ({"seed": -1}, "seed is -1; it must be a whole number between 0 and 2**63 - 1"),
     ],
 )
 def test_what_is_not_allowed_is_refused(settings, sentence):
@@ -267,7 +267,7 @@ def test_a_notebooks_plain_values_are_its_settings():
 def test_a_notebooks_unknown_parameter_is_refused():
     with pytest.raises(SettingsError, match="gmma is not a setting; did you mean gamma") as caught:
         from_notebook({"preset": "demo", "gmma": 0.9, "seed": "one"})
-    assert caught.value.faults[1].startswith("seed is 'one'; it is a whole number at least 0")
+    assert caught.value.faults[1].startswith("seed is 'one'; it must be a whole number between 0 and 2**63 - 1")
 
 
 def test_differences_are_the_own_values_of_what_another_configuration_has_otherwise():

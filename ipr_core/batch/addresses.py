@@ -124,12 +124,12 @@ def _ask(address: str, security: Security) -> str:
 
 def _differences(versions: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence for everything that runs another Python or Dask than the batch."""
-    places = {"the scheduler": versions["scheduler"]}
-    places |= {f"the worker {name}": worker for name, worker in versions["workers"].items()}
+    members = {"the scheduler": versions["scheduler"]}
+    members |= {f"the worker {name}": worker for name, worker in versions["workers"].items()}
     batch = _short(versions["client"])
-    for place, version in places.items():
+    for name, version in members.items():
         if _short(version) != batch:
-            yield f"{place} has {_short(version)}, the batch {batch}"
+            yield f"{name} has {_short(version)}, the batch {batch}"
 
 
 def _short(version: Mapping[str, Any]) -> str:

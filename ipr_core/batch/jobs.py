@@ -173,10 +173,10 @@ class Jobs:
         ended = [job for job in self._jobs if job.connected != now and self._has_ended(job, listing, now)]
         self._jobs = [job for job in self._jobs if job not in ended]
         self._cancel(ended)  # one whose end is not certain may hold resources
-        early = [job for job in ended if job.connected is None]
-        self._early_ends += len(early)
-        if early:
-            self._last_words = self._describe(early[-1])
+        failures = [job for job in ended if job.connected is None]
+        self._early_ends += len(failures)
+        if failures:
+            self._last_words = self._describe(failures[-1])
 
     def _has_ended(self, job: _Submission, listing: set[str] | None, now: float) -> bool:
         """Tell whether a job without a connected worker has ended.

@@ -107,7 +107,7 @@ def find(names: Sequence[str]) -> list[Path]:
     missing = [name for name, path in paths.items() if path.suffix != ".ipynb" or not path.is_file()]
     if missing:
         stems = ", ".join(sorted({path.stem for path in shipped.values()}))
-        raise SettingsError([f"{name} is not a notebook; it is one of {stems}, or a path" for name in missing])
+        raise SettingsError([f"{name} is not a notebook; it must be one of {stems}, or a path" for name in missing])
     return sorted(dict.fromkeys(paths.values()))
 
 
@@ -157,7 +157,18 @@ def _execute(
         )  # fmt: skip
     except (PapermillExecutionError, DeadKernelError) as error:
         return [error]
+    finally:
+        _forget_places(Path(copy))
     return []
+
+
+def _forget_places(copy: Path) -> None:
+    """Leave only names of the paths that papermill keeps in a notebook's metadata: they are of this machine."""
+    if copy.exists():
+        notebook = nbformat.read(copy, as_version=4)
+        record = notebook.metadata.get("papermill", {})
+        record.update({key: Path(record[key]).name for key in ("input_path", "output_path") if record.get(key)})
+        nbformat.write(notebook, copy)
 
 
 def _empty(kernel: ThisPython) -> None:

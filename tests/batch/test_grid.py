@@ -157,19 +157,19 @@ def test_every_fault_is_named_at_once(read):
         read(text)
     for sentence in (
         "sytems is not a key of a grid; did you mean systems?",
-        "seed is 'few'; it is a whole number",
-        "system is 'iprr'; it is one of 'baseline'",
-        "07 is not a notebook; it is one of 01_warm_up, 02_refinement",
+        "seed is 'few'; it must be a whole number",
+        "system is 'iprr'; it must be one of 'baseline'",
+        "07 is not a notebook; it must be one of 01_warm_up, 02_refinement",
         "gama is not a setting; did you mean gamma?",
-        "gamma is 1.5; it is a number between 0 and 1",
-        "one_at_a_time.tau is 0.5; it is a list",
+        "gamma is 1.5; it must be a number between 0 and 1",
+        "one_at_a_time.tau is 0.5; it must be a list",
     ):
         assert sentence in str(raised.value)
     assert len(raised.value.faults) == len(set(raised.value.faults))
 
 
 def test_an_impossible_combination_is_refused(read):
-    with pytest.raises(SettingsError, match=r"^warm_up is 9; it is at most epochs, which is 5$"):
+    with pytest.raises(SettingsError, match=r"^warm_up is 9; it must not exceed epochs, which is 5$"):
         read("[settings]\nepochs = 5\nwarm_up = 1\n[one_at_a_time]\nwarm_up = [9]")
 
 
@@ -180,12 +180,12 @@ def test_an_impossible_combination_is_refused(read):
         ("[cross]\ntau = [2]\n[one_at_a_time]\ntau = [2]", "tau is both in cross and in one_at_a_time; give it once"),
         ("[settings]\nseed = 1", "seed is in settings; a grid has seeds for it"),
         ('[cross]\nsystem = ["ipr"]', "system is in cross; a grid has systems for it"),
-        ('systems = "ipr"', "systems is 'ipr'; it is a list"),
-        ("settings = 3", "settings is 3; it is a table of settings"),
+        ('systems = "ipr"', "systems is 'ipr'; it must be a list"),
+        ("settings = 3", "settings is 3; it must be a table of settings"),
         ("seeds = []", "the grid has no cell: a list in it is empty"),
         ("notebooks = []", "notebooks is empty; name one at least"),
-        ("seeds = [[1]]", "seed is '[1]'; it is a whole number"),
-        ('preset = "big"', "preset is 'big'; it is one of recommended, paper, demo"),
+        ("seeds = [[1]]", "seed is '[1]'; it must be a whole number"),
+        ('preset = "big"', "preset is 'big'; it must be one of recommended, paper, demo"),
         ("seeds = ", "is not TOML"),
     ],
 )
@@ -195,5 +195,5 @@ def test_an_impossible_grid_is_refused(read, text, sentence):
 
 
 def test_a_missing_grid_is_refused_with_the_shipped_names():
-    with pytest.raises(SettingsError, match=r"table4 is no grid; it is a TOML file, or one of ablations, readings"):
+    with pytest.raises(SettingsError, match=r"table4 is no grid; it must be a TOML file, or one of ablations, readings"):
         grid.read("table4")

@@ -159,10 +159,10 @@ def test_each_result_of_the_step_stands_below_its_formula():
 # What they refuse
 
 WRONG = [
-    ({"gamma": "abc"}, "gamma is 'abc'; it is a number between 0 and 1"),
-    ({"gamma": 1.5}, "gamma is 1.5; it is a number between 0 and 1"),
+    ({"gamma": "abc"}, "gamma is 'abc'; it must be a number between 0 and 1"),
+    ({"gamma": 1.5}, "gamma is 1.5; it must be a number between 0 and 1"),
     ({"gama": 0.9}, "gama is not a setting; did you mean gamma?"),
-    ({"preset": "big"}, "preset is 'big'; it is one of recommended, paper, demo"),
+    ({"preset": "big"}, "preset is 'big'; it must be one of recommended, paper, demo"),
 ]
 
 
@@ -180,7 +180,7 @@ def test_papermill_passes_the_sentence_on(folders):
     command = [sys.executable, "-m", "papermill", FOLDER / "02_refinement.ipynb", path, "-p", "gamma", "1.5"]
     process = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert process.returncode != 0
-    assert "SettingsError: gamma is 1.5; it is a number between 0 and 1" in process.stderr
+    assert "SettingsError: gamma is 1.5; it must be a number between 0 and 1" in process.stderr
     executed_cells = [cell for cell in code(nbformat.read(path, as_version=4)) if cell.execution_count]
     assert len(executed_cells) <= 5  # the first three, the injected parameters, and papermill's own
 

@@ -192,12 +192,12 @@ def test_a_grid_that_is_not_there_stops_the_notebook_with_a_sentence(tmp_path, n
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_score_that_there_is_not_stops_the_third_cell(tmp_path, name):
-    with pytest.raises(SettingsError, match="score is 'acc'; it is one of accuracy, uar, macro_f1, agreement_model"):
+    with pytest.raises(SettingsError, match="score is 'acc'; it must be one of accuracy, uar, macro_f1, agreement_model"):
         run_cells(name, runs=str(tmp_path), score="acc")
 
 
 def test_a_system_that_there_is_not_stops_the_ablations(tmp_path):
-    with pytest.raises(SettingsError, match="system is 'ipr2'; it is one of baseline, "):
+    with pytest.raises(SettingsError, match="system is 'ipr2'; it must be one of baseline, "):
         run_cells("11_ablations", runs=str(tmp_path), system="ipr2")
 
 

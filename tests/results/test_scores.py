@@ -82,6 +82,6 @@ def test_speakers_are_those_of_d3(make, data):
 
 def test_a_score_or_a_system_that_does_not_exist_is_named():
     scores.check("uar", "mcil")
-    with pytest.raises(SettingsError, match="score is 'acc'; it is one of accuracy, uar, ") as error:
+    with pytest.raises(SettingsError, match="score is 'acc'; it must be one of accuracy, uar, ") as error:
         scores.check("acc", "ipr2")
-    assert "system is 'ipr2'; it is one of baseline, " in str(error.value)
+    assert "system is 'ipr2'; it must be one of baseline, " in str(error.value)

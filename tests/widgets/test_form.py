@@ -80,7 +80,7 @@ def test_what_is_typed_is_what_is_trained_and_comes_back(form, name, typed, valu
 @pytest.mark.parametrize(
     ("name", "typed", "sentence"),
     [
-        ("gamma", 1.5, "gamma is 1.5; it must be a number between 0 and 1. Reading: share"),
+        ("gamma", 1.5, "gamma is 1.5; it must be a number between 0 and 1. Reading: "),
         ("epochs", 2.5, "epochs is 2.5; it must be a whole number between 1 and 100,000. Epochs"),
         ("epochs", 0, "epochs is 0; it must be"),
         ("lr", float("inf"), "lr is inf; it must be a number above 0, at most 1,000,000."),
