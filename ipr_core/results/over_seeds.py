@@ -42,7 +42,7 @@ _NO_VOTES = "The annotators' votes for each class are not known: there is nothin
 
 
 def circumstances(runs: Sequence[Run], finished: Sequence[Run] = ()) -> str:
-    """Describe the basis of the runs: corpus, votes, encoder, seeds, and differences to the paper.
+    """Describe the basis of the runs: corpus, votes, encoder, seeds, and differences from the paper.
 
     finished: all finished runs; the text says how many of them are left out
     returns: Markdown
