@@ -79,7 +79,7 @@ def differences(table: Table) -> go.Figure:
     table: of `significance.differences` or `ablations.effects`
     """
     frame = table.values
-    titles = {"over_seeds": "over seeds", "over_utterances": "over utterances of D3", "ablations": "to the base"}
+    titles = {"over_seeds": "over seeds", "over_utterances": "over utterances of D3", "ablations": "from the base"}
     height = 170 + 30 * len(frame)
     fig = look.figure(f"Differences {titles.get(table.name, '')} and their 95 % intervals", height)
     fig.update_xaxes(title="Difference, points", zeroline=True, zerolinecolor=colours.INK)

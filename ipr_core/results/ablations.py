@@ -97,7 +97,7 @@ def effects(ablation: Ablation, score: str = "accuracy") -> Table:
         frame = frame.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
         frame = frame.dropna(axis=1, how="all")
     caption = (
-        f"Differences of {SCORES[score]} to the base, in points, paired by seed, from the largest gain to the "
+        f"Differences of {SCORES[score]} from the base, in points, paired by seed, from the largest gain to the "
         "largest loss; 95 % interval and p of the paired t-test, p of the sign-flip test, each corrected by Holm for "
         f"the rows of this table. {_noise_remark(noise)}"
     )

@@ -88,7 +88,7 @@ def divergences(run: Run) -> dict[str, float]:
 
 
 def noise(scores: DataFrame, score: str, system: str = "baseline") -> float:
-    """Return the difference of a system to itself under another random stream; nan if unknown.
+    """Return the difference of a system from itself under another random stream; nan if unknown.
 
     scores: `score_table` of comparable runs, of which those of the same seed are paired
     The root mean square, not the deviation around the mean: the expected difference is known to be 0.

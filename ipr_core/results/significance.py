@@ -164,7 +164,7 @@ def accuracy_interval(run: Run) -> Interval:
 def differences(
     runs: Sequence[Run], reference: str | None = None, score: str = "accuracy", pairs: Pairs | None = None
 ) -> Table:
-    """Tabulate the differences of every system to a reference, with 95 % intervals and p after Holm.
+    """Tabulate the differences of every system from a reference, with 95 % intervals and p after Holm.
 
     runs: `selection.comparable` ones; those of another random stream only measure the noise
     reference: a system; None: `REFERENCE` if it was trained, else the first one

@@ -101,7 +101,7 @@ def test_table3_shows_curves_differences_recalls_and_soft_labels(executed):
 
 
 def test_ablations_show_differences_to_the_base(executed):
-    assert titles(executed["11_ablations"][0]) == ["Differences to the base and their 95 % intervals"]
+    assert titles(executed["11_ablations"][0]) == ["Differences from the base and their 95 % intervals"]
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
