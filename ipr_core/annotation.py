@@ -44,6 +44,7 @@ from ipr_core.spreadsheets import to_csv
 from ipr_core.training.labels import table
 from ipr_core.training.minibatches import by_length
 from ipr_core.training.model import DESCRIPTION, WEIGHTS, Recogniser, in_bf16
+from ipr_core.training.trained import trained_model
 from ipr_core.training.views import PASS
 
 PIECE = 256
@@ -72,9 +73,10 @@ def annotate(
     returns: the Parquet and the CSV file; none while pieces of other workers are missing
     raises CorpusError with every fault at once, of the whole table and of this shard's audio, before anything is
     labelled; WriteError, before anything is read, if the labels cannot lie there; RunError if the corrections' file
-    is damaged, or a piece of another worker
+    or the model is damaged, or a piece of another worker
     """
     corrections.newest(run)  # refused now rather than after hours
+    model = trained_model(run)
     config = run.config.replace(**corpus.model_dump() | {"classes": run.config.data.classes})
     place = Path(folder or run.folder, f"annotated-{name(run, corpus)}")
     paths, pieces_folder = [place.with_name(place.name + end) for end in (".parquet", ".csv")], Path(f"{place}.pieces")
@@ -83,7 +85,7 @@ def annotate(
     names, unlabelled = _checked(config, mark, pieces_folder, shard, progress)
     pieces_folder.mkdir(parents=True, exist_ok=True)
     if unlabelled:
-        _label(run, config, mark, pieces_folder, unlabelled, progress)
+        _label(model, config, mark, pieces_folder, unlabelled, progress)
     return paths if _put_together([pieces_folder / name for name in names], run, corpus, paths) else []
 
 
@@ -197,13 +199,13 @@ def _stored(piece: Path) -> DataFrame:
         raise RunError(f"{piece} is damaged ({error}); {cure}") from error
 
 
-def _label(run: Run, config: Config, mark: bytes, folder: Path, numbers: set[int], progress: bool) -> None:
+def _label(model: Recogniser, config: Config, mark: bytes, folder: Path, numbers: set[int], progress: bool) -> None:
     """Label the pieces with these numbers, on a GPU if there is one."""
-    model = Recogniser.load(run.folder / "model").to("cuda" if torch.cuda.is_available() else "cpu")
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     model.bf16 = in_bf16(config.training)
     bar = tqdm(total=len(numbers), desc="Labelling", unit="piece", delay=2, disable=not progress)
     first = 0
-    for utterances, _ in corpora.surveys(config.data, _READ, labels_needed=False, progress=False):
+    for utterances, _ in corpora.surveys(config.data, _READ, labels_needed=False, progress=False, notes=False):
         pieces = list(_pieces(utterances, first, mark))
         first += len(pieces)
         for number, name, piece in pieces:
