@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import logging
 from collections.abc import Sequence
 from typing import Literal
 
@@ -18,7 +19,12 @@ from ipr_core.config import Config
 from ipr_core.data.corpora.table import CorpusError, Fault, vote_columns
 
 Floats = NDArray[np.float64]
-TOLERANCE = 1e-9  # 2 of 3 votes are two thirds, whatever the floats say
+TOLERANCE = 1e-9  # 2 of 3 votes are two thirds, and 0.7 + 0.2 + 0.1 are one, whatever the floats say
+
+_ROUNDED = 0.025  # votes that rounded shares may lack: three of 0.33 are 0.99, seven of 0.14 are 0.98
+_log = logging.getLogger(__name__)
+_PARTS = ("", "D1", "D2", "D3")
+_SOUND = "sound"  # column
 
 
 # Votes
@@ -52,7 +58,7 @@ def soft_votes(table: DataFrame, classes: Sequence[str]) -> Floats:
     votes = _class_votes(table, classes)
     total = votes.sum(axis=1)
     if "votes_unknown" in table:
-        total = np.where(table["votes_unknown"] > 0, 0.0, total)
+        total = np.where(table["votes_unknown"] > TOLERANCE, 0.0, total)
     return _ratio(votes, total)
 
 
@@ -77,7 +83,7 @@ def _ratio(votes: Floats, total: Floats) -> Floats:
 # Partition
 
 
-def partition(table: DataFrame, config: Config) -> DataFrame:
+def partition(table: DataFrame, config: Config, sounds: NDArray[np.int64] | None = None) -> DataFrame:
     """Part the utterances into D1 (precise), D2 (ambiguous) and D3 (test).
 
     By the label's share of the votes. D1: share ≥ precise_share. D2: ambiguous_share ≤ share < precise_share. D3:
@@ -85,10 +91,17 @@ def partition(table: DataFrame, config: Config) -> DataFrame:
     are ordered by a hash of the id, never by the table's order. With speaker_disjoint, D3 is taken from test
     speakers, D1 and D2 from the others.
 
+    Utterances with the same sound stand in one part, the latest that one of them has (D3 over D2 over D1), so that
+    nothing is tested that was trained on; D3 may then have more than test_size. With speaker_disjoint, those of
+    training speakers are left out where that part is D3. If a part or a class of D1 would be lost by this, as where
+    most clips are copies of one, they stay where their votes put them, and a warning says so.
+
+    sounds: (N,) numbers, equal for utterances with the same sound; by default all differ
     returns: the utterances labelled with a class and with enough votes, plus share and part ("" unused), 0..N-1
     raises CorpusError, with every reason at once, if D1 lacks a class or D2 or D3 is empty
     """
-    utterances = _with_share(table, config)
+    sounds = np.arange(len(table)) if sounds is None else sounds
+    utterances = _with_share(table.assign(**{_SOUND: sounds}), config)
     may_test, may_train = _by_speaker(utterances, config)
     rules = config.partition
     precise = (utterances["share"] >= rules.precise_share - TOLERANCE).to_numpy()
@@ -100,8 +113,9 @@ def partition(table: DataFrame, config: Config) -> DataFrame:
         agreed = ~test
     part = np.select([may_train & precise, may_train & agreed, test], ["D1", "D2", "D3"], "")
     utterances = utterances.assign(part=part)
-    _refuse_if_useless(utterances, config)
-    return utterances
+    if faults := _useless(utterances, config):
+        raise CorpusError(faults)
+    return _copies_together(utterances, may_test, config).drop(columns=_SOUND)
 
 
 def summary(table: DataFrame, group: Literal["label", "speaker"] = "label") -> DataFrame:
@@ -117,16 +131,20 @@ def _with_share(table: DataFrame, config: Config) -> DataFrame:
     """Return the utterances that can be parted, with their label's share of the votes."""
     data = config.data
     number = table["label"].map({name: i for i, name in enumerate(data.classes)})
-    enough = vote_totals(table, data.count_other) >= max(config.partition.min_votes, TOLERANCE)
+    enough = vote_totals(table, data.count_other) >= max(config.partition.min_votes - _ROUNDED, TOLERANCE)
     usable = (number.notna() & enough).to_numpy()
     if not usable.any():
-        raise _nothing_to_part(table, config)
+        raise nothing_to_part(table, config)
+    if short := (number.notna() & ~enough).sum():
+        least = config.partition.min_votes
+        _log.warning("%s of %s labelled utterances have fewer than %g votes: left out", short, number.count(), least)
     shares = vote_shares(table[usable], data.classes, data.count_other)
     share = shares[np.arange(usable.sum()), number[usable].astype(int)]
     return table[usable].assign(share=share).reset_index(drop=True)
 
 
-def _nothing_to_part(table: DataFrame, config: Config) -> CorpusError:
+def nothing_to_part(table: DataFrame, config: Config) -> CorpusError:
+    """Return the error for a corpus without an utterance of a class that somebody voted on."""
     labels = sorted(set(table["label"]) - {""})
     problem = f"no utterance is labelled {', '.join(config.data.classes)} and has {config.partition.min_votes:g} votes"
     cure = f"the labels are {', '.join(labels) or 'all empty'}; where nobody voted, set annotators to 'simulated'"
@@ -179,12 +197,27 @@ def _test_speakers(table: DataFrame, config: Config) -> list[str]:
     return names
 
 
-def _refuse_if_useless(table: DataFrame, config: Config) -> None:
-    """Raise CorpusError if D1 lacks a class or D2 or D3 is empty."""
+def _copies_together(table: DataFrame, may_test: NDArray[np.bool_], config: Config) -> DataFrame:
+    """Return the table with utterances of the same sound in one part, the latest of any of them."""
+    rank = table["part"].map({name: i for i, name in enumerate(_PARTS)})
+    latest = rank.groupby(table[_SOUND]).transform("max").where(rank > 0, 0)
+    latest = latest.where(may_test | (latest < _PARTS.index("D3")), 0)
+    if (latest == rank).all():
+        return table
+    regrouped = table.assign(part=latest.map(dict(enumerate(_PARTS))))
+    if faults := _useless(regrouped, config):
+        copies = (latest != rank).sum()
+        _log.warning("the same sound is in several parts, %d utterances of it: in one, %s", copies, faults[0].problem)
+        return table
+    return regrouped
+
+
+def _useless(table: DataFrame, config: Config) -> list[Fault]:
+    """Return why nothing can be learnt from a partition: D1 lacks a class, or D2 or D3 is empty."""
     rules, lowest = config.partition, table["share"].min()
     part = table["part"]
     lacking = sorted(set(config.data.classes) - set(table.loc[part == "D1", "label"]))
-    faults = []
+    faults: list[Fault] = []
     if lacking:
         problem = f"D1 has no utterance of {', '.join(lacking)}: none has a share of votes of {rules.precise_share:.3g}"
         faults += _refusal(table, problem, "lower precise_share, or leave those classes out").faults
@@ -193,8 +226,7 @@ def _refuse_if_useless(table: DataFrame, config: Config) -> None:
     if not (part == "D3").any():
         problem = f"D3 is empty: no share of votes is below {rules.ambiguous_share:.3g}, the lowest is {lowest:.3g}"
         faults += _refusal(table, problem, "give test_size, or raise ambiguous_share").faults
-    if faults:
-        raise CorpusError(faults)
+    return faults
 
 
 def _refusal(table: DataFrame, problem: str, cure: str) -> CorpusError:

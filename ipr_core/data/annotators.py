@@ -6,6 +6,7 @@ N utterances, K features, A annotators, F frames, T samples.
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from tqdm import tqdm
 
 from ipr_core.atomic import write
 from ipr_core.config import Data
+from ipr_core.data.cache import seal, sealed, writable
 from ipr_core.data.corpora.table import CorpusError, Fault, vote_columns
 from ipr_core.data.waves import SAMPLE_RATE, WaveStore
 
@@ -61,8 +63,8 @@ def annotator_guesses(table: DataFrame, features: NDArray[np.floating], data: Da
     """
     rows = np.flatnonzero(table["label"].isin(data.classes))
     labels, speakers = table["label"].to_numpy(str)[rows], table["speaker"].to_numpy(str)[rows]
-    x = _per_speaker(np.asarray(features, float)[rows], speakers)
     folds = _folds(labels, speakers, data)
+    x = _per_speaker(np.asarray(features, float)[rows], speakers)
     rng = np.random.default_rng(data.data_seed)
     guesses = np.full((len(table), data.annotator_count), "", dtype=object)
     bar = tqdm(range(data.annotator_count), "Annotators", delay=2, leave=False, disable=not progress)
@@ -141,11 +143,19 @@ def wave_features(waves: WaveStore, cache: Path, progress: bool = True) -> NDArr
     """
     digest = hashlib.blake2b(" ".join([_VERSION, *waves.keys]).encode(), digest_size=16).hexdigest()
     file = Path(cache) / "features" / f"{digest}.npy"
-    if not file.exists():
+    stored = sealed(file, np.float32, 2)
+    if stored is None or len(stored[0]) != len(waves):
         bar = tqdm(range(len(waves)), "Features", unit="clip", delay=2, leave=False, disable=not progress)
         features = np.stack([_statistics(waves[i]) for i in bar])
-        write(file, lambda path: np.save(path, features))
-    return np.load(file, allow_pickle=False)
+        with writable(Path(cache)):
+            write(file, partial(_save, features))
+        return features
+    return np.array(stored[0])
+
+
+def _save(features: NDArray[np.float32], path: str) -> None:
+    np.save(path, features)
+    seal(path)
 
 
 def _statistics(wave: NDArray[np.int16]) -> NDArray[np.float32]:

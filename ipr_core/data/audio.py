@@ -35,7 +35,7 @@ _BLOCK = 2**20  # samples decoded at a time, over all channels
 _FINEST = 100_000  # largest denominator of a ratio of rates: a filter has 64 values for each
 
 
-def decode(path: str, out: str, rate: int) -> None:
+def decode(path: str, file: str, rate: int) -> None:
     """Write a file's samples as .npy, a block at a time.
 
     int16 at `rate`, channels averaged
@@ -43,24 +43,24 @@ def decode(path: str, out: str, rate: int) -> None:
     full scale, or holds NaN or infinite samples
     """
     try:
-        with _opened(path, os.path.dirname(out)) as file:
-            check_form(file.samplerate, file.channels, file.frames)
-            channels = Channels(file.channels)
-            _write(_resampled(_blocks(file, path, channels), file.samplerate, rate), out, rate)
+        with _opened(path, os.path.dirname(file)) as sound:
+            check_form(sound.samplerate, sound.channels, sound.frames)
+            channels = Channels(sound.channels)
+            _write(_resampled(_blocks(sound, path, channels), sound.samplerate, rate), file)
     except soundfile.LibsndfileError as error:
         raise Unusable(f"cannot be decoded ({_words(error)})", "copy it again, or convert it to wav") from None
-    samples = np.load(out, mmap_mode="r", allow_pickle=False)
+    samples = np.load(file, mmap_mode="r", allow_pickle=False)
     frames = sounding(samples)
-    if is_silent(frames.sum(), np.int64(frames.size)):
-        channels.refuse_silence(file.samplerate, rate)
+    if is_silent(frames.sum(), frames.size):
+        channels.refuse_silence(sound.samplerate, rate)
 
 
 def check_form(rate: int, channels: int, frames: int) -> None:
     """Raise Unusable if rate, channels or length of a file are out of bounds."""
-    least, most = RATES
+    lowest, highest = RATES
     cure = "write it again from its source"
-    if not least <= rate <= most:
-        raise Unusable(f"has {rate:,} samples per second; {least:,} to {most:,} are allowed", cure)
+    if not lowest <= rate <= highest:
+        raise Unusable(f"has {rate:,} samples per second; {lowest:,} to {highest:,} are allowed", cure)
     if not 1 <= channels <= MOST_CHANNELS:
         raise Unusable(f"has {channels:,} channels; 1 to {MOST_CHANNELS} are allowed", cure)
     if frames <= 0:
@@ -111,7 +111,7 @@ def _blocks(file: soundfile.SoundFile, path: str, channels: Channels) -> Iterato
 
     (T,) float32 at the file's own rate, channels averaged
     """
-    count, signature = 0, _Signature.of(path) if file.format == "FLAC" else None
+    count, signature = 0, _Signature.read(path) if file.format == "FLAC" else None
     while len(samples := file.read(max(1, _BLOCK // file.channels), dtype="float32", always_2d=True)):
         if not np.isfinite(samples).all():
             raise Unusable("has samples that are NaN or infinite", "write it again from its source")
@@ -137,15 +137,15 @@ class _Signature:
         self._bits, self._expected, self._sum = bits, expected, hashlib.md5(usedforsecurity=False)
 
     @classmethod
-    def of(cls, path: str) -> _Signature | None:
+    def read(cls, path: str) -> _Signature | None:
         """Read it; None if the file has none, or samples of more bits than a float holds."""
         with open(path, "rb") as file:
             head = file.read(10)
             file.seek(headers.after_id3(head))
             info = file.read(42)
         bits = ((info[20] & 1) << 4 | info[21] >> 4) + 1 if len(info) == 42 else 0
-        known = info[:4] == b"fLaC" and info[4] & 127 == 0 and info[26:42].strip(b"\0")
-        return cls(bits, info[26:42]) if known and bits <= 24 else None
+        usable = info[:4] == b"fLaC" and info[4] & 127 == 0 and info[26:42].strip(b"\0")
+        return cls(bits, info[26:42]) if usable and bits <= 24 else None
 
     def update(self, samples: np.ndarray) -> None:
         """Add (T, channels) float32, which are whole numbers of `bits` bits over 2^(bits - 1)."""
@@ -160,7 +160,7 @@ class _Signature:
             raise Unusable(problem, "copy it again, or encode it again from its source")
 
 
-def _write(waves: Iterable[np.ndarray], path: str, rate: int) -> None:
+def _write(waves: Iterable[np.ndarray], path: str) -> None:
     """Write (T,) float blocks as one int16 array."""
     with open(path, "wb") as stream:
         _write_header(stream, 0)

@@ -33,7 +33,11 @@ def writable(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        problem = f"the cache cannot be written ({error.strerror or error})"
+        reason = next(
+            (cause.strerror for cause in (error, error.__cause__) if isinstance(cause, OSError) and cause.strerror),
+            None,
+        )
+        problem = f"the cache cannot be written ({reason or error})"
         cure = "make room there, or set IPR_CACHE to a folder that can be written"
         raise CorpusError([Fault(str(folder), None, problem, cure)]) from error
 
@@ -55,20 +59,20 @@ def sealed(file: str | Path, kind: DTypeLike, axes: int) -> tuple[np.memmap, str
         values = np.load(file, mmap_mode="r", allow_pickle=False)
         with open(file, "rb") as stream:
             stream.seek(values.offset + values.nbytes)
-            written = stream.read()
-        whole = (values.dtype, values.ndim, len(written)) == (np.dtype(kind), axes, _DIGEST)
-        return (values, written.hex()) if whole and digest(values) == written else None
+            trailer = stream.read()
+        whole = (values.dtype, values.ndim, len(trailer)) == (np.dtype(kind), axes, _DIGEST)
+        return (values, trailer.hex()) if whole and digest(values) == trailer else None
     except (OSError, ValueError, EOFError, AttributeError):  # AttributeError: no values, or another kind of file
         return None
 
 
 def seal_folder(folder: Path) -> None:
-    """Write the digest of all its files into a folder."""
+    """Write the digest of all its sounds into a folder."""
     write_text(folder / _SUM, _folder_digest(folder))
 
 
 def folder_sealed(folder: Path) -> bool:
-    """Tell whether a folder's files are those that were sealed."""
+    """Tell whether a folder's sounds are those that were sealed."""
     try:
         return (folder / _SUM).read_text("utf-8") == _folder_digest(folder)
     except (OSError, ValueError):
@@ -83,7 +87,7 @@ def digest(values: NDArray) -> bytes:
 
 def _folder_digest(folder: Path) -> str:
     total = hashlib.blake2b(digest_size=_DIGEST)
-    for file in sorted(file for file in folder.iterdir() if file.is_file() and file.name != _SUM):
+    for file in sorted(file for file in folder.iterdir() if file.suffix == ".wav"):
         with open(file, "rb") as stream:
             total.update(file.name.encode() + b"\0" + hashlib.file_digest(stream, "blake2b").digest())
     return total.hexdigest()

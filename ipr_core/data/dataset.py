@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pandas import DataFrame, Index
+from pandas import DataFrame, Index, Series
 
 from ipr_core.config import Config
 from ipr_core.data import ambiguity, corpora
 from ipr_core.data.cache import default_cache
-from ipr_core.data.corpora.table import CorpusError, Fault, vote_columns
+from ipr_core.data.corpora.table import vote_columns
+from ipr_core.data.faults import CorpusError, Fault, enumeration
 from ipr_core.data.waves import WaveStore
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,14 +61,18 @@ def load(config: Config, cache: Path | None = None, progress: bool = True) -> Da
     cache = cache or default_cache()
     table, waves = readable(config, cache, progress)
     rows = np.flatnonzero(table["label"].isin(config.data.classes))
+    if not len(rows):
+        raise ambiguity.nothing_to_part(table, config)
     table, waves = table.iloc[rows].reset_index(drop=True), waves.take(rows)
+    _log_durations(table, waves)
+    _log_copies(table, waves.sounds)
     table = table.assign(duration=waves.seconds)
     simulated = simulates(config, table)
     if simulated:
         from ipr_core.data.annotators import simulate_annotators, wave_features  # scikit-learn takes long to import
 
         table = simulate_annotators(table, wave_features(waves, cache, progress), config.data, progress)
-    parts = ambiguity.partition(table, config)
+    parts = ambiguity.partition(table, config, waves.sounds)
     parts = parts[parts["part"] != ""].reset_index(drop=True)
     return Dataset(parts, waves.take(Index(table["id"]).get_indexer(parts["id"])), config.data.classes, simulated)
 
@@ -86,8 +94,36 @@ def existing_waves(table: DataFrame, cache: Path, progress: bool = True) -> tupl
 
     A missing file is a fault of the table, not of the audio.
     """
-    exists = {path: os.path.exists(path) for path in table["path"].unique()}
+    exists = {path: os.path.isfile(path) for path in table["path"].unique()}
     return WaveStore.survey(table[table["path"].map(exists).astype(bool)], cache, progress=progress)
+
+
+def _log_durations(table: DataFrame, waves: WaveStore) -> None:
+    """Log a warning of durations in the table that are not those of the sound."""
+    stated, seconds = table["duration"].to_numpy(float), waves.seconds
+    wrong = np.flatnonzero(np.abs(stated - seconds) > np.maximum(0.5, 0.1 * seconds))  # not where none is given
+    if len(wrong):
+        sentence = (
+            "%d utterances last differently than their duration in the table, the first %s: %g s, and %g s of sound"
+        )
+        i = int(wrong[0])
+        _log.warning(sentence, len(wrong), _row_name(table, i), stated[i], seconds[i])
+
+
+def _log_copies(table: DataFrame, sounds: NDArray[np.int64]) -> None:
+    """Log a warning of utterances that have the same sound as an earlier one."""
+    first = Series(np.arange(len(sounds))).groupby(sounds).transform("first").to_numpy()
+    copies = np.flatnonzero(first != np.arange(len(sounds)))
+    if len(copies):
+        pairs = enumeration([f"{_row_name(table, i)} that of {_row_name(table, first[i])}" for i in copies.tolist()], 3)
+        _log.warning("%d utterances have the same sound as another: %s", len(copies), pairs)
+
+
+def _row_name(table: DataFrame, i: int) -> str:
+    """Return an utterance's id, and the row where it is."""
+    utterance = table.iloc[i]
+    row = f", row {utterance['row']}" if utterance["row"] else ""
+    return f"{utterance['id']!r} ({utterance['source']}{row})"
 
 
 def simulates(config: Config, table: DataFrame) -> bool:

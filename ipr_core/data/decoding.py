@@ -37,7 +37,7 @@ _ROOT = Path(__file__).parents[2]
 _START = "from ipr_core.data.decoding import serve; serve()"
 
 
-def decode(path: str, out: str, rate: int) -> None:
+def decode(path: str, file: str, rate: int) -> None:
     """Decode a file as `audio.decode` does, in another process.
 
     raises Unusable as it does, or if the file breaks the decoder, needs too much memory or takes too long;
@@ -45,7 +45,7 @@ def decode(path: str, out: str, rate: int) -> None:
     """
     with _free_process() as process:
         seconds = LEAST_TIME + os.path.getsize(path) // SLOWEST
-        answer = process.answer({"path": path, "out": out, "rate": rate, "seconds": seconds})
+        answer = process.answer({"path": path, "file": file, "rate": rate, "seconds": seconds})
     if answer["kind"] == "OSError":
         raise OSError(answer["number"], answer["problem"])
     if answer["kind"] != "done":
@@ -160,15 +160,15 @@ def serve() -> None:
             return
         request = json.loads(line)
         _set_alarm(request["seconds"], signal.SIG_DFL)
-        answer = _answer(request["path"], request["out"], request["rate"])
+        answer = _answer(request["path"], request["file"], request["rate"])
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def _answer(path: str, out: str, rate: int) -> dict[str, str | int]:
+def _answer(path: str, file: str, rate: int) -> dict[str, str | int]:
     """Decode a file, and say how it went."""
     problem, cure = "", "copy it again, or convert it to wav"
     try:
-        audio.decode(path, out, rate)
+        audio.decode(path, file, rate)
         return {"kind": "done"}
     except Unusable as error:
         return {"kind": "Unusable", "problem": error.problem, "cure": error.cure}

@@ -55,9 +55,9 @@ class _Container(NamedTuple):
     """Chunks begin at multiples of so many bytes from the last one's begin."""
     sound: bytes
     """Name of the chunk with the samples."""
-    before: int = 0
+    lead: int = 0
     """Bytes of that chunk before the first sample; its length counts them."""
-    counted: int = 0
+    own_head: int = 0
     """Bytes of a chunk's own head that its length counts."""
 
 
@@ -67,12 +67,12 @@ class _Length(NamedTuple):
     position: int
     form: str
     """As `struct` has it."""
-    promised: int
+    claim: int
 
     @property
     def unknown(self) -> bool:
         """Whether it stands for "unknown"."""
-        return not -1 < self.promised < (_STREAMED if self.form.endswith("I") else _ENDLESS)
+        return not -1 < self.claim < (_STREAMED if self.form.endswith("I") else _ENDLESS)
 
 
 _W64 = bytes.fromhex("f3acd3118cd100c04f8edb8a")
@@ -82,10 +82,10 @@ _CONTAINERS = {
     (b"RF64", b"WAVE"): _RIFF,
     (b"BW64", b"WAVE"): _RIFF,
     (b"RIFX", b"WAVE"): _Container(12, 4, ">I", 2, b"data"),
-    (b"FORM", b"AIFF"): _Container(12, 4, ">I", 2, b"SSND", before=8),
-    (b"FORM", b"AIFC"): _Container(12, 4, ">I", 2, b"SSND", before=8),
-    (b"riff", b"wave"): _Container(40, 16, "<Q", 8, b"data" + _W64, counted=24),
-    (b"caff", b"desc"): _Container(8, 4, ">q", 1, b"data", before=4),
+    (b"FORM", b"AIFF"): _Container(12, 4, ">I", 2, b"SSND", lead=8),
+    (b"FORM", b"AIFC"): _Container(12, 4, ">I", 2, b"SSND", lead=8),
+    (b"riff", b"wave"): _Container(40, 16, "<Q", 8, b"data" + _W64, own_head=24),
+    (b"caff", b"desc"): _Container(8, 4, ">q", 1, b"data", lead=4),
 }
 
 
@@ -122,18 +122,18 @@ def _of_chunks(file: BinaryIO, size: int, container: _Container) -> Extent | Non
         file.seek(position)
         if len(chunk := file.read(head + 40)) < head:
             break
-        promised = struct.unpack_from(container.size, chunk, container.name)[0]
+        claim = struct.unpack_from(container.size, chunk, container.name)[0]
         if chunk.startswith(b"fmt ") and container is _RIFF and len(chunk) >= 24:
             plain = _plain(chunk[8:])
         elif chunk.startswith(b"ds64"):
             long_length = position + 16
         elif chunk.startswith(container.sound):
-            field = _Length(position + container.name, container.size, promised)
-            if long_length and promised == 0xFFFF_FFFF:
+            field = _Length(position + container.name, container.size, claim)
+            if long_length and claim == 0xFFFF_FFFF:
                 file.seek(long_length)
                 field = _Length(long_length, "<Q", int.from_bytes(file.read(8), "little"))
             return _measured(file, size, container, position + head, field)._replace(plain=plain)
-        position += max(promised, head) if container.counted else head + max(promised, 0)
+        position += max(claim, head) if container.own_head else head + max(claim, 0)
         position += -position % container.align
     return None
 
@@ -149,8 +149,8 @@ def _measured(file: BinaryIO, size: int, container: _Container, begin: int, fiel
 
     begin: of the contents of the chunk of samples
     """
-    offset, aside = begin + container.before, container.before + container.counted
-    present, length, note = max(0, size - offset), field.promised - aside, ""
+    offset, aside = begin + container.lead, container.lead + container.own_head
+    present, length, note = max(0, size - offset), field.claim - aside, ""
     if field.unknown:
         length = present
     elif length <= 0 and present and not _is_chunk(file, container, offset + max(0, length), size):
@@ -162,7 +162,7 @@ def _measured(file: BinaryIO, size: int, container: _Container, begin: int, fiel
     elif present - length > EXCESS and not _is_chunk(file, container, offset + length, size):
         note = _LEFT_OUT
     length = max(0, length)
-    whole = length + aside == field.promised and not (container.counted and length < present)
+    whole = length + aside == field.claim and not (container.own_head and length < present)
     return Extent(offset, length, None if whole else (field.position, struct.pack(field.form, length + aside)), note)
 
 
@@ -183,8 +183,8 @@ def _of_au(file: BinaryIO, size: int, head: bytes) -> Extent | None:
     order = ">" if head[:4] == b".snd" else "<"
     if len(head) < 24:
         return None
-    offset, promised = struct.unpack_from(order + "II", head, 4)
-    return _measured(file, size, _Container(0, 4, order + "I", 1, b""), offset, _Length(8, order + "I", promised))
+    offset, claim = struct.unpack_from(order + "II", head, 4)
+    return _measured(file, size, _Container(0, 4, order + "I", 1, b""), offset, _Length(8, order + "I", claim))
 
 
 def _of_sphere(head: bytes, size: int) -> Extent | None:
@@ -238,8 +238,8 @@ def _of_mp3(file: BinaryIO, size: int, head: bytes) -> Extent | None:
     if mark < 0 or len(frame) < mark + 16:
         return None
     flags = struct.unpack_from(">I", frame, mark + 4)[0]
-    promised = struct.unpack_from(">I", frame, mark + (12 if flags & 1 else 8))[0] if flags & 2 else 0
-    missing = begin + promised - size
+    claim = struct.unpack_from(">I", frame, mark + (12 if flags & 1 else 8))[0] if flags & 2 else 0
+    missing = begin + claim - size
     if missing > _FRAME:
         raise _cut(f"its first frame promises {missing:,} bytes more than it has")
     return Extent(begin, size - begin, None, _TOO_LONG) if missing > 0 else None

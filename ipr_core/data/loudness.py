@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ipr_core.data.unusable import Unusable
+
+Counts = NDArray[np.integer] | int
 
 FRAME = 160
 """Samples that are heard or not as one: 10 ms at 16 kHz."""
@@ -25,12 +29,13 @@ def sounding(samples: NDArray[np.int16]) -> NDArray[np.bool_]:
     return frames.max(axis=1).astype(np.int32) - frames.min(axis=1) > FAINTEST
 
 
-def is_silent(heard: NDArray[np.integer], frames: NDArray[np.integer]) -> NDArray[np.bool_]:
+def is_silent(audible: Counts, frames: Counts) -> Any:
     """Tell which clips are silent; one of less than 0.1 s is too short to tell.
 
-    heard: (n,) how many frames of a clip can be heard   frames: (n,) how many lie within it
+    audible: (n,) how many frames of a clip can be heard   frames: (n,) how many lie within it
+    returns: (n,) whether it is silent
     """
-    return (frames > 2 * FEWEST_FRAMES - 2) & (heard < FEWEST_FRAMES)
+    return (frames > 2 * FEWEST_FRAMES - 2) & (audible < FEWEST_FRAMES)
 
 
 SILENCE = Unusable(
@@ -42,7 +47,7 @@ class Channels:
     """Sums over the channels of a file, block by block."""
 
     def __init__(self, channels: int):
-        self._count = self._beyond = 0
+        self._count = self._overs = 0
         self._peak = 0.0
         self._lowest, self._highest = np.full(channels, np.inf), np.full(channels, -np.inf)
         self._sums = np.zeros((2, channels + 1))  # of values and squares, of each channel and of their average
@@ -54,7 +59,7 @@ class Channels:
         self._highest = np.maximum(self._highest, samples.max(axis=0))
         peak = float(max(-self._lowest.min(), self._highest.max()))
         if peak > _BEYOND:
-            self._beyond += int((np.abs(samples) > _BEYOND).any(axis=1).sum())
+            self._overs += int((np.abs(samples) > _BEYOND).any(axis=1).sum())
         self._peak = max(self._peak, peak)
         if samples.shape[1] > 1:
             values = np.concatenate([samples, mono[:, None]], axis=1)
@@ -62,16 +67,16 @@ class Channels:
 
     def check(self) -> None:
         """Raise Unusable if many samples lie beyond full scale, or if the channels cancel each other."""
-        if self._beyond > _MOST_BEYOND * self._count:
-            share = self._beyond / self._count
+        if self._overs > _MOST_BEYOND * self._count:
+            share = self._overs / self._count
             problem = (
                 f"goes beyond full scale: {share:.0%} of its samples do, the largest is {self._peak:,.6g} and not 1"
             )
             raise Unusable(problem, "write it again with samples between -1 and 1, or as 16-bit numbers")
         mean, square = self._sums / max(1, self._count)
-        *own, average = square - mean**2
-        if len(own) > 1 and self._spread > FAINTEST and average < _CANCELLED * np.mean(own):
-            problem = f"is silent: its {len(own)} channels cancel each other when they are averaged"
+        *channels, average = square - mean**2
+        if len(channels) > 1 and self._spread > FAINTEST and average < _CANCELLED * np.mean(channels):
+            problem = f"is silent: its {len(channels)} channels cancel each other when they are averaged"
             raise Unusable(problem, "give the file with one of its channels")
 
     def refuse_silence(self, rate: int, target: int) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ipr_core.atomic import write
+from ipr_core.atomic import clear_unfinished, write
 from ipr_core.config import SAMPLE_RATE
 from ipr_core.data import cache, decoding, headers
 from ipr_core.data.audio import check_form
@@ -60,8 +60,8 @@ class Source(NamedTuple):
         """
         if not self.frames:
             return np.zeros(len(first), bool)
-        heard = np.unpackbits(np.frombuffer(self.frames, np.uint8), count=self.samples // FRAME)
-        total = np.append(0, heard.cumsum(dtype=np.int64))
+        audible = np.unpackbits(np.frombuffer(self.frames, np.uint8), count=self.samples // FRAME)
+        total = np.append(0, audible.cumsum(dtype=np.int64))
         begin, end = -(-first // FRAME), last // FRAME  # whole frames of the part
         return is_silent(total[np.maximum(begin, end)] - total[begin], end - begin)
 
@@ -170,7 +170,7 @@ def _stored(path: str, digest: str, stamp: tuple[int, int], extent: Extent) -> S
     check_form(SAMPLE_RATE, 1, count)
     samples = np.memmap(path, _INT16, "r", extent.offset, (count,))
     frames = sounding(samples)
-    if is_silent(frames.sum(), np.int64(frames.size)):
+    if is_silent(frames.sum(), frames.size):
         raise SILENCE
     sound = cache.digest(samples).hex()
     return Source(path, digest, sound, path, stamp, extent.offset, count, _bits(frames), extent.note)
@@ -179,17 +179,24 @@ def _stored(path: str, digest: str, stamp: tuple[int, int], extent: Extent) -> S
 def _decoded(path: str, file: Path) -> tuple[np.memmap, str]:
     """Return a file's samples in the cache, decoded if they are not there as they were written, and their digest."""
 
-    def save(out: str) -> None:
-        decoding.decode(path, out, SAMPLE_RATE)
-        cache.seal(out)
+    def save(copy: str) -> None:
+        decoding.decode(path, copy, SAMPLE_RATE)
+        cache.seal(copy)
 
     array = cache.sealed(file, _INT16, 1)
     if array is None:
+        _clear(file.parent)
         write(file, save)
         array = cache.sealed(file, _INT16, 1)
     if array is None:
         raise OSError(None, "what was written there is not what is read back", str(file))
     return array
+
+
+@functools.cache
+def _clear(folder: Path) -> None:
+    """Remove what killed processes left in a folder of the cache, once in a process."""
+    clear_unfinished(folder)
 
 
 def _bits(frames: NDArray[np.bool_]) -> bytes:

@@ -1,8 +1,16 @@
-"""The cache's folder."""
+"""The cache: its folder, and that nothing in it counts that is not as it was written."""
 
+import os
 from pathlib import Path
 
-from ipr_core.data.cache import default_cache
+import numpy as np
+import pytest
+
+from helpers.sounds import changed, cut, sine, table, wav
+from ipr_core.data import cache
+from ipr_core.data.cache import default_cache, folder_sealed, seal, seal_folder, sealed
+from ipr_core.data.corpora.table import CorpusError
+from ipr_core.data.waves import WaveStore
 
 
 def test_the_cache_is_named_by_the_environment(tmp_path, monkeypatch):
@@ -10,3 +18,92 @@ def test_the_cache_is_named_by_the_environment(tmp_path, monkeypatch):
     assert default_cache() == tmp_path
     monkeypatch.delenv("IPR_CACHE")
     assert default_cache() == Path.home() / ".cache" / "ipr-workbench"
+
+
+DAMAGE = {
+    "emptied": lambda path: path.write_bytes(b""),
+    "cut": lambda path: cut(path, 0.6),
+    "cut by a byte": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "zeroed": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "a byte changed": lambda path: changed(path, path.stat().st_size // 2, b"\x55"),
+    "longer": lambda path: path.write_bytes(path.read_bytes() + b"\0"),
+    "without its digest": lambda path: path.write_bytes(path.read_bytes()[:-16]),
+    "another array": lambda path: np.save(path, np.arange(10.0)),
+    "a text": lambda path: path.write_text("not found"),
+    "another length": lambda path: changed(path, path.read_bytes().index(b"(16000,)"), b"(15000,)"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_wave_of_the_cache_is_decoded_again(tmp_path, damage):
+    utterances = table(wav(tmp_path / "a.flac", sine()))
+    intact = WaveStore.build(utterances, tmp_path / "cache", progress=False)
+    samples = np.array(intact[0])
+    (file,) = (path for path in (tmp_path / "cache").rglob("*") if path.is_file())
+    damage(file)
+    again = WaveStore.build(utterances, tmp_path / "cache", progress=False)
+    assert np.array_equal(again[0], samples)
+    assert again.keys == intact.keys
+
+
+def test_a_wave_that_is_exchanged_for_another_one_of_the_cache_is_decoded_again(tmp_path):
+    paths = [wav(tmp_path / f"{hz}.flac", sine(hz=hz)) for hz in (300, 500)]
+    store = WaveStore.build(table(*paths), tmp_path / "cache", progress=False)
+    samples = [np.array(store[i]) for i in range(2)]
+    first, second = (source.mapped for source in store._sources)
+    Path(first).write_bytes(Path(second).read_bytes().replace(b"\1", b"\2", 1))
+    again = WaveStore.build(table(*paths), tmp_path / "cache", progress=False)
+    assert all(np.array_equal(again[i], samples[i]) for i in range(2))
+
+
+def test_a_wave_damaged_while_it_is_in_use_is_noticed(tmp_path):
+    store = WaveStore.build(table(wav(tmp_path / "a.flac", sine())), tmp_path / "cache", progress=False)
+    file = Path(store._sources[0].mapped)
+    whole = file.read_bytes()
+    os.utime(file, ns=(0, 0))
+    assert len(store[0]) == 16_000, "another process wrote the same samples"
+    file.write_bytes(bytes(len(whole)))
+    with pytest.raises(CorpusError, match=r"\.npy: has changed since it was read; "):
+        store[0]
+
+
+def test_an_array_is_read_only_if_kind_and_axes_are_those_expected(tmp_path):
+    file = tmp_path / "a.npy"
+    values = np.arange(12, dtype=np.float32).reshape(3, 4)
+    np.save(file, values)
+    assert sealed(file, np.float32, 2) is None, "not sealed yet"
+    seal(file)
+    array = sealed(file, np.float32, 2)
+    assert array is not None
+    assert np.array_equal(array[0], values)
+    assert array[1] == cache.digest(values).hex()
+    assert np.array_equal(np.load(file, allow_pickle=False), values), "numpy still reads it"
+    assert sealed(file, np.float64, 2) is None
+    assert sealed(file, np.float32, 1) is None
+    assert sealed(tmp_path / "absent.npy", np.float32, 2) is None
+    assert sealed(tmp_path, np.float32, 2) is None
+
+
+def test_a_folder_of_sounds_is_as_it_was_sealed_or_not(tmp_path):
+    path = wav(tmp_path / "a.wav", sine())
+    assert not folder_sealed(tmp_path)
+    seal_folder(tmp_path)
+    assert folder_sealed(tmp_path)
+    (tmp_path / ".lock").touch()
+    assert folder_sealed(tmp_path)
+    changed(path, 500, b"x")
+    assert not folder_sealed(tmp_path)
+    assert not folder_sealed(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("folder", ["/dev/null/cache", "/proc/cache", "file/cache"])
+def test_a_cache_that_cannot_be_written_is_a_sentence_that_names_its_variable(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    path = wav(tmp_path / "a.flac", sine())
+    with pytest.raises(CorpusError, match=r"the cache cannot be written \(.+\); make room there, or set IPR_CACHE to"):
+        WaveStore.build(table(path), Path(folder), progress=False)
+
+
+def test_a_wav_that_needs_no_decoding_needs_no_cache(tmp_path):
+    assert len(WaveStore.build(table(wav(tmp_path / "a.wav", sine())), Path("/dev/null"), progress=False)[0]) == 16_000

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 
 from ipr_core.config import Data
-from ipr_core.data.cache import default_cache
+from ipr_core.data.cache import default_cache, folder_sealed
 from ipr_core.data.reading import Reading
 
 Floats = NDArray[np.float64]
@@ -35,11 +35,11 @@ _CLEAR = 0.35  # share of utterances that are nearly pure
 def read(data: Data, progress: bool = True) -> Reading:
     """Return the utterance table, with mixture_<class> columns.
 
-    The sounds are generated if the cache does not hold them yet.
+    The sounds are generated if the cache does not hold them yet, or not as they were written.
     """
     table = describe(data)
     folder = _folder(data)
-    if not folder.exists():
+    if not folder_sealed(folder):
         from ipr_core.data.corpora.voice import write_sounds  # its imports are only for those who generate
 
         write_sounds(table, data, SPEAKERS, folder, progress)

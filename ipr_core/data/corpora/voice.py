@@ -7,7 +7,6 @@ C classes, T samples.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +22,9 @@ from pandas import DataFrame
 from scipy.signal import lfilter, sosfilt
 from tqdm import tqdm
 
+from ipr_core.atomic import WRITING, clear_unfinished, locked
 from ipr_core.config import SAMPLE_RATE, Data
+from ipr_core.data.cache import folder_sealed, seal_folder, writable
 
 Floats = NDArray[np.float64]
 
@@ -51,24 +52,29 @@ class Speaker(NamedTuple):
 
 
 def write_sounds(table: DataFrame, data: Data, count: int, folder: Path, progress: bool) -> None:
-    """Write all sounds into a temporary folder, then rename it; another process may be first.
+    """Write all sounds, unless another process has just done it, and the digest of their folder.
 
     table: of `synthetic.describe`   count: how many speakers there are
+    raises CorpusError if the cache cannot be written
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".synthetic-", dir=folder.parent))
-    try:
-        save = partial(_save, voice=_voice(table, data, count), folder=temporary, names=table["id"].tolist())
+    with writable(folder.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder / ".lock"):
+            if not folder_sealed(folder):
+                clear_unfinished(folder)
+                _write_all(table, _voice(table, data, count), folder, progress)
+
+
+def _write_all(table: DataFrame, voice: Callable[[int], Floats], folder: Path, progress: bool) -> None:
+    """Write the sounds beside those that are there, then put them in their place: nobody reads half a file."""
+    with tempfile.TemporaryDirectory(prefix=WRITING, dir=folder, ignore_cleanup_errors=True) as temporary:
+        save = partial(_save, voice=voice, folder=Path(temporary), names=table["id"].tolist())
         with ThreadPoolExecutor() as pool:
-            saved = pool.map(save, range(len(table)))
-            list(tqdm(saved, "Speaking", len(table), unit="clip", delay=2, leave=False, disable=not progress))
-        if not folder.exists():
-            os.replace(temporary, folder)
-    except OSError:
-        if not folder.exists():
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            sounds = pool.map(save, range(len(table)))
+            list(tqdm(sounds, "Speaking", len(table), unit="clip", delay=2, leave=False, disable=not progress))
+        for file in Path(temporary).iterdir():
+            os.replace(file, folder / file.name)
+    seal_folder(folder)
 
 
 def prototypes(classes: Sequence[str], seed: int) -> Floats:
