@@ -37,7 +37,7 @@ def from_text(field: FieldInfo, value: Any) -> Any:
 
 def unknown(name: str, fields: Fields) -> str:
     """Return the sentence for a name that is no setting, with the nearest one."""
-    nearest = difflib.get_close_matches(name, fields, n=1)
+    nearest = difflib.get_close_matches(name.lower(), fields, n=1)
     name = name if name.isidentifier() else shown(name)
     return f"{name} is not a setting" + (f"; did you mean {nearest[0]}?" if nearest else "")
 

@@ -17,24 +17,20 @@ raw = [{ soft_label = "raw", unit_norm = false }]    # a table of settings: toge
 
 from __future__ import annotations
 
-import difflib
 import itertools
-import tomllib
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ipr_core.batch import notebooks
+from ipr_core.batch import grid_file, notebooks
+from ipr_core.batch.grid_file import RESERVED, shipped  # noqa: F401 (for others)
 from ipr_core.config import FIELDS, GROUPS, Config, SettingsError, build, for_notebook
 from ipr_core.runs import run
 
-SHIPPED = Path(__file__).parent / "grids"
-_KINDS: dict[str, type] = {
-    "about": str, "preset": str, "systems": list, "beside": list, "seeds": list, "notebooks": list, "settings": dict,
-    "cross": dict, "one_at_a_time": dict,
-}  # fmt: skip
-_WORDS: dict[type, str] = {str: "a text", list: "a list", dict: "a table of settings"}
+MOST_CELLS = 10_000
+"""Cells of a grid, at most."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +68,6 @@ class Grid:
     """In their order of work: seed by seed, so that systems can be compared early."""
 
 
-def shipped() -> dict[str, str]:
-    """Return the grids that come with the workbench, each with its purpose."""
-    return {file.stem: tomllib.loads(file.read_text("utf-8"))["about"] for file in sorted(SHIPPED.glob("*.toml"))}
-
-
 def read(source: str | Path | None = None, options: Mapping[str, Any] | None = None) -> Grid:
     """Read a grid without running anything.
 
@@ -97,15 +88,17 @@ def try_read(
 
     returns: the grid, its faults, and configurations whose corpora and encoders may have further faults
     """
-    content, faults = _read_file(source) if source is not None else ({}, [])
-    faults += _key_faults(content)
-    entries: dict[str, Any] = {key: value for key, value in content.items() if isinstance(value, _KINDS.get(key, ()))}
+    entries, faults = grid_file.read(source)
     for key, value in (options or {}).items():
         entries[key] = entries.get(key, {}) | value if isinstance(value, dict) else value
-    faults += _contradictions(entries)
+    faults += grid_file.contradictions(entries)
+    count = _count(entries)
+    if count > MOST_CELLS:
+        faults.append(f"the grid has {count:,} cells; it must have {MOST_CELLS:,} at most: vary less, or make several")
     cells: dict[str, Cell] = {}
     partial: list[Config] = []
-    for preset, settings, varied in _combinations(entries):
+    # Of too many the first one alone, for the faults of what all have.
+    for preset, settings, varied in itertools.islice(_combinations(entries), 1 if count > MOST_CELLS else None):
         try:
             cell = Cell(preset, settings, build(preset, settings), varied)
             cells.setdefault(cell.name, cell)
@@ -115,8 +108,6 @@ def try_read(
     paths, notebook_faults = _notebooks(entries.get("notebooks", notebooks.MAIN_JOB))
     title = "grid" if source is None else Path(source).stem
     faults = list(dict.fromkeys([*faults, *notebook_faults]))
-    if not cells and not faults:
-        faults = ["the grid has no cell: a list in it is empty"]
     grid = Grid(title, entries.get("about", ""), tuple(paths), tuple(cells.values()))
     return grid, faults, [*(cell.config for cell in grid.cells), *partial]
 
@@ -131,59 +122,21 @@ def _without_faults(preset: str, settings: Mapping[str, Any]) -> list[Config]:
         return []
 
 
-def _read_file(source: str | Path) -> tuple[dict[str, Any], list[str]]:
-    """Read a grid's file; return its content, and the fault that kept it from being read."""
-    file = next((path for path in (Path(source), SHIPPED / f"{source}.toml") if path.is_file()), None)
-    if file is None:
-        return {}, [f"{source} is no grid; it is a TOML file, or one of {', '.join(shipped())}"]
-    try:
-        return tomllib.loads(file.read_text("utf-8")), []
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        return {}, [f"{file} is not TOML: {error}"]
-
-
-def _key_faults(content: Mapping[str, Any]) -> list[str]:
-    """List the keys that a grid does not have, and the values of a wrong kind."""
-    faults = []
-    for key, value in content.items():
-        if key not in _KINDS:
-            matches = difflib.get_close_matches(key, [*_KINDS], n=1)
-            cure = (
-                f"did you mean {matches[0]}?" if matches else f"it has {', '.join(_KINDS)}; settings lie in [settings]"
-            )
-            faults.append(f"{key} is not a key of a grid; {cure}")
-        elif not isinstance(value, _KINDS[key]):
-            faults.append(f"{key} is {value!r}; it is {_WORDS[_KINDS[key]]}")
-    for table in ("cross", "one_at_a_time"):
-        if isinstance(varied := content.get(table), dict):
-            wrong = {name: value for name, value in varied.items() if not isinstance(value, list)}
-            faults += [f"{table}.{name} is {value!r}; it is a list" for name, value in wrong.items()]
-    return faults
-
-
-def _contradictions(entries: Mapping[str, Any]) -> list[str]:
-    """List the settings that are given in two ways, and those for which a grid has a list."""
-    settings, cross, single = (entries.get(table, {}) for table in ("settings", "cross", "one_at_a_time"))
-    faults = [
-        f"{name} has one value in settings and several in cross; give it once" for name in settings if name in cross
-    ]
-    faults += [f"{name} is both in cross and in one_at_a_time; give it once" for name in single if name in cross]
-    for name, key in (("system", "systems"), ("seed", "seeds"), ("preset", "preset")):
-        tables = [table for table in ("settings", "cross", "one_at_a_time") if name in entries.get(table, {})]
-        if name == "preset":
-            tables = [table for table in tables if table != "one_at_a_time"]
-        faults += [f"{name} is in {table}; a grid has {key} for it" for table in tables]
-    return faults
+def _count(entries: Mapping[str, Any]) -> int:
+    """Count the combinations that `_combinations` yields, without making them."""
+    crossed = math.prod(len(values) for values in _lists(entries, "cross").values())
+    varied = 1 + sum(len(values) for values in _lists(entries, "one_at_a_time").values())
+    systems = len(_systems(entries, "systems")) or 1
+    return len(_seeds(entries)) * (len(_systems(entries, "beside")) + crossed * systems * varied)
 
 
 def _combinations(entries: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Yield preset, settings and the varied ones in words for every cell; some may be alike."""
-    reserved = {"system", "seed", "preset"}  # a grid has other keys for these
-    base = {name: value for name, value in entries.get("settings", {}).items() if name not in reserved}
-    cross = {name: values for name, values in _lists(entries, "cross") if name not in reserved}
-    single = [(name, value) for name, values in _lists(entries, "one_at_a_time") for value in values]
+    base = {name: value for name, value in entries.get("settings", {}).items() if name not in RESERVED}
+    cross = {name: values for name, values in _lists(entries, "cross").items() if name not in RESERVED}
+    single = [(name, value) for name, values in _lists(entries, "one_at_a_time").items() for value in values]
     preset, systems = entries.get("preset", "recommended"), _systems(entries, "systems")
-    for seed in dict.fromkeys(map(_hashable, entries.get("seeds", [0]))):
+    for seed in _seeds(entries):
         for system in _systems(entries, "beside"):
             yield preset, base | {"system": system, "seed": seed}, ""
         for values in itertools.product(*cross.values()):
@@ -197,8 +150,13 @@ def _combinations(entries: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, A
                     yield varied.pop("preset", preset), settings | varied, words
 
 
-def _lists(entries: Mapping[str, Any], table: str) -> Iterator[tuple[str, list[Any]]]:
-    yield from ((name, values) for name, values in entries.get(table, {}).items() if isinstance(values, list))
+def _lists(entries: Mapping[str, Any], table: str) -> dict[str, list[Any]]:
+    """Return the lists of a table; an empty one is a fault of its own and hides none of the others."""
+    return {name: values for name, values in entries.get(table, {}).items() if isinstance(values, list) and values}
+
+
+def _seeds(entries: Mapping[str, Any]) -> list[Any]:
+    return list(dict.fromkeys(map(_hashable, entries.get("seeds") or [0])))
 
 
 def _systems(entries: Mapping[str, Any], key: str) -> list[Any]:
@@ -207,8 +165,8 @@ def _systems(entries: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def _hashable(value: Any) -> Any:
-    """Return a list as a text: it is no system and no seed, and the configuration refuses it."""
-    return value if isinstance(value, str | int | float) else str(value)
+    """Return what is no system and no seed as a text, which the configuration refuses; true is not 1."""
+    return value if isinstance(value, str | int) and not isinstance(value, bool) else str(value)
 
 
 def _in_words(varied: Iterable[tuple[str, Any]]) -> str:

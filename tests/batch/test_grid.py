@@ -181,8 +181,8 @@ def test_an_impossible_combination_is_refused(read):
         ("[settings]\nseed = 1", "seed is in settings; a grid has seeds for it"),
         ('[cross]\nsystem = ["ipr"]', "system is in cross; a grid has systems for it"),
         ('systems = "ipr"', "systems is 'ipr'; it must be a list"),
-        ("settings = 3", "settings is 3; it must be a table of settings"),
-        ("seeds = []", "the grid has no cell: a list in it is empty"),
+        ("settings = 3", "settings is 3; it must be a table, [settings] for example"),
+        ("seeds = []", "the grid has no cell: seeds is empty; give one at least, or leave seeds out"),
         ("notebooks = []", "notebooks is empty; name one at least"),
         ("seeds = [[1]]", "seed is '[1]'; it must be a whole number"),
         ('preset = "big"', "preset is 'big'; it must be one of recommended, paper, demo"),
@@ -195,5 +195,5 @@ def test_an_impossible_grid_is_refused(read, text, sentence):
 
 
 def test_a_missing_grid_is_refused_with_the_shipped_names():
-    with pytest.raises(SettingsError, match=r"table4 is no grid; it must be a TOML file, or one of ablations, readings"):
+    with pytest.raises(SettingsError, match=r"table4 is no grid; it must be a TOML file, or one of ablations"):
         grid.read("table4")

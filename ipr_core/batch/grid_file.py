@@ -1,0 +1,156 @@
+"""The file of a grid: read, and checked for its form. `grid` makes cells of its entries.
+
+A grid's keys are `KEYS`. What the file has beyond them, or in another form, is a fault with its cure.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ipr_core.config import FIELDS
+from ipr_core.refusals import shown
+
+SHIPPED = Path(__file__).parent / "grids"
+KEYS: dict[str, type] = {
+    "about": str, "preset": str, "systems": list, "beside": list, "seeds": list, "notebooks": list, "settings": dict,
+    "cross": dict, "one_at_a_time": dict,
+}  # fmt: skip
+"""A grid's keys, and what each has."""
+RESERVED = {"system": "systems", "seed": "seeds", "preset": "preset"}
+"""Settings that a grid has a key for."""
+_WORDS: dict[type, str] = {
+    str: "a text in quotes", list: "a list in brackets, [0, 1] for example", dict: "a table, [settings] for example",
+}  # fmt: skip
+_LARGEST = 1_000_000  # bytes
+_DEEPEST = 6  # a list of values in a table in a list in a table, and one to spare
+_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+"""The first bytes of files that Windows writes."""
+
+
+def shipped() -> dict[str, str]:
+    """Return the grids that come with the workbench, each with its purpose."""
+    return {file.stem: tomllib.loads(file.read_text("utf-8"))["about"] for file in sorted(SHIPPED.glob("*.toml"))}
+
+
+def read(source: str | Path | None) -> tuple[dict[str, Any], list[str]]:
+    """Read a grid's entries as far as they have their form, and list what has not.
+
+    source: a file, or the name of a shipped grid; None for no entries
+    """
+    if source is None:
+        return {}, []
+    try:
+        file, content = _parse(source)
+    except ValueError as error:
+        return {}, [str(error)]
+    faults = [f"{file}: {fault}" for fault in _form_faults(content)]
+    return {key: value for key, value in content.items() if isinstance(value, KEYS.get(key, ()))}, faults
+
+
+def contradictions(entries: Mapping[str, Any]) -> list[str]:
+    """List what is given in two ways, or without a value, and settings that a grid has a key for."""
+    settings, cross, single = (entries.get(table, {}) for table in ("settings", "cross", "one_at_a_time"))
+    together = [(name, part) for name, values in single.items() if isinstance(values, list) for part in values]
+    faults = [
+        f"{name} has one value in settings and several in cross; give it once" for name in settings if name in cross
+    ]
+    faults += [f"{name} is both in cross and in one_at_a_time; give it once" for name in single if name in cross]
+    faults += [
+        f"{name} is both in cross and in one_at_a_time.{table}; give it once"
+        for table, part in together if isinstance(part, dict)
+        for name in part if name in cross
+    ]  # fmt: skip
+    for name, key in RESERVED.items():
+        tables = [table for table in ("settings", "cross", "one_at_a_time") if name in entries.get(table, {})]
+        if name == "preset":  # which may be varied
+            tables = [table for table in tables if table != "one_at_a_time"]
+        faults += [f"{name} is in {table}; a grid has {key} for it" for table in tables]
+    return faults + list(_empty(entries))
+
+
+def _empty(entries: Mapping[str, Any]) -> Iterator[str]:
+    for key in ("systems", "seeds"):
+        if entries.get(key) == []:
+            yield f"the grid has no cell: {key} is empty; give one at least, or leave {key} out"
+    for table in ("cross", "one_at_a_time"):
+        for name, values in entries.get(table, {}).items():
+            if values == [] or (isinstance(values, list) and {} in values):
+                yield f"{table}.{name} has no value; give one at least, or leave {name} out"
+
+
+def _parse(source: str | Path) -> tuple[Path, dict[str, Any]]:
+    """Return a grid's file and its content. raises ValueError with the sentence on a file that cannot be read"""
+    file = next((path for path in (Path(source), SHIPPED / f"{source}.toml") if _is_file(path)), None)
+    if file is None:
+        raise ValueError(f"{source} is no grid; it must be a TOML file, or one of {', '.join(shipped())}")
+    try:
+        with open(file, "rb") as stream:
+            data = stream.read(_LARGEST + 1)
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}") from None
+    if len(data) > _LARGEST:
+        raise ValueError(f"{file} has more than {_LARGEST:,} bytes; a grid is a short TOML file")
+    if mark := _MARKS.get(data[:2]):
+        raise ValueError(f"{file} is written in {mark}; save it as UTF-8")
+    try:
+        content = tomllib.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise ValueError(f"{file}, line {line}: it is not written in UTF-8; save it as UTF-8") from None
+    except RecursionError:
+        content = None
+    except ValueError as error:  # TOML's, and numbers with thousands of digits
+        raise ValueError(f"{file} is not TOML: {error}{_cure(str(error))}") from None
+    if content is None or _depth(content) > _DEEPEST:
+        raise ValueError(f"{file} is nested too deeply; a grid has tables, lists in them, and tables in these")
+    return file, content
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def _cure(message: str) -> str:
+    if message.startswith(("Cannot overwrite", "Cannot declare", "Cannot mutate")):
+        return "; a key or a table is given twice: give it once"
+    return "; texts stand in quotes, lists in brackets, tables begin with [settings], [cross] or [one_at_a_time]"
+
+
+def _depth(content: Any) -> int:
+    """Return how deeply tables and lists are nested, without recursion; more than `_DEEPEST` is not looked at."""
+    level, depth = [content], 0
+    while level and depth <= _DEEPEST:
+        level = [part for value in level if isinstance(value, dict | list)
+                 for part in (value.values() if isinstance(value, dict) else value)]  # fmt: skip
+        depth += 1
+    return depth
+
+
+def _form_faults(content: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the keys that a grid does not have, and the values of a wrong kind."""
+    for key, value in content.items():
+        if key not in KEYS:
+            yield _key_fault(key)
+        elif not isinstance(value, KEYS[key]):
+            yield f"{key} is {shown(value)}; it must be {_WORDS[KEYS[key]]}"
+    for table in ("cross", "one_at_a_time"):
+        if isinstance(varied := content.get(table), dict):
+            for name, value in varied.items():
+                if not isinstance(value, list):
+                    yield f"{table}.{name} is {shown(value)}; it must be {_WORDS[list]}"
+
+
+def _key_fault(key: str) -> str:
+    if key in FIELDS and key not in RESERVED:
+        return f"{key} is a setting; it belongs into the table [settings]"
+    name = key if key.isidentifier() else shown(key)
+    matches = difflib.get_close_matches(key.lower(), KEYS, n=1)
+    cure = f"did you mean {matches[0]}?" if matches else f"it has {', '.join(KEYS)}; settings lie in [settings]"
+    return f"{name} is not a key of a grid; {cure}"
