@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -82,13 +83,28 @@ def without_odd_cells(table: pa.Table, source: str) -> tuple[pa.Table, list[Faul
     """
     faults: list[Fault] = []
     for name in table.column_names:
-        cells = table[name]
-        if pa.types.is_string(cells.type):
-            for mask, problem, cure in _oddities(cells):
+        if pa.types.is_string(table.schema.field(name).type) and any(map(_may_be_odd, table[name].chunks)):
+            for mask, problem, cure in _oddities(table[name]):
                 rows = table[ROW].filter(mask).to_pylist()
                 faults += [Fault(source, row, f"column {name!r} {problem}", cure, problem) for row in rows]
     rows = sorted({fault.row for fault in faults})
     return (table.filter(pc.invert(pc.is_in(table[ROW], pa.array(rows, pa.int64())))) if rows else table), faults
+
+
+def holds_apostrophe(table: pa.Table) -> bool:
+    """Tell whether there may be an apostrophe in one of the texts, by their bytes alone."""
+    texts = (column for column in table.columns if pa.types.is_string(column.type))
+    letters = (chunk.buffers()[2] for column in texts for chunk in column.chunks)
+    return any((np.frombuffer(buffer, np.uint8) == ord("'")).any() for buffer in letters if buffer)
+
+
+def _may_be_odd(cells: pa.StringArray) -> bool:
+    """Tell, by the bytes alone, whether there may be an odd cell: searching each cell would take long."""
+    _, offsets, letters = cells.buffers()
+    if not letters:
+        return False
+    ends = np.frombuffer(offsets, np.int32)
+    return bool((np.frombuffer(letters, np.uint8) <= ord("\n")).any()) or bool((np.diff(ends) > _LONGEST).any())
 
 
 def _oddities(cells: pa.ChunkedArray) -> list[tuple[pa.ChunkedArray, str, str]]:

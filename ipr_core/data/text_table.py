@@ -15,7 +15,16 @@ from pyarrow import Table, array, concat_tables, int64, string
 
 from ipr_core import spreadsheets
 from ipr_core.data.faults import CorpusError, Fault, shortened
-from ipr_core.data.reading import ROW, Choice, Choose, Reading, cleaned, refuse_width, without_odd_cells
+from ipr_core.data.reading import (
+    ROW,
+    Choice,
+    Choose,
+    Reading,
+    cleaned,
+    holds_apostrophe,
+    refuse_width,
+    without_odd_cells,
+)
 
 SEPARATORS = (",", ";", "\t", "|")
 _MARKS = {
@@ -78,7 +87,10 @@ def blocks(file: Path, needed: str, choose: Choose, size: int, fallback: str | N
         while (block := _block(rows, size, choice)).num_rows or faults or rows.faults or notes or not rows.begun:
             rows.begun = True
             table, odd = without_odd_cells(block, file.name)
-            yield Reading(spreadsheets.unguarded(table.to_pandas()), [*faults, *rows.faults, *odd], notes)
+            texts = table.to_pandas()
+            if holds_apostrophe(table):  # looking for a guard in every cell would take long
+                texts = spreadsheets.unguarded(texts)
+            yield Reading(texts, [*faults, *rows.faults, *odd], notes)
             faults, notes, rows.faults = (), (), []
 
 

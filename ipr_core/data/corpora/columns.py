@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import logging
 import re
 from collections.abc import Collection
@@ -39,6 +40,9 @@ _COUNTING = frozenset((
     "shares", "fraction", "percent", "percentage", "pct", "annotator", "annotators", "rater", "raters", "listener",
     "listeners", "evaluator", "evaluators", "judge", "judges", "of", "for", "as",
 ))  # fmt: skip
+_VOTES_IN_ONE_WORD = tuple(
+    map(re.compile, ("(?:n|num|no)?votes(?:for|of)?(.+)", "(?:n|num|no)?vote(?:for|of)?(.+)", "(.+?)votes?"))
+)
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 
@@ -83,14 +87,22 @@ def meaning(name: str, emotions: Collection[str]) -> str | None:
 def _voted_emotion(name: str, emotions: Collection[str]) -> str | None:
     """Return the column of votes that a name seems to mean: an emotion, alone or with a word for counting."""
     words = [word.casefold() for word in _WORD.findall(_CAPITAL.sub(" ", name))]
-    nouns = {**_NOUNS, **{emotion.casefold(): emotion for emotion in emotions}}
+    nouns = _NOUNS | {emotion.casefold(): emotion for emotion in emotions}
+    if any(word.startswith("vote") for word in words):
+        nouns["other"] = "other"
     heard_emotions = [nouns[word] for word in words if word in nouns]
     rest = [word for word in words if word not in nouns]
     if len(heard_emotions) == 1 and all(_counts(word) for word in rest):
         return f"votes_{heard_emotions[0]}"
-    votes = re.fullmatch(r"(?:n|num|no)?votes?(?:for|of)?(.+?)|(.+?)votes?", "".join(words))
-    stem = votes and (votes[1] or votes[2])
-    alike = difflib.get_close_matches(stem, nouns, n=1, cutoff=0.75) if stem else []
+    stems = [match[1] for pattern in _VOTES_IN_ONE_WORD if (match := pattern.fullmatch("".join(words)))]
+    alike = [
+        noun
+        for stem in stems
+        for noun in (
+            *filter(functools.partial(_is_slip, stem), nouns),
+            *difflib.get_close_matches(stem, nouns, 1, 0.75),
+        )
+    ]
     return f"votes_{nouns[alike[0]]}" if alike else None
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from pandas import DataFrame
 
 from ipr_core.config import Data
-from ipr_core.data import tables
+from ipr_core.data import tables, text_table
 from ipr_core.data.corpora.table import corpus_folder
 from ipr_core.data.faults import CorpusError, Fault, Note, enumeration, shortened
 from ipr_core.data.listing import AudioFiles
@@ -27,6 +27,7 @@ LETTERS = {
     "W": "angry", "L": "bored", "N": "neutral", "F": "happy", "A": "fearful", "T": "sad", "E": "disgusted",
 }  # fmt: skip
 NAME = re.compile(r"(\d\d)([ab]\d\d)([WLNFATE])[a-z]?")  # speaker, sentence, emotion, version
+_ENCODING = "latin-1"  # of the release
 _RATE = re.compile(r"\d+([.,]\d+)?")  # per cent
 _CURE = "use erkennung.txt as released, or saved again as UTF-8 or Latin-1 with its columns"
 
@@ -47,7 +48,7 @@ def read(data: Data, progress: bool = True) -> Reading:
         if not name:
             files.leave_out(path, "whose name is none of its sentences")
     table = DataFrame([_utterance(root / path, name, rates) for path, name in names if name])
-    return Reading(table, [*faults, *files.faults], [files.note(), *_notes(table, rates)])
+    return Reading(table, [*faults, *files.faults], [files.note(), *_notes(table, rates, root / "erkennung.txt")])
 
 
 def listeners(path: str | Path) -> Rates:
@@ -65,7 +66,7 @@ def listeners(path: str | Path) -> Rates:
 
 
 def _listeners(path: Path) -> tuple[Rates, list[Fault]]:
-    table, unread, _ = tables.read(path, "Satz", fallback="latin-1")
+    table, unread, _ = tables.read(path, "Satz", fallback=_ENCODING)
     absent = [name for name in ("Satz", "erkannt") if name not in table]
     if absent:
         raise CorpusError([Fault(str(path), 1, f"there is no column {', '.join(absent)}", _CURE)])
@@ -103,15 +104,15 @@ def _utterance(file: Path, name: re.Match[str], rates: Rates) -> dict[str, Any]:
     return utterance | votes | {"votes_unknown": float(audience - right), "source": "erkennung.txt", "row": row}
 
 
-def _notes(table: DataFrame, rates: Rates) -> list[Note]:
-    """Return what the wavs and the lines of erkennung.txt lack of each other."""
+def _notes(table: DataFrame, rates: Rates, path: Path) -> list[Note]:
+    """Return how erkennung.txt was read, and which lines and wavs lack each other."""
     clips = set(table["id"]) if len(table) else set()
     unheard, absent = sorted(clips - rates.keys()), sorted(rates.keys() - clips)
-    notes = []
+    encoding = text_table.encoding(path, _ENCODING)
+    facts = [f"read as {encoding.upper()}, while the release is Latin-1"] if encoding != _ENCODING else []
     if unheard:
-        text = f"erkennung.txt: {len(unheard):,} clips have no line in it, so no votes: {enumeration(unheard, 3)}"
-        notes.append(Note(logging.WARNING, text))
+        facts.append(f"{len(unheard):,} clips have no line in it, so no votes: {enumeration(unheard, 3)}")
     if absent:
-        text = f"erkennung.txt: {len(absent):,} sentences in it have no wav: {enumeration(absent, 3)}"
-        notes.append(Note(logging.INFO, text))
-    return notes
+        facts.append(f"{len(absent):,} sentences in it have no wav: {enumeration(absent, 3)}")
+    level = logging.WARNING if unheard else logging.INFO
+    return [Note(level, f"{path.name}: {'; '.join(facts)}")] if facts else []
