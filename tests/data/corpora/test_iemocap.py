@@ -102,3 +102,61 @@ def test_iemocap_says_which_turn_has_no_wav(iemocap, tmp_path):
         CorpusError, match=r"Ses01F_impro01.txt, row 11: utterance 'Ses01F_impro01_M003' refers to the file"
     ):
         iemocap()
+
+
+EVALUATIONS = "Session1/dialog/EmoEvaluation"
+
+
+def test_iemocap_passes_over_texts_that_are_no_dialogue_s(iemocap, tmp_path, caplog):
+    (tmp_path / EVALUATIONS / "notes.txt").write_text("[0.0 - 1.0]\tnoise\tneu\n")
+    (tmp_path / EVALUATIONS / "README.TXT").write_text("[1.2.3 - x]\n")
+    assert len(iemocap()) == 3
+    assert "IEMOCAP: 2 texts that are no dialogue's passed over: " in caplog.text
+    assert "notes.txt" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[0.0 - 1.0]\tnoise\tneu",
+        "[1.2.3 - 2.0]\tSes01F_impro01_F001\tneu",
+        "[1.0 - 2.0]",
+        "[1.0 - 2.0]\tSes01F_impro01_F001",
+    ],
+)
+def test_iemocap_a_line_that_begins_like_a_turn_and_is_none_is_a_fault(iemocap, tmp_path, line):
+    with (tmp_path / EVALUATIONS / "Ses01F_impro01.txt").open("a") as file:
+        file.write(f"\n{line}\n")
+    with pytest.raises(CorpusError, match=r"Ses01F_impro01\.txt, row 16: .* is no turn"):
+        iemocap()
+
+
+def test_iemocap_an_unknown_label_and_a_turn_of_two_files_are_refused(iemocap, tmp_path):
+    file = tmp_path / EVALUATIONS / "Ses01F_impro01.txt"
+    (file.parent / "Ses01F_impro01_copy.txt").write_text(file.read_text())
+    file.write_text(file.read_text().replace("\tneu\t", "\tneutrall\t"))
+    with pytest.raises(CorpusError) as refused:
+        iemocap()
+    assert "row 3: utterance 'Ses01F_impro01_F000' has the unknown label 'neutrall'; did you mean 'neutral'?" in str(
+        refused.value
+    )
+    assert f"occurs twice, first in row 3 of {EVALUATIONS}/Ses01F_impro01.txt" in str(refused.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_iemocap_texts_saved_again_are_the_same(iemocap, tmp_path, encoding, line_end):
+    before = iemocap()
+    for name in RELEASE:
+        if "/._" not in name:
+            text = (tmp_path / name).read_text(encoding="latin-1").replace("\n", line_end)
+            (tmp_path / name).write_bytes(text.encode(encoding))
+    assert iemocap().equals(before)
+
+
+def test_iemocap_takes_suffixes_in_any_case_and_says_which_wavs_have_no_turn(iemocap, tmp_path, caplog):
+    file = tmp_path / f"Session{CLIPS[0]}.wav"
+    file.rename(file.with_suffix(".WAV"))
+    wav(file.with_name("Ses01F_impro01_F099.wav"))
+    assert iemocap()["path"][0].endswith("F000.WAV")
+    assert "3 audio files read; 1 left out: 1 without a turn in EmoEvaluation (Session1/" in caplog.text
