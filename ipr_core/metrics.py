@@ -69,7 +69,7 @@ def soft_scores(soft: Shares, votes: Shares) -> dict[str, float]:
     """
     soft, votes = np.asarray(soft, np.float64), np.asarray(votes, np.float64)
     floor = np.finfo(np.float32).tiny
-    no_majority = votes.max(axis=1) <= 0.5
+    no_majority = votes.max(axis=1) <= 0.5 + 1e-9  # half of the votes, whatever a sum of floats says
     return {
         "js": float(js_divergence(soft, votes).mean()),
         "nll": float(-(votes * np.log(soft.clip(floor))).sum(axis=1).mean()),

@@ -114,6 +114,13 @@ def test_the_auprc_is_that_of_finding_utterances_without_a_majority():
     assert scores["no_majority"] == 0.5
 
 
+def test_half_of_the_votes_is_no_majority_whatever_a_sum_of_floats_says():
+    votes = np.array([[0.1 + 0.2, 0.3], [0.3, 0.1 + 0.2], [0.7, 0.1]])
+    votes /= votes.sum(axis=1, keepdims=True)
+    assert votes.max(axis=1)[0] != 0.5
+    assert metrics.soft_scores(np.full((3, 2), 0.5), votes)["no_majority"] == pytest.approx(2 / 3)
+
+
 def test_labels_that_know_nothing_have_the_share_without_majority_as_auprc():
     votes = shares(200)
     scores = metrics.soft_scores(np.full_like(votes, 0.25), votes)

@@ -217,7 +217,7 @@ class Recogniser(nn.Module):
 
 
 class Pooling(nn.Module):
-    """Frames to one vector: their mean (Eq. 1), or mean and deviation side by side.
+    """Frames to one vector: their mean, or mean and deviation side by side; Eq. 1 has neither.
 
     (B, F, H), zero beyond the valid frames (B,) → (B, width)
     """
