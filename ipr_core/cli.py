@@ -100,6 +100,7 @@ def _run(args: Args) -> int:
     from ipr_core.batch import notebooks
     from ipr_core.results import report, summary
     from ipr_core.training.advance import prepare, train_all
+    from ipr_core.training.trained import reopen_if_damaged_
 
     config = _config(args)
     rivals = [rival for rival in _configs(config, args.beside or [], [config.training.seed]) if rival != config]
@@ -107,6 +108,7 @@ def _run(args: Args) -> int:
     _check_places(_runs_folder(args))
     _check_encoders([config, *rivals], args.runs)
     run, _ = prepare(config, args.runs)
+    reopen_if_damaged_(run)
     rival_runs = train_all(rivals, args.runs)
     for notebook in main_job:
         parameters = for_notebook(config, _typed(args), args.preset, None if args.runs is None else str(args.runs))
@@ -151,6 +153,8 @@ def _batch(args: Args) -> int:
     if not args.dry_run:
         _check_places(_runs_folder(args))
     plan = make_plan(args.grid, options, args.runs, args.any_version)
+    if _is_here(args) and (faults := _device_faults([cell.config for cell in plan.grid.cells])):
+        raise SettingsError(faults)
     screen = Screen(lambda: status(plan.grid, plan.runs))
     print(describe(plan, args.jobs, _workers_in_words(args, plan.runs)), flush=True)
     if args.dry_run:
@@ -320,11 +324,18 @@ def _certificate(args: Args) -> Certificate | None:
 
 
 def _check_encoders(configs: Sequence[Config], runs: Path | None) -> None:
-    """Raise SettingsError, before a corpus is read, with every reason why an encoder cannot be loaded."""
+    """Raise SettingsError, before a corpus is read, with every reason why an encoder or a device cannot be had."""
     from ipr_core.training.advance import encoder_faults
 
-    if faults := encoder_faults(configs, runs):
+    if faults := [*_device_faults(configs), *encoder_faults(configs, runs)]:
         raise SettingsError(faults)
+
+
+def _device_faults(configs: Sequence[Config]) -> list[str]:
+    from ipr_core.training.processes import device_fault
+
+    names = dict.fromkeys(config.training.device for config in configs)
+    return [fault for name in names if (fault := device_fault(name))]
 
 
 def _runs_folder(args: Args) -> Path:

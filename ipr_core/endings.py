@@ -131,9 +131,19 @@ def _first_line(error: BaseException) -> str:
 
 def _say(message: str, code: int) -> int:
     with contextlib.suppress(OSError, ValueError):  # the terminal is gone, after SIGHUP for example
+        _close_bars()
         print(message, file=sys.stderr)
         sys.stderr.flush()
     return code
+
+
+def _close_bars() -> None:
+    """Take the progress bars away that an error has left, so that the sentence has a line of its own."""
+    if "tqdm" in sys.modules:
+        from tqdm import tqdm
+
+        for bar in list(getattr(tqdm, "_instances", ())):
+            bar.close()
 
 
 def _nobody_reads() -> bool:
@@ -157,6 +167,7 @@ def interruptible() -> Iterator[None]:
     def stop(number: int, _: FrameType | None) -> None:
         for each in handlers:
             signal.signal(each, signal.SIG_DFL)
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it would tell of every task that this ends
         raise Interrupt(number)
 
     if threading.current_thread() is threading.main_thread():

@@ -307,9 +307,13 @@ class Run:
                 raise RunError(f"{self.folder} is being trained by another process; wait for it, or stop it") from None
             for folder in (self.folder, self.folder / "epochs", self.folder / "model"):  # only training writes there
                 clear_unfinished(folder, alone=True)
-            for name in ("notebooks", "corrections", "widgets"):
-                clear_unfinished(self.folder / name)
+            self.clear_()
             yield
+
+    def clear_(self) -> None:
+        """Remove what killed processes left of files they were writing."""
+        for folder in (self.folder, *(self.folder / name for name in _FOLDERS)):
+            clear_unfinished(folder)
 
     def subfolder(self, name: str) -> Path:
         """Return a folder of the run's, which may not exist. raises RunError if it is a link to another place"""
@@ -320,7 +324,6 @@ class Run:
 
     @contextlib.contextmanager
     def _cured(self, cure: str) -> Iterator[None]:
-        """Raise a FileError as RunError, with its cure."""
         try:
             yield
         except FileError as error:

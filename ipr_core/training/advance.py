@@ -26,6 +26,7 @@ from ipr_core.training.loop import Event, refine, warm_up
 from ipr_core.training.model import build_model, encoder_digest, encoder_of
 from ipr_core.training.processes import device, this_process
 from ipr_core.training.session import Session
+from ipr_core.training.trained import reopen_if_damaged_
 from ipr_core.training.views import Views
 
 _log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ def prepare(
         if run.exists:
             run = Run.open(run.folder)
             check_encoder(run)
+            run.clear_()
             return run, run.dataset(cache, progress)
         data = data or load(config, cache, progress)
         return Run.create(config, data, runs, PROCESS_THREADS, encoder_digest(config)), data
@@ -170,6 +172,7 @@ def train_all(
     for config in configs:
         corpus = config.data, config.partition
         run, datasets[corpus] = prepare(config, runs, cache, progress, datasets.get(corpus))
+        reopen_if_damaged_(run)
         if not run.finished:
             if origin != _origin_of_views(run):
                 views, origin = {}, _origin_of_views(run)
