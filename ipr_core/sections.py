@@ -47,7 +47,8 @@ class Section(BaseModel):
     @classmethod
     def _of_its_kind(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse a truth value for a number, and a number for a truth value, which pydantic would convert."""
-        kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
+        annotation: Any = cls.model_fields[str(info.field_name)].annotation
+        kinds = _kinds(annotation)
         for part in value if isinstance(value, list | tuple) else [value]:
             is_number = isinstance(part, int | float) and not isinstance(part, bool)
             if (isinstance(part, bool) and kinds & {int, float}) or (is_number and bool in kinds):

@@ -129,3 +129,19 @@ def test_a_shard_is_a_worker_of_a_total(shard, capsys):
 def test_options_that_contradict_each_other_are_refused(options, sentence, capsys):
     assert cli.main(["batch", "table3", *options]) == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps"])
+@pytest.mark.parametrize(
+    "words", [["train"], ["run"], ["batch", "--systems", "ipr"], ["bench"]], ids=lambda words: words[0]
+)
+def test_a_device_that_this_machine_does_not_have_is_refused_before_anything_begins(
+    device, words, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    folder = [] if words == ["bench"] else ["--runs", str(tmp_path / "runs")]
+    small = ["--preset", "demo", "--synthetic-size", "64", "--test-size", "12"]
+    assert cli.main([*words, *small, "--device", device, *folder]) == 2
+    assert f"device is '{device}', which this machine does not have; it has cpu" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()

@@ -49,7 +49,8 @@ def connect(address: str, certificate: Certificate | None = None) -> Client:
     with warnings.catch_warnings(action="ignore"):  # of other versions, which are looked at here
         client = Client(address, timeout=f"{_TIMEOUT}s", security=security)
     try:
-        if differences := list(_differences(client.get_versions())):
+        versions: Any = client.get_versions()
+        if differences := list(_differences(versions)):
             raise RunError(f"{address} cannot do this batch: {'; '.join(differences)}; install the same there and here")
     except BaseException:
         client.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import platform
 from collections.abc import Iterator, Mapping
@@ -18,9 +19,10 @@ from typing import Any
 
 from ipr_core.atomic import is_locked, locked, write_text
 from ipr_core.batch import notebooks, warm_ups
-from ipr_core.runs import provenance
+from ipr_core.runs import files, provenance
 from ipr_core.runs.run import Run, RunError
 
+_log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
 
 
@@ -69,9 +71,16 @@ class Task:
 
 
 def read_record(run: Run) -> Record:
-    """Read a cell's record; without a file it is that of a waiting cell."""
+    """Read a cell's record; without a file it is that of a waiting cell, and so it is where the file is damaged."""
     path = run.folder / "cell.json"
-    return Record(**json.loads(path.read_text("utf-8"))) if path.exists() else Record()
+    if not path.exists():
+        return Record()
+    try:
+        return Record(**files.read_json(path))
+    except (files.FileError, TypeError) as error:  # TypeError: keys that no record has
+        reason = error if isinstance(error, files.FileError) else f"{path} is no record of a cell"
+        _log.warning("%s; its notebooks are executed again, and the run is kept", reason)
+        return Record()
 
 
 def save_record(run: Run, record: Record) -> None:
@@ -99,12 +108,12 @@ def work(task: Task) -> float:
     if not run.exists:
         raise CellError(f"no run folder {task.run_folder} here; workers need the batch's run folder, at the same path")
     with locked(_lock_path(run)):
-        record = read_record(run)
+        record, corpus = read_record(run), _corpus(run)
         if record.status == "done" and not _unexecuted(task, record):
             return 0.0
         start = time()
         record = replace(
-            record, status="running", code=task.code, corpus=run.meta["corpus"], attempts=record.attempts + 1,
+            record, status="running", code=task.code, corpus=corpus, attempts=record.attempts + 1,
             began=start, ended=None, seconds=None, error="", where=f"{platform.node()}, process {os.getpid()}",
             threads=os.environ.get("OMP_NUM_THREADS", ""),
         )  # fmt: skip
@@ -115,6 +124,13 @@ def work(task: Task) -> float:
             _save_end(run, read_record(run), start, "failed", str(error) or repr(error))
             raise CellError(str(error) or repr(error)) from None
         return _save_end(run, record, start, "done")
+
+
+def _corpus(run: Run) -> str:
+    try:
+        return run.meta["corpus"]
+    except RunError as error:
+        raise CellError(str(error)) from None
 
 
 def mark_failed(run: Run, error: str) -> None:

@@ -1,14 +1,15 @@
 """The plan of a batch: which cells of a grid are done already, and the others at work on Dask workers.
 
 Everything a batch knows lies in the run folders, so the same command goes on after a kill, and a batch can be watched
-from anywhere. A cell is done if its run is finished with the present settings, content of the corpus and version of the
-code, and the notebooks are executed in their present versions. Finished cells are skipped. Where corpus or code has
+from anywhere. A cell is done if its run is finished with the present settings, corpus, encoder and version of the code,
+and the notebooks are executed in their present versions. Finished cells are skipped. Where corpus, encoder or code has
 changed, the old run is moved to `superseded` and the cell is run again; where only a notebook has changed, that
 notebook alone is executed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from ipr_core.data.dataset import Dataset, load
 from ipr_core.runs import provenance
 from ipr_core.runs.run import Run, RunError, default_runs, digest
 from ipr_core.training.advance import encoder_faults
+from ipr_core.training.model import encoder_digest
 from ipr_core.training.pace import duration
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from ipr_core.batch.workers import Workers
 
 SUPERSEDED = "superseded"
-"""The folder for runs that another corpus or another version of the code made."""
+"""The folder for runs that another corpus, encoder or version of the code made."""
 _TICK = 0.5  # seconds between two looks at the workers
 _OVERHEAD = 20.0  # seconds that a cell takes besides training, until one has been measured
 
@@ -48,7 +50,7 @@ class PlannedCell:
     run: Run
     reason: str
     superseded: bool = False
-    """Whether the run in its folder belongs to another corpus or version of the code."""
+    """Whether the run in its folder belongs to another corpus, encoder or version of the code."""
     seconds: float | None = None
     """Its estimated time by finished runs like it; None where there is none."""
 
@@ -155,17 +157,33 @@ def _planned(grid: Grid, cell: Cell, folder: Path, corpus: str, any_version: boo
     run = Run(folder / cell.name)
     if not run.exists:
         return PlannedCell(cell, run, "not begun")
-    meta, record = run.meta, cells.read_record(run)
-    if meta["corpus"] != corpus:
-        return PlannedCell(cell, run, "the corpus has changed since it was done", superseded=True)
-    if meta.get("code") != provenance.version() and not any_version:
-        return PlannedCell(cell, run, "made by another version of the code", superseded=True)
+    try:
+        change = _change(run, cell.config, corpus, any_version)
+        return PlannedCell(cell, run, change or _rest(grid, cell, run), superseded=bool(change))
+    except RunError as error:  # a damaged run; the others are planned, and it fails in this sentence
+        return PlannedCell(cell, run, str(error).partition("\n")[0])
+
+
+def _change(run: Run, config: Config, corpus: str, any_version: bool) -> str:
+    """Say what has changed since a run was made, so that it is made anew; nothing if it is as it would be now."""
+    if run.meta["corpus"] != corpus:
+        return "the corpus has changed since it was done"
+    if None not in (digests := (run.encoder, encoder_digest(config))) and digests[0] != digests[1]:
+        return "the encoder has changed since it was done"
+    if run.meta.get("code") != provenance.version() and not any_version:
+        return "made by another version of the code"
+    return ""
+
+
+def _rest(grid: Grid, cell: Cell, run: Run) -> str:
+    """Say what is left to do for a run; nothing if it is done."""
+    record = cells.read_record(run)
     if record.status == "failed":
-        return PlannedCell(cell, run, f"failed: {record.error.splitlines()[0]}")
+        return f"failed: {record.error.partition(chr(10))[0]}"
     if not run.finished:
-        return PlannedCell(cell, run, f"{run.epochs} of {cell.config.training.epochs} epochs done")
+        return f"{run.epochs} of {cell.config.training.epochs} epochs done"
     missing = [path.stem for path in grid.notebooks if not cells.executed(record, path)]
-    return PlannedCell(cell, run, f"trained; to execute: {', '.join(missing)}" if missing else "")
+    return f"trained; to execute: {', '.join(missing)}" if missing else ""
 
 
 # Estimated times.
@@ -204,10 +222,10 @@ def _clocks(folder: Path) -> dict[tuple[str, str], _Clock]:
     """Return the median clock of finished runs by `_cost` and system; by system "" that of all systems."""
     clocks: dict[tuple[str, str], list[_Clock]] = {}
     for run in map(Run, sorted(path.parent for path in folder.glob("*/labels.csv"))):
-        if run.exists:
-            clock = _clock(run)
-            for system in ("", run.config.training.system):
-                clocks.setdefault((_cost(run.config), system), []).append(clock)
+        with contextlib.suppress(RunError):  # a damaged neighbour, which need not be a cell
+            clock, config = _clock(run), run.config
+            for system in ("", config.training.system):
+                clocks.setdefault((_cost(config), system), []).append(clock)
     return {key: _median(group) for key, group in clocks.items()}
 
 
@@ -293,7 +311,8 @@ def _make_folder(planned: PlannedCell, plan: Plan) -> None:
             target.parent.mkdir(exist_ok=True)
             run.folder.rename(target)
     if not run.exists:
-        Run.create(planned.cell.config, plan.data[_corpus(planned.cell.config)], plan.runs)
+        config = planned.cell.config
+        Run.create(config, plan.data[_corpus(config)], plan.runs, encoder=encoder_digest(config))
 
 
 def _submit(workers: Workers, planned: PlannedCell, plan: Plan) -> Future:

@@ -63,7 +63,12 @@ class Process:
         return self.rank == 0
 
     def device(self, name: str) -> torch.device:
-        """Return the device that a setting names; "auto" is a GPU where there is one."""
+        """Return the device that a setting names; "auto" is a GPU where there is one.
+
+        raises SettingsError for a device that this machine does not have
+        """
+        if fault := device_fault(name):
+            raise SettingsError([fault])
         return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
     def share(self, items: Items, least: int = 0) -> Items:
@@ -181,6 +186,16 @@ def this_process() -> Process:
 def device(name: str) -> torch.device:
     """Return the device that a setting names, for this process; "auto" is a GPU where there is one."""
     return this_process().device(name)
+
+
+def device_fault(name: str) -> str | None:
+    """Say that this machine has no such device; None where it has."""
+    kind, _, number = name.partition(":")
+    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    devices = ["cpu", *gpus] + ["mps"] * torch.backends.mps.is_available()
+    if name == "auto" or name in devices or (kind == "cuda" and not number and gpus):
+        return None
+    return f"device is '{name}', which this machine does not have; it has {', '.join(devices)}, and auto takes the best"
 
 
 @cache

@@ -8,11 +8,11 @@ import pytest
 
 from helpers.batches import ThreadClient, finish, plan_of, reasons
 from ipr_core import cli
-from ipr_core.batch import cells
+from ipr_core.batch import cells, plan, warm_ups
 from ipr_core.batch.plan import run_plan
 from ipr_core.batch.workers import Workers
 from ipr_core.config import SettingsError
-from ipr_core.runs import provenance
+from ipr_core.runs import files, provenance
 from ipr_core.training.advance import advance, prepare
 
 
@@ -99,3 +99,38 @@ def test_the_estimate_counts_a_shared_warm_up_once(options, data, views, tmp_pat
         cells.save_record(run, replace(cells.read_record(run), seconds=125.0))
     plan = plan_of(options | {"seeds": [1]}, tmp_path)
     assert [cell.seconds for cell in plan.cells] == [125, 25]  # 100 + 2 × 10 and 5 besides training, which was measured
+
+
+def test_an_exchanged_encoder_supersedes_a_run(options, data, views, tmp_path, monkeypatch):
+    finish(options, tmp_path, data, views)
+    monkeypatch.setattr(plan, "encoder_digest", lambda config: "another")
+    assert reasons(plan_of(options, tmp_path)) == ["", ""]  # runs with an encoder of ours have no digest
+    for path in tmp_path.glob("*/config.json"):
+        meta = {key: value for key, value in json.loads(path.read_text()).items() if key != files.SEAL}
+        path.write_text(json.dumps(meta | {"encoder": "one"}))
+    assert reasons(plan_of(options, tmp_path)) == ["the encoder has changed since it was done"] * 2
+
+
+def test_runs_with_another_encoder_share_no_warm_up(frozen):
+    keys = {warm_ups.key(frozen, "corpus", "code", encoder) for encoder in (None, "one", "another")}
+    assert len(keys) == 3
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"settings": {"gama": 1}}', "\ud800"])
+def test_a_damaged_cell_is_a_sentence_and_the_others_go_on(options, data, views, tmp_path, damage):
+    damaged, whole = (planned.run for planned in finish(options, tmp_path, data, views).cells)
+    (damaged.folder / "config.json").write_bytes(damage.encode("utf-8", "surrogatepass"))
+    reason, other = reasons(plan_of(options, tmp_path))
+    assert str(damaged.folder / "config.json") in reason
+    assert other == ""
+    (failure,) = run_plan(plan_of(options, tmp_path), Workers(ThreadClient()))
+    assert str(damaged.folder / "config.json") in failure
+    assert whole.finished
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"status": "done", "colour": "red"}', '{"status": '])
+def test_a_damaged_record_costs_the_notebooks_alone(options, data, views, tmp_path, damage, caplog):
+    run, _ = (planned.run for planned in finish(options, tmp_path, data, views).cells)
+    (run.folder / "cell.json").write_text(damage)
+    assert reasons(plan_of(options, tmp_path)) == ["trained; to execute: train", ""]
+    assert f"{run.folder / 'cell.json'}" in caplog.text
