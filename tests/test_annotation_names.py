@@ -14,6 +14,7 @@ from ipr_core import annotation
 from ipr_core.annotation import annotate
 from ipr_core.atomic import WriteError
 from ipr_core.config import Data
+from ipr_core.data import corpora
 from ipr_core.runs.run import Run
 
 
@@ -172,3 +173,5 @@ def test_the_csv_holds_no_formula_and_the_parquet_file_the_ids_as_they_are(train
     assert cells["id"].tolist() == ["'" + id for id in ids[:4]] + ["plain"]
     assert set(cells["speaker"]) == {"'=s"}
     assert cells["entropy"].dtype == float
+    table, faults = corpora.survey(corpus_of(csv), labels_needed=False)  # given back as a manifest
+    assert (table["id"].tolist(), set(table["speaker"]), faults) == (ids, {"=s"}, [])

@@ -53,7 +53,7 @@ def imports(file):
 
 # Imports point one way: notebooks → widgets → ipr_core ← cli.
 
-PICTURE = re.findall(r"^(\w+) +→ ([\w ]+)$", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.MULTILINE)
+PICTURE = re.findall(r"^(\w+) +→ ([\w ]+(?:\n +[\w ]+)*)$", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.MULTILINE)
 ARROWS = {source: targets.split() for source, targets in PICTURE}
 """Each part of the code, and the parts that it imports, as the picture in CONTRIBUTING.md has them."""
 

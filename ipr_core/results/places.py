@@ -36,11 +36,11 @@ class Places:
         return _PATH.sub(_end, known)
 
     def hide_all(self, value: Any) -> Any:
-        """Return a notebook, or another value of JSON, with every text hidden."""
+        """Return a value of JSON, a notebook say, with `hide` done to every text in it."""
         if isinstance(value, str):
             return self.hide(value)
         if isinstance(value, Mapping):
-            return type(value)({key: part if key in _AS_IT_IS else self.hide_all(part) for key, part in value.items()})
+            return {key: part if key in _AS_IT_IS else self.hide_all(part) for key, part in value.items()}
         return [self.hide_all(part) for part in value] if isinstance(value, Iterable) else value
 
 

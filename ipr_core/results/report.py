@@ -50,9 +50,10 @@ def write(run: Run, results: Iterable[Table] = ()) -> Path:
 def page(run: Run, notebooks: Iterable[Path], results: Iterable[Table] = ()) -> str:
     """Return the whole page."""
     places = Places(run)
-    chapters = [_Chapter(path.stem, places.hide_all(nbformat.read(path, as_version=4))) for path in notebooks]
+    contents = {path.stem: nbformat.read(path, as_version=4) for path in notebooks}
+    chapters = [_Chapter(name, nbformat.from_dict(places.hide_all(notebook))) for name, notebook in contents.items()]
     bodies = "\n".join(f'<section id="{c.name}">{c.body}</section>' for c in chapters)
-    contents = "\n".join(
+    index = "\n".join(
         f'<li class="h{level}"><a href="#{id}">{title}</a></li>' for level, id, title in _headings(chapters)
     )
     scripts = [plotly_js(), _DRAW] if 'class="figure"' in bodies else []
@@ -63,7 +64,7 @@ def page(run: Run, notebooks: Iterable[Path], results: Iterable[Table] = ()) -> 
 <meta http-equiv="Content-Security-Policy" content="{_policy(scripts)}">
 <title>{html.escape(run.folder.name)}</title>
 <style>{_STYLE}{_pygments()}</style></head>
-<body><nav><ol>{contents}</ol></nav>
+<body><nav><ol>{index}</ol></nav>
 <main>{_head(run, results, places)}
 {bodies}</main>
 {script}

@@ -192,7 +192,7 @@ def test_a_grid_that_is_not_there_stops_the_notebook_with_a_sentence(tmp_path, n
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_score_that_there_is_not_stops_the_third_cell(tmp_path, name):
-    with pytest.raises(SettingsError, match="score is 'acc'; it must be one of accuracy, uar, macro_f1, agreement_model"):
+    with pytest.raises(SettingsError, match="score is 'acc'; it must be one of accuracy, uar, macro_f1"):
         run_cells(name, runs=str(tmp_path), score="acc")
 
 

@@ -1,5 +1,7 @@
 """Corrections in the explorer: kept, withdrawn, shown, and refused."""
 
+import csv
+
 import pytest
 
 from ipr_core.runs import corrections
@@ -37,6 +39,18 @@ def test_a_correction_is_kept_and_shown_and_withdrawn(panel, state, run, data):
     assert state.corrected == 2
     assert "Grace" not in panel.correction.message.value
     assert state.faults == {}
+
+
+@pytest.mark.parametrize("text", ["=1+1", "@SUM(A1)", '<img src=x onerror="alert(1)">', "'=x", "-"])
+def test_who_and_note_are_text_in_the_panel_and_no_formula_in_the_file(panel, state, run, text):
+    state.change(focus=7)
+    panel.correction.label.value, panel.correction.author.value, panel.correction.note.value = "sad", text, text
+    panel.correction.keep.click()
+    (row,) = corrections.read(run).to_dict("records")
+    assert (row["who"], row["note"]) == (text, text)
+    assert "<img" not in panel.correction.message.value
+    cells = next(csv.reader((run.folder / "corrections" / "history.csv").read_text().splitlines()[1:]))
+    assert not [cell for cell in cells if cell.startswith(("=", "@", "-"))]
 
 
 def test_a_name_is_remembered_by_the_next_panel(panel, state):

@@ -51,7 +51,7 @@ TABLE = DataFrame(
 EVENTS = [
     event(
         epoch, losses={"total": 1.0} | dict.fromkeys(TEXTS, 1.0), confusion=np.eye(C).tolist(),
-        cosines=np.eye(C).tolist(), labels_model=[C, *[0] * (C - 1)], labels_prototypes=[1] * C,
+        cosines=np.eye(C).tolist(), angles=[1.0] * C, labels_model=[C, *[0] * (C - 1)], labels_prototypes=[1] * C,
     )
     for epoch in range(3)
 ]  # fmt: skip
@@ -60,7 +60,11 @@ EVENTS = [
 def figures():
     """Every figure that takes a name from data."""
     yield from (curves.losses(EVENTS), curves.cosine_trends(EVENTS, CLASSES), curves.label_counts(EVENTS, CLASSES))
-    yield from (matrices.cosines(EVENTS, CLASSES), matrices.confusion(np.eye(C), CLASSES))
+    yield from (
+        curves.moves(EVENTS, CLASSES),
+        matrices.cosines(EVENTS, CLASSES),
+        matrices.confusion(np.eye(C), CLASSES),
+    )
     yield from (votes.partition(TABLE, CLASSES), votes.partition_by_speaker(TABLE, CLASSES))
     yield votes.soft_against_votes(SOFT, SOFT, CLASSES)
     shown = plane.table(TABLE, SOFT, SOFT, CLASSES, True)
