@@ -78,8 +78,8 @@ def annotate(
     corrections.newest(run)  # refused now rather than after hours
     model = trained_model(run)
     config = run.config.replace(**corpus.model_dump() | {"classes": run.config.data.classes})
-    place = Path(folder or run.folder, f"annotated-{name(run, corpus)}")
-    paths, pieces_folder = [place.with_name(place.name + end) for end in (".parquet", ".csv")], Path(f"{place}.pieces")
+    prefix = f"{folder or run.folder}/annotated-{name(run, corpus)}"
+    paths, pieces_folder = [Path(f"{prefix}.parquet"), Path(f"{prefix}.csv")], Path(f"{prefix}.pieces")
     _check_place(pieces_folder, paths)
     mark = _mark(run, config)
     names, unlabelled = _checked(config, mark, pieces_folder, shard, progress)

@@ -27,16 +27,16 @@ def clips(data, tmp_path):
     """Make a corpus of one clip, whose path says where it lies."""
 
     def make(path, i: int = 0) -> Data:
-        place = tmp_path / path
-        folder = place.parent if place.suffix else place
+        target = tmp_path / path
+        folder = target.parent if target.suffix else target
         folder.mkdir(parents=True, exist_ok=True)
         soundfile.write(folder / f"clip-{i}.wav", np.asarray(data.waves[i]), 16_000)
         table = pd.DataFrame({"path": [f"clip-{i}.wav"]})
-        if place.suffix == ".csv":
-            table.to_csv(place, index=False)
-        elif place.suffix == ".parquet":
-            table.to_parquet(place, index=False)
-        return corpus_of(place)
+        if target.suffix == ".csv":
+            table.to_csv(target, index=False)
+        elif target.suffix == ".parquet":
+            table.to_parquet(target, index=False)
+        return corpus_of(target)
 
     return make
 
@@ -63,9 +63,9 @@ def test_labels_of_two_corpora_lie_side_by_side(trained, clips, tmp_path, pair):
 
 
 def test_labels_by_two_runs_lie_side_by_side(trained, clips, tmp_path):
-    other = Run(shutil.copytree(trained.folder, tmp_path / "other-run"))
+    copy = Run(shutil.copytree(trained.folder, tmp_path / "other-run"))
     corpus = clips("m.csv")
-    files = {file for run in (trained, other) for file in annotate(run, corpus, tmp_path / "labels", progress=False)}
+    files = {file for run in (trained, copy) for file in annotate(run, corpus, tmp_path / "labels", progress=False)}
     assert len(files) == 4
     assert all(file.exists() for file in files)
 

@@ -22,18 +22,18 @@ class Places:
 
     def __init__(self, run: Run):
         settings = [run.config.data.corpus_path, run.config.encoder.encoder]
-        inputs = {place.parent: "…" for place in map(Path, filter(None, settings)) if place.is_absolute()}
+        inputs = {path.parent: "…" for path in map(Path, filter(None, settings)) if path.is_absolute()}
         runs = run.folder.absolute().parent
         machine = {Path.home(): "~", Path.cwd(): ".", Path(sys.prefix): "python", Path(__file__).parents[2]: "."}
         names = machine | inputs | {runs.resolve(): runs.name, runs: runs.name}
-        plain = {str(place): name for place, name in names.items() if len(place.parts) > 1}
+        plain = {str(path): name for path, name in names.items() if len(path.parts) > 1}
         self._names = dict(sorted(plain.items(), key=lambda pair: -len(pair[0])))
-        self._known = re.compile("|".join(rf"{re.escape(place)}(?![\w.-])" for place in self._names))
+        self._pattern = re.compile("|".join(rf"{re.escape(path)}(?![\w.-])" for path in self._names))
 
     def hide(self, text: str) -> str:
         """Return a text in which the folders have their names, and any other absolute path only its end."""
-        known = self._known.sub(lambda match: self._names[match[0]], text)
-        return _PATH.sub(_end, known)
+        text = self._pattern.sub(lambda match: self._names[match[0]], text)
+        return _PATH.sub(_end, text)
 
     def hide_all(self, value: Any) -> Any:
         """Return a value of JSON, a notebook say, with `hide` done to every text in it."""

@@ -67,9 +67,9 @@ def figures():
     )
     yield from (votes.partition(TABLE, CLASSES), votes.partition_by_speaker(TABLE, CLASSES))
     yield votes.soft_against_votes(SOFT, SOFT, CLASSES)
-    shown = plane.table(TABLE, SOFT, SOFT, CLASSES, True)
+    points = plane.table(TABLE, SOFT, SOFT, CLASSES, True)
     for colouring in plane.COLOURINGS:
-        yield plane.panels([Plane(np.ones((C, 2)), np.ones((C, 2)))], shown, CLASSES, ["now"], colouring)
+        yield plane.panels([Plane(np.ones((C, 2)), np.ones((C, 2)))], points, CLASSES, ["now"], colouring)
     yield utterance.shares(SOFT[0], SOFT[1], SOFT[2], CLASSES)
     yield utterance.history(SOFT[:3], EVENTS, CLASSES)
     for text in TEXTS:
