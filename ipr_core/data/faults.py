@@ -64,6 +64,11 @@ def shortened(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:half]} … {text[-half:]} ({len(text):,} characters)"
 
 
+def number_of(count: int, noun: str) -> str:
+    """Return a number and a noun, in the plural but for 1."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def enumeration(names: Iterable[str], limit: int = FEW) -> str:
     """Return the first names in a row, and how many more there are."""
     names = list(names)

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ipr_core.data.faults import Fault, Note
+from ipr_core.data.faults import Fault, Note, number_of
 
 READ_KINDS = frozenset((
     ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".mp3", ".mp2", ".ogg", ".oga", ".opus", ".aiff", ".aif",
@@ -84,13 +84,13 @@ class AudioFiles:
 
     def note(self) -> Note:
         """Return one sentence on the files: how many are read, how many are left out, and why."""
-        sentence = f"{self.root}: {self.read:,} audio files read"
+        sentence = f"{self.root}: {number_of(self.read, 'audio file')} read"
         if self._causes:
             causes = (self._cause(cause, count) for cause, count in sorted(self._causes.items()))
             sentence += f"; {self._causes.total():,} left out: {'; '.join(causes)}"
         if self._foreign:
             kinds = ", ".join(sorted(self._foreign)[:_NAMED]) + (" …" if len(self._foreign) > _NAMED else "")
-            sentence += f"; {self._foreign.total():,} other files that are no audio ({kinds})"
+            sentence += f"; {number_of(self._foreign.total(), 'other file')} without sound ({kinds})"
         return Note(logging.WARNING if self._causes else logging.INFO, sentence)
 
     def _cause(self, cause: str, count: int) -> str:

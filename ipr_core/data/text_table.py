@@ -182,7 +182,7 @@ class _Rows:
         cause = "a quote that is not closed"
         cure = "close the quote; one inside a cell in quotes is written twice"
         if "limit" in error:
-            problem = f"a cell has more than {csv.field_size_limit():,} characters"
+            problem = f"a cell has more than {csv.field_size_limit():,} characters, up to line {self._here}"
         elif "end of data" in error:
             problem = f"a quote opened here is never closed, so that it swallows the rows up to line {self._here}"
         else:

@@ -43,11 +43,11 @@ def test_kinds_that_the_decoder_does_not_read_are_counted_and_named(tmp_path):
     note = files.note()
     assert note.level == logging.WARNING
     assert note.text == (
-        f"{tmp_path}: 1 audio files read; 4 left out: "
+        f"{tmp_path}: 1 audio file read; 4 left out: "
         "1 .amr, which the decoder does not read: convert to wav (e.amr); "
         "2 .m4a, which the decoder does not read: convert to wav (b.m4a, x/c.M4A); "
         "1 .webm, which the decoder does not read: convert to wav (d.webm); "
-        "2 other files that are no audio (.db, .txt)"
+        "2 other files without sound (.db, .txt)"
     )
 
 

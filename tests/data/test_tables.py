@@ -126,7 +126,7 @@ def test_cells_that_cannot_be_are_refused_each_with_its_row(survey, cell, proble
 def test_an_endless_cell_ends_its_row_alone(survey, size):
     table, faults = survey(b"path,label\na.wav," + b"x" * size + b"\nb.wav,sad\n")
     assert list(table["row"]) == [3]
-    assert "a cell has more than 131,072 characters" in faults[0]
+    assert "a cell has more than 131,072 characters, up to line 2" in faults[0]
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -204,6 +204,13 @@ def test_lists_and_structs_in_a_cell_are_refused_beside_the_other_faults(survey,
 def test_votes_that_are_no_numbers_are_refused(survey, votes):
     _, faults = survey(FRAME.assign(votes_happy=votes), "m.parquet")
     assert "in votes_happy; a vote count is a number" in faults[0]
+
+
+def test_paths_that_are_lists_leave_no_table(survey):
+    with pytest.raises(
+        CorpusError, match=r"m\.parquet: column 'path' holds list<.*; give one number or one text per cell"
+    ):
+        survey(FRAME.assign(path=[["a.wav"], ["b.wav"]]), "m.parquet")
 
 
 def test_a_parquet_column_named_twice_is_refused(survey):

@@ -18,7 +18,7 @@ from pandas import DataFrame
 
 from ipr_core.config import CORPORA, Data
 from ipr_core.data.corpora.table import check, tidy
-from ipr_core.data.faults import CorpusError, Fault
+from ipr_core.data.faults import CorpusError, Fault, number_of
 from ipr_core.data.reading import Reading
 
 _log = logging.getLogger(__name__)
@@ -76,7 +76,8 @@ def surveys(
 
 
 def _log_count(data: Data, rows: int, files: int) -> None:
-    _log.info("%s: %s utterances in %s audio files", data.corpus_path or data.corpus, f"{rows:,}", f"{files:,}")
+    source = data.corpus_path or data.corpus
+    _log.info("%s: %s in %s", source, number_of(rows, "utterance"), number_of(files, "audio file"))
 
 
 def _surveyed(reading: Reading, data: Data, labels_needed: bool, notes: bool) -> tuple[DataFrame, list[Fault]]:

@@ -132,6 +132,8 @@ def _lookalike(name: str, target: str, exists: bool, source: str, row: int | Non
 def _no_path(names: list[str], source: str, row: int | None) -> Fault:
     alike = [name for name in names if meaning(name, ()) == "path"]
     cure = f"name {alike[0]!r} so, if it holds the paths" if alike else f"give {LAYOUT}"
+    if len(names) == 1 and "path" in names[0]:
+        cure = "separate the columns by commas, without quotes around a whole row"
     return Fault(source, row, f"it has no column 'path', only {enumeration(names, 20)}", cure)
 
 

@@ -16,7 +16,7 @@ from pandas import DataFrame
 from ipr_core.config import Data
 from ipr_core.data import tables
 from ipr_core.data.corpora.table import corpus_folder, numbers, plurality, with_points
-from ipr_core.data.faults import CorpusError, Fault, Note, enumeration
+from ipr_core.data.faults import CorpusError, Fault, Note, enumeration, number_of
 from ipr_core.data.listing import AudioFiles
 from ipr_core.data.reading import ROW, Reading
 
@@ -100,4 +100,9 @@ def _voice_only(raw: DataFrame, path: Path) -> tuple[DataFrame, list[Fault]]:
 def _without_wav(names: list[str]) -> list[Note]:
     if not names:
         return []
-    return [Note(logging.INFO, f"CREMA-D: {len(names):,} clips with votes have no wav: {enumeration(names, 3)}")]
+    return [
+        Note(
+            logging.INFO,
+            f"CREMA-D: {number_of(len(names), 'clip')} with votes and without a wav: {enumeration(names, 3)}",
+        )
+    ]

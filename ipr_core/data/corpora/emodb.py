@@ -18,7 +18,7 @@ from pandas import DataFrame
 from ipr_core.config import Data
 from ipr_core.data import tables, text_table
 from ipr_core.data.corpora.table import corpus_folder
-from ipr_core.data.faults import CorpusError, Fault, Note, enumeration, shortened
+from ipr_core.data.faults import CorpusError, Fault, Note, enumeration, number_of, shortened
 from ipr_core.data.listing import AudioFiles
 from ipr_core.data.reading import ROW, Reading
 
@@ -111,8 +111,10 @@ def _notes(table: DataFrame, rates: Rates, path: Path) -> list[Note]:
     encoding = text_table.encoding(path, _ENCODING)
     facts = [f"read as {encoding.upper()}, while the release is Latin-1"] if encoding != _ENCODING else []
     if unheard:
-        facts.append(f"{len(unheard):,} clips have no line in it, so no votes: {enumeration(unheard, 3)}")
+        facts.append(
+            f"{number_of(len(unheard), 'clip')} without a line in it, so without votes: {enumeration(unheard, 3)}"
+        )
     if absent:
-        facts.append(f"{len(absent):,} sentences in it have no wav: {enumeration(absent, 3)}")
+        facts.append(f"{number_of(len(absent), 'sentence')} in it without a wav: {enumeration(absent, 3)}")
     level = logging.WARNING if unheard else logging.INFO
     return [Note(level, f"{path.name}: {'; '.join(facts)}")] if facts else []

@@ -17,7 +17,7 @@ from pandas import DataFrame
 from ipr_core.config import Data
 from ipr_core.data import text_table
 from ipr_core.data.corpora.table import UNLABELLED, corpus_folder, vote_columns
-from ipr_core.data.faults import Fault, Note, enumeration, shortened
+from ipr_core.data.faults import Fault, Note, enumeration, number_of, shortened
 from ipr_core.data.listing import AudioFiles
 from ipr_core.data.reading import Reading
 
@@ -65,7 +65,10 @@ def _stray_note(names: list[str]) -> list[Note]:
     if not names:
         return []
     return [
-        Note(logging.WARNING, f"IEMOCAP: {len(names):,} texts that are no dialogue's passed over: {enumeration(names)}")
+        Note(
+            logging.WARNING,
+            f"IEMOCAP: {number_of(len(names), 'text')} of no dialogue passed over: {enumeration(names)}",
+        )
     ]
 
 

@@ -51,6 +51,8 @@ def _file(file: Path, data: Data, size: int) -> Iterator[Reading]:
         return columns.choose(names, row, data, file.name)
 
     for table, faults, notes in tables.blocks(file, "path", choose, size):
+        if "path" not in table:  # its cells are no texts
+            raise CorpusError(faults)
         yield Reading(_utterances(table, file), faults, notes)
 
 

@@ -42,6 +42,8 @@ def path_cure(path: str) -> str:
         return "write the path in full: ~ is not replaced by the home folder here"
     if "\\" in path:
         return "write / instead of \\, and the path on this machine"
+    if path.endswith(("'", '"')):
+        return "write the path without quotes, or right behind the separator"
     if "%" in path and os.path.exists(unquote(path)):
         return "write the name as it is, without %"
     if neighbour := _alike(path, _loose) or _alike(path, _without_kind):

@@ -116,7 +116,7 @@ def test_cremad_says_which_clips_it_leaves_out(small_cremad, caplog):
     assert "1 folder inside the one that is read (AudioWAV/old/)" in note
     assert "1 silent in the release (AudioWAV/1076_MTI_SAD_XX.wav)" in note
     assert "1 whose name has no votes (AudioWAV/1002_IEO_ANG_X.wav)" in note
-    assert caplog.messages[1] == "CREMA-D: 1 clips with votes have no wav: 1003_IEO_ANG_HI"
+    assert caplog.messages[1] == "CREMA-D: 1 clip with votes and without a wav: 1003_IEO_ANG_HI"
 
 
 def test_cremad_two_files_of_a_clip_are_refused(small_cremad):
@@ -215,8 +215,8 @@ def test_emodb_says_what_it_leaves_out_and_how_it_read_the_rates(small_emodb, ca
         assert len(corpora.read(small_emodb)) == 2
     assert "2 audio files read; 1 left out: 1 whose name is none of its sentences (wav/notes.wav)" in caplog.messages[0]
     assert caplog.messages[1] == (
-        "erkennung.txt: read as UTF-8, while the release is Latin-1; 1 clips have no line in it, so no votes: 03a01Ta; "
-        "1 sentences in it have no wav: 03a02Ta"
+        "erkennung.txt: read as UTF-8, while the release is Latin-1; "
+        "1 clip without a line in it, so without votes: 03a01Ta; 1 sentence in it without a wav: 03a02Ta"
     )
 
 

@@ -110,7 +110,7 @@ def test_columns_and_utterances_are_said(tmp_path, caplog):
         corpora.survey(data)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     assert caplog.messages[0] == "m.csv: columns read: path, label; passed over: age, gender"
-    assert caplog.messages[1].endswith("m.csv: 2 utterances in 1 audio files")
+    assert caplog.messages[1].endswith("m.csv: 2 utterances in 1 audio file")
     caplog.clear()
     assert len(list(corpora.surveys(data, 1, notes=False))) == 2
     assert not caplog.records

@@ -111,7 +111,7 @@ def test_iemocap_passes_over_texts_that_are_no_dialogue_s(iemocap, tmp_path, cap
     (tmp_path / EVALUATIONS / "notes.txt").write_text("[0.0 - 1.0]\tnoise\tneu\n")
     (tmp_path / EVALUATIONS / "README.TXT").write_text("[1.2.3 - x]\n")
     assert len(iemocap()) == 3
-    assert "IEMOCAP: 2 texts that are no dialogue's passed over: " in caplog.text
+    assert "IEMOCAP: 2 texts of no dialogue passed over: " in caplog.text
     assert "notes.txt" in caplog.text
 
 

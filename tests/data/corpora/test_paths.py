@@ -57,6 +57,7 @@ def test_a_name_in_another_normal_form_is_taken(survey, tmp_path, written, store
         ("Clips/a.wav", "clips/a.wav'?"),
         ("clips/a.flac", "did you mean 'a.wav'?"),
         ("clips/my  clip.wav", "did you mean 'my clip.wav'?"),
+        ("'clips/a.wav'", "write the path without quotes"),
         ("clips/b.wav", "put the file there, or take the utterance out"),
     ],
 )
