@@ -24,8 +24,17 @@ def parts(result):
 # Shares
 
 
-@pytest.mark.parametrize("shares", [(0.7, 0.2, 0.1), (0.1,) * 10, (0.33,) * 3, (0.14,) * 7, (0.58, 0.41, 0.01)])
-@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize(
+    ("shares", "times"),
+    [
+        ((0.7, 0.2, 0.1), 1),
+        ((0.1,) * 10, 1),
+        ((0.1,) * 10, 3),
+        ((0.33,) * 3, 1),
+        ((0.14,) * 7, 1),
+        ((0.7, 0.2, 0.1), 3),
+    ],
+)
 def test_shares_that_add_up_to_one_but_for_their_rounding_are_a_vote(shares, times, caplog):
     """In floats 0.7 + 0.2 + 0.1 is 0.9999999999999999."""
     columns = {name: [share * times, 0, 0, 0] for name, share in zip((*TWO, *OTHERS), shares, strict=False)}
