@@ -1,5 +1,5 @@
-# Words: demo, test, lab, check, speech, lock, clean. `make` alone says what they do.
-.PHONY: help demo test lab check speech lock clean
+# Words: demo, test, lab, check, speech, fuzz, kills, lock, clean. `make` alone says what they do.
+.PHONY: help demo test lab check speech fuzz kills lock clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3.11
@@ -39,6 +39,12 @@ test: $(READY)  ## set up, lint, check types, run every test but the slow ones o
 
 speech: $(READY)  ## the slow checks on real speech (needs ../shared)
 	@$(APART) && set -x && $(BIN)/python -m pytest -m speech
+
+fuzz: $(READY)  ## ten minutes of damaged audio, tables, grids and run folders (tests/fuzz)
+	PYTHONPATH=tests $(BIN)/python -m fuzz
+
+kills: $(READY)  ## two hundred kills of train, annotate, corrections, run and batch (tests/fuzz)
+	PYTHONPATH=tests $(BIN)/python -m fuzz.kills
 
 lab: $(READY)  ## open JupyterLab on the notebooks, on loopback
 	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 notebooks

@@ -1,0 +1,57 @@
+"""A short fuzz, and oracles that see what is wrong."""
+
+import pytest
+
+from fuzz import __main__ as fuzz
+from fuzz.trials import Answer, Damage, judge
+
+DAMAGE = Damage("cut", "clip.wav")
+
+
+@pytest.mark.parametrize(
+    ("answer", "properties", "outcome"),
+    [
+        (Answer(0, "done"), {}, "silently wrong"),
+        (Answer(0, "done", "clip.wav is cut"), {}, "warned"),
+        (Answer(0, "done", "clip.wav is cut"), {"harmless": True}, "silently wrong"),
+        (Answer(0, "done"), {"tokens": ("row 3",)}, "silently wrong"),
+        (Answer(2, "", "clip.wav is cut; copy it again"), {}, "refused"),
+        (Answer(2, "", "clip.wav is cut; copy it again"), {"harmless": True}, "refused without need"),
+        (Answer(2, "", "a file is cut; copy it again"), {}, "refused without a name"),
+        (Answer(2, "", "clip.wav"), {}, "refused without a name"),
+        (Answer(None, "", "clip.wav"), {}, "traceback"),
+        (Answer(70, "", "clip.wav is a fault of the workbench"), {}, "traceback"),
+        (Answer(1, "", "clip.wav\nTraceback (most recent call last)"), {}, "traceback"),
+        (Answer(0, "done", "", 5000), {}, "memory"),
+        (Answer(-9, ""), {}, "exit code -9"),
+    ],
+)
+def test_a_wrong_result_is_told_by_its_verdict(answer, properties, outcome):
+    damage = Damage("cut", "clip.wav", **properties)
+    assert judge(answer, damage, right=lambda: False).outcome == outcome
+
+
+def test_a_right_result_needs_no_word_unless_the_input_cannot_be_meant():
+    answer = Answer(0, "done")
+    assert judge(answer, DAMAGE, right=lambda: True).outcome == "right"
+    assert judge(answer, Damage("silence", "clip.wav", grave=True), right=lambda: True).outcome == "silently wrong"
+
+
+def test_what_pandas_or_soundfile_read_is_right_only_where_nobody_can_see_the_damage():
+    answer, readings = Answer(0, "done"), {"right": lambda: False, "plain": lambda: True}
+    assert judge(answer, DAMAGE, **readings).outcome == "silently wrong"
+    assert judge(answer, Damage("flipped", "clip.wav", invisible=True), **readings).outcome == "right"
+
+
+def test_columns_that_every_reading_lists_are_no_warning():
+    damage = Damage("a column twice", "m.csv", ("votes_sad",))
+    listed = Answer(0, "", "m.csv: columns read: path, votes_sad; passed over: note")
+    said = Answer(0, "", "m.csv: columns read: path; passed over: votes_sad")
+    assert judge(listed, damage, lambda: False).outcome == "silently wrong"
+    assert judge(said, damage, lambda: False).outcome == "warned"
+
+
+def test_a_short_fuzz_finds_nothing(tmp_path, capfd):
+    counts = {"audio": 48, "tables": 56, "grids": 11, "run-folders": 14}
+    options = [word for kind, count in counts.items() for word in (f"--{kind}", str(count))]
+    assert fuzz.main(["--root", str(tmp_path), "--jobs", "1", *options]) == 0, capfd.readouterr().out
