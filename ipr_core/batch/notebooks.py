@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +74,8 @@ def folder() -> Path:
 def kernel(log: Path, cwd: Path | str | None = None) -> Iterator[ThisPython]:
     """Run a kernel for several notebooks in a row: it starts and imports once, and each finds it empty.
 
-    It listens on a socket file, so that many may start at once on one machine. It ends with this process, however that
-    ends.
+    It listens on a socket file in a folder of this user's alone: no other user reaches it, and many may start at once.
+    It ends with this process, however that ends.
 
     log: the file for its output outside the notebooks   cwd: its working folder, this process's if absent
     """
@@ -104,7 +106,7 @@ def find(names: Sequence[str]) -> list[Path]:
     """
     shipped = {name: path for path in sorted(folder().glob("*.ipynb")) for name in (path.stem, path.stem[:2])}
     paths = {name: shipped.get(name, Path(name)) for name in names}
-    missing = [name for name, path in paths.items() if path.suffix != ".ipynb" or not path.is_file()]
+    missing = [name for name, path in paths.items() if path.suffix != ".ipynb" or not os.path.isfile(path)]
     if missing:
         stems = ", ".join(sorted({path.stem for path in shipped.values()}))
         raise SettingsError([f"{name} is not a notebook; it must be one of {stems}, or a path" for name in missing])
@@ -125,36 +127,35 @@ def check(notebook: Path, settings: Mapping[str, Any]) -> None:
 
 
 def execute(
-    notebook: Path, target: Path, settings: Mapping[str, Any], kernel: ThisPython | None = None, progress: bool = True
+    notebook: Path, target: Path, settings: Mapping[str, Any], manager: ThisPython | None = None, progress: bool = True
 ) -> Path:
     """Execute a notebook with parameters into `target`, which is written whole, also when a cell fails.
 
     settings: parameters as plain values; None keeps the preset's value
-    kernel: a running one, which is emptied first; else one is started for this notebook alone
+    manager: of a running kernel, which is emptied first; else one is started for this notebook alone
     raises SettingsError before anything runs; NotebookError with the failed cell's error
     """
     check(notebook, settings)
     target.parent.mkdir(parents=True, exist_ok=True)
     errors: list[Exception] = []
-    write(target, lambda copy: errors.extend(_execute(notebook, copy, dict(settings), kernel, progress)))
+    ready = kernel(target.parent / "kernel.log") if manager is None else _emptied(manager)
+    write(target, lambda copy: errors.extend(_execute(notebook, copy, dict(settings), ready, progress)))
     if errors:
         raise NotebookError(f"{notebook.name} stopped: {_sentence(errors[0])}\nIts cells as far as they ran: {target}")
     return target
 
 
 def _execute(
-    notebook: Path, copy: str, settings: dict[str, Any], kernel: ThisPython | None, progress: bool
+    notebook: Path, copy: str, settings: dict[str, Any], ready: AbstractContextManager[ThisPython], progress: bool
 ) -> list[Exception]:
     """Execute a notebook and return the error that stopped it, if any; the copy is written either way."""
     logging.getLogger("papermill").setLevel(logging.ERROR)  # settings that the first cell does not list are checked
     bar = {"desc": notebook.stem, "file": sys.stderr} if progress else False
     try:
-        if kernel is not None:
-            _empty(kernel)
-        papermill.execute_notebook(
-            notebook, copy, settings, kernel_name="python3", language="python", progress_bar=bar,
-            **({"kernel_manager_class": ThisPython} if kernel is None else {"km": kernel}),
-        )  # fmt: skip
+        with ready as manager:
+            papermill.execute_notebook(
+                notebook, copy, settings, kernel_name="python3", language="python", progress_bar=bar, km=manager
+            )
     except (PapermillExecutionError, DeadKernelError) as error:
         return [error]
     finally:
@@ -171,10 +172,12 @@ def _forget_places(copy: Path) -> None:
         nbformat.write(notebook, copy)
 
 
-def _empty(kernel: ThisPython) -> None:
+@contextlib.contextmanager
+def _emptied(manager: ThisPython) -> Iterator[ThisPython]:
     """Forget every name that an earlier notebook left in the kernel, and number its cells from 1 again."""
     reset = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%reset -f\nget_ipython().execution_count = 1")])
-    NotebookClient(reset, km=kernel).execute()
+    NotebookClient(reset, km=manager).execute()
+    yield manager
 
 
 def _sentence(error: Exception) -> str:

@@ -6,12 +6,14 @@ import socket
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
 from distributed import Client
 from distributed.security import Security
 
+from helpers.batches import write_notebook
 from ipr_core.batch import credentials, notebooks
 from ipr_core.batch.workers import Job, job_workers, local_workers, share
 
@@ -137,3 +139,9 @@ def test_a_kernel_listens_on_a_socket_file_that_this_user_alone_can_reach(tmp_pa
         assert stat.S_IMODE(os.stat(connection).st_mode) & 0o077 == 0
         assert stat.S_IMODE(os.stat(kernel.connection_file).st_mode) == 0o600
         assert kernel.ip.startswith(connection)
+
+
+def test_a_kernel_for_one_notebook_alone_does_so_too(tmp_path):
+    check = "import sys, json, IPython\nprint(json.load(open(sys.argv[sys.argv.index('-f') + 1]))['transport'])"
+    copy = notebooks.execute(Path(write_notebook(tmp_path / "one.ipynb", check)), tmp_path / "copy.ipynb", {})
+    assert '"ipc\\n"' in copy.read_text("utf-8")
