@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 DONE, FAILED, WRONG, UNFORESEEN = 0, 1, 2, 70
 """Exit codes: done; the work failed; the request was wrong; a fault of the workbench."""
@@ -162,7 +163,7 @@ def _nobody_reads() -> bool:
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """Raise Interrupt at the first of SIGINT, SIGTERM and SIGHUP; a second one ends the process at once."""
-    handlers = {}
+    handlers: dict[int, Any] = {}
 
     def stop(number: int, _: FrameType | None) -> None:
         for each in handlers:

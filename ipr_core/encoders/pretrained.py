@@ -78,7 +78,7 @@ def _model(config: PreTrainedConfig, name: str) -> Any:
         options["key_mapping"] = {r"^(model\.)?encoder\.": ""}  # the encoder's part of a whole Whisper
     # weights that are missing or of another shape would silently be random: they are refused here instead
     options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
-    loader = WhisperEncoder if whisper else AutoModel
+    loader: Any = WhisperEncoder if whisper else AutoModel
     model, report = loader.from_pretrained(name, trust_remote_code=False, **options)
     # a fine-tuned checkpoint may lack the mask's embedding, which only SpecAugment uses
     faults = [key for key in report["missing_keys"] if key != "masked_spec_embed" and not key.startswith("adapter.")]
