@@ -207,7 +207,11 @@ def _copies_together(table: DataFrame, may_test: NDArray[np.bool_], config: Conf
     regrouped = table.assign(part=latest.map(dict(enumerate(_PARTS))))
     if faults := _useless(regrouped, config):
         copies = (latest != rank).sum()
-        _log.warning("the same sound is in several parts, %d utterances of it: in one, %s", copies, faults[0].problem)
+        _log.warning(
+            "the same sound stands in several parts, also in training and test: with %d utterances moved, %s",
+            copies,
+            faults[0].problem,
+        )
         return table
     return regrouped
 

@@ -56,8 +56,8 @@ def test_sixteen_bit_samples_pass_unchanged_and_louder_ones_are_clipped(tmp_path
     steps = np.arange(-3200, 3200, dtype=np.int16)
     samples = WaveStore.build(table(wav(tmp_path / "a.wav", steps)), tmp_path, progress=False)[0]
     assert np.array_equal(samples, steps)
-    over = wav(tmp_path / "b.wav", sine(amplitude=1.05), subtype="FLOAT")
-    loud = WaveStore.build(table(over), tmp_path, progress=False)[0]
+    hot = wav(tmp_path / "b.wav", sine(amplitude=1.05), subtype="FLOAT")
+    loud = WaveStore.build(table(hot), tmp_path, progress=False)[0]
     assert (loud.min(), loud.max()) == (-32768, 32767)
 
 

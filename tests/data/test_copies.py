@@ -72,11 +72,11 @@ def test_copies_stand_in_the_latest_part_of_any_of_them(copies, part):
     t = corpus()
     sounds = np.arange(len(t))
     sounds[list(copies)] = copies[0]
-    alone, together = partition(t, config()), partition(t, config(), sounds)
-    assert {together["part"][i] for i in copies} == {part}
-    others = [i for i in range(len(t)) if i not in copies]
-    assert together.loc[others, "part"].tolist() == alone.loc[others, "part"].tolist()
-    assert list(together) == list(alone)
+    plain, result = partition(t, config()), partition(t, config(), sounds)
+    assert {result["part"][i] for i in copies} == {part}
+    rest = [i for i in range(len(t)) if i not in copies]
+    assert result.loc[rest, "part"].tolist() == plain.loc[rest, "part"].tolist()
+    assert list(result) == list(plain)
 
 
 def test_without_copies_nothing_changes():
@@ -111,7 +111,7 @@ def test_where_a_part_would_be_lost_the_votes_decide_and_a_warning_says_so(caplo
     sounds = np.zeros(len(t), np.int64)
     sounds[0], sounds[3] = 1, 2
     assert parts(partition(t, config(), sounds)) == parts(partition(t, config()))
-    assert "the same sound is in several parts" in caplog.text
+    assert "the same sound stands in several parts, also in training and test" in caplog.text
     assert "D2 is empty" in caplog.text
 
 
