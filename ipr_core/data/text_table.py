@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from pyarrow import Table, array, concat_tables, int64, string
 
 from ipr_core import spreadsheets
-from ipr_core.data.faults import CorpusError, Fault, shortened
+from ipr_core.data.faults import CorpusError, Fault, number_of, shortened
 from ipr_core.data.reading import (
     ROW,
     Choice,
@@ -152,7 +152,7 @@ class _Rows:
         if len(cells) > self._width and not any(cells[self._width :]):
             del cells[self._width :]
             return True
-        problem = f"it has {len(cells)} cells, and the header has {self._width}"
+        problem = f"it has {number_of(len(cells), 'cell')}, and the header has {self._width}"
         many = len(cells) > self._width
         cure = "put a cell that holds a separator in quotes" if many else "add the missing ones, empty if need be"
         self._refuse(line, problem, cure, f"{'more' if many else 'fewer'} cells than the header")

@@ -65,8 +65,10 @@ def choose(names: list[str], row: int | None, data: Data, source: str) -> Choice
             columns[name] = position
     for name in dict.fromkeys(name for name in names if name and name not in columns):
         target = meaning(name, emotions)
-        if target and (target not in columns or _squashed(name) == _squashed(target)):
-            faults.append(_lookalike(name, target, target in columns, source, row))
+        if target in columns and _squashed(name) == _squashed(target):
+            faults.append(Fault(source, row, f"column {name!r} is {target!r} again, in another spelling", "keep one"))
+        elif target and target not in columns and target != "path":
+            faults.append(_lookalike(name, target, source, row))
     if "path" not in columns:
         raise CorpusError([_no_path(names, source, row), *faults])
     rest = [name for name in names if name and name not in columns]
@@ -121,9 +123,7 @@ def _is_slip(word: str, target: str) -> bool:
     return abs(len(word) - len(target)) == 1 and difflib.SequenceMatcher(None, word, target).ratio() > 0.85
 
 
-def _lookalike(name: str, target: str, exists: bool, source: str, row: int | None) -> Fault:
-    if exists:
-        return Fault(source, row, f"column {name!r} is {target!r} again, in another spelling", "keep one of them")
+def _lookalike(name: str, target: str, source: str, row: int | None) -> Fault:
     unit = ", in seconds" if target in ("start", "end") else ""
     cure = f"did you mean {target!r}{unit}? Name it so, or give it a name that says what else it is"
     return Fault(source, row, f"column {name!r} is none that is read, and looks like {target!r}", cure)
