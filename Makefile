@@ -29,12 +29,13 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)  ## set up, run the three notebooks on the embedded corpus, print the results table
 	$(BIN)/ipr run --preset demo --beside baseline
 
-# One thread for each of two workers: threads of torch that wait for a core wait for each other.
+# One thread for each of two workers: threads of torch that wait for a core wait for each other. Files in their order:
+# by number of tests, the batches' few long ones would be left to one worker at the end.
 test: $(READY)  ## set up, lint, check types, run every test but the slow ones on real speech, check the notebooks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(TYPES)
-	@$(APART) && export OMP_NUM_THREADS=1 && set -x && $(BIN)/python -m pytest -n 2 --dist loadfile -m "not speech"
+	@$(APART) && export OMP_NUM_THREADS=1 && set -x && $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not speech"
 	@$(APART) && set -x && $(BIN)/python -m pytest -W default --nbval-lax --nbval-current-env notebooks
 
 speech: $(READY)  ## the slow checks on real speech (needs ../shared)

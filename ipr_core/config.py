@@ -279,7 +279,7 @@ def build(preset: str = "recommended", settings: Mapping[str, Any] | None = None
     raises SettingsError naming every unknown preset or setting and every value that is not allowed
     """
     if not isinstance(preset, str) or preset not in PRESETS:
-        raise SettingsError([f"preset is {refusals.shown(preset)}; it must be one of {', '.join(PRESETS)}"])
+        raise SettingsError([f"preset is {refusals.excerpt(preset)}; it must be one of {', '.join(PRESETS)}"])
     return PRESETS[preset](**{name: value for name, value in (settings or {}).items() if value is not None})
 
 

@@ -38,7 +38,7 @@ def from_text(field: FieldInfo, value: Any) -> Any:
 def unknown(name: str, fields: Fields) -> str:
     """Return the sentence for a name that is no setting, with the nearest one."""
     nearest = difflib.get_close_matches(name.lower(), fields, n=1)
-    name = name if name.isidentifier() else shown(name)
+    name = name if name.isidentifier() else excerpt(name)
     return f"{name} is not a setting" + (f"; did you mean {nearest[0]}?" if nearest else "")
 
 
@@ -59,10 +59,10 @@ def _sentence(fault: Mapping[str, Any], fields: Fields) -> str:
         return message
     reason = f" ({message})" if fault["type"] == "value_error" else ""
     field = fields[name][1]
-    return f"{name} is {shown(fault['input'])}{reason}; it must be {value_range(field)}. {field.description}"
+    return f"{name} is {excerpt(fault['input'])}{reason}; it must be {value_range(field)}. {field.description}"
 
 
-def shown(value: Any) -> str:
+def excerpt(value: Any) -> str:
     """Return a value as it was given, cut where it is long."""
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ipr_core.config import FIELDS
-from ipr_core.refusals import shown
+from ipr_core.refusals import excerpt
 
 SHIPPED = Path(__file__).parent / "grids"
 KEYS: dict[str, type] = {
@@ -26,7 +26,7 @@ _WORDS: dict[type, str] = {
     str: "a text in quotes", list: "a list in brackets, [0, 1] for example", dict: "a table, [settings] for example",
 }  # fmt: skip
 _LARGEST = 1_000_000  # bytes
-_DEEPEST = 6  # a list of values in a table in a list in a table, and one to spare
+_DEEPEST = 6  # tables, lists of tables, lists of values in them, and one to spare
 _MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 """The first bytes of files that Windows writes."""
 
@@ -54,14 +54,14 @@ def read(source: str | Path | None) -> tuple[dict[str, Any], list[str]]:
 def contradictions(entries: Mapping[str, Any]) -> list[str]:
     """List what is given in two ways, or without a value, and settings that a grid has a key for."""
     settings, cross, single = (entries.get(table, {}) for table in ("settings", "cross", "one_at_a_time"))
-    together = [(name, part) for name, values in single.items() if isinstance(values, list) for part in values]
+    varied = [(name, part) for name, values in single.items() if isinstance(values, list) for part in values]
     faults = [
         f"{name} has one value in settings and several in cross; give it once" for name in settings if name in cross
     ]
     faults += [f"{name} is both in cross and in one_at_a_time; give it once" for name in single if name in cross]
     faults += [
         f"{name} is both in cross and in one_at_a_time.{table}; give it once"
-        for table, part in together if isinstance(part, dict)
+        for table, part in varied if isinstance(part, dict)
         for name in part if name in cross
     ]  # fmt: skip
     for name, key in RESERVED.items():
@@ -139,18 +139,18 @@ def _form_faults(content: Mapping[str, Any]) -> Iterator[str]:
         if key not in KEYS:
             yield _key_fault(key)
         elif not isinstance(value, KEYS[key]):
-            yield f"{key} is {shown(value)}; it must be {_WORDS[KEYS[key]]}"
+            yield f"{key} is {excerpt(value)}; it must be {_WORDS[KEYS[key]]}"
     for table in ("cross", "one_at_a_time"):
         if isinstance(varied := content.get(table), dict):
             for name, value in varied.items():
                 if not isinstance(value, list):
-                    yield f"{table}.{name} is {shown(value)}; it must be {_WORDS[list]}"
+                    yield f"{table}.{name} is {excerpt(value)}; it must be {_WORDS[list]}"
 
 
 def _key_fault(key: str) -> str:
     if key in FIELDS and key not in RESERVED:
         return f"{key} is a setting; it belongs into the table [settings]"
-    name = key if key.isidentifier() else shown(key)
+    name = key if key.isidentifier() else excerpt(key)
     matches = difflib.get_close_matches(key.lower(), KEYS, n=1)
     cure = f"did you mean {matches[0]}?" if matches else f"it has {', '.join(KEYS)}; settings lie in [settings]"
     return f"{name} is not a key of a grid; {cure}"

@@ -140,15 +140,15 @@ def test_a_certificate_that_is_missing_wrong_or_of_another_scheduler_is_refused(
         "must be certificates in PEM format": (address, Certificate(certificate.key, certificate.key, certificate.key)),
         "TLS certificate does not match": (address, files_of(credentials.temporary(), tmp_path)),
     }
-    for sentence, (place, files) in cases.items():
-        with pytest.raises(RunError, match=sentence), workers_at(place, files):
+    for sentence, (url, files) in cases.items():
+        with pytest.raises(RunError, match=sentence), workers_at(url, files):
             pass
 
 
 def test_another_python_or_dask_is_refused_with_the_place():
-    here = {"host": {"python": "3.11.7.final.0"}, "packages": {"distributed": "2026.8.0"}}
-    other = {"host": {"python": "3.12.1.final.0"}, "packages": {"distributed": "2026.8.0"}}
-    versions = {"client": here, "scheduler": here, "workers": {"tcp://a:1": here, "tcp://b:1": other}}
+    batch = {"host": {"python": "3.11.7.final.0"}, "packages": {"distributed": "2026.8.0"}}
+    worker = {"host": {"python": "3.12.1.final.0"}, "packages": {"distributed": "2026.8.0"}}
+    versions = {"client": batch, "scheduler": batch, "workers": {"tcp://a:1": batch, "tcp://b:1": worker}}
     assert list(addresses._differences(versions)) == [
         "the worker tcp://b:1 has Python 3.12, distributed 2026.8.0, the batch Python 3.11, distributed 2026.8.0"
     ]

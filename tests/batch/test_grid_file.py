@@ -81,9 +81,9 @@ def test_what_is_no_grid_is_a_sentence(faults, name):
 
 def test_all_faults_of_form_and_value_are_named_at_once(faults):
     text = "Seeds = [1]\ngamma = 1\nseeds = [true]\n[settings]\nepochs = true\n[cross]\ntau = []\nmu = [true]"
-    everything = "\n".join(faults(text))
+    message = "\n".join(faults(text))
     for sentence in ("Seeds is", "gamma is a set", "seed is 'True'", "epochs is True", "cross.tau has", "mu is True"):
-        assert sentence in everything
+        assert sentence in message
 
 
 @pytest.mark.parametrize("start", [b"\xef\xbb\xbf", b"# a comment\r\n", b""])

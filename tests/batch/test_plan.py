@@ -120,9 +120,9 @@ def test_runs_with_another_encoder_share_no_warm_up(frozen):
 def test_a_damaged_cell_is_a_sentence_and_the_others_go_on(options, data, views, tmp_path, damage):
     damaged, whole = (planned.run for planned in finish(options, tmp_path, data, views).cells)
     (damaged.folder / "config.json").write_bytes(damage.encode("utf-8", "surrogatepass"))
-    reason, other = reasons(plan_of(options, tmp_path))
+    reason, neighbour = reasons(plan_of(options, tmp_path))
     assert str(damaged.folder / "config.json") in reason
-    assert other == ""
+    assert neighbour == ""
     (failure,) = run_plan(plan_of(options, tmp_path), Workers(ThreadClient()))
     assert str(damaged.folder / "config.json") in failure
     assert whole.finished

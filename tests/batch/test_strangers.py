@@ -57,9 +57,9 @@ def test_everything_speaks_tls(batch):
 @pytest.mark.parametrize("security", [None, credentials.temporary()], ids=["none", "another one"])
 def test_a_client_without_the_batchs_certificate_is_refused(batch, security):
     for address in addresses_of(batch):
-        place = address if security else address.replace("tls://", "tcp://")
+        url = address if security else address.replace("tls://", "tcp://")
         with pytest.raises(OSError, match=r"[Tt]imed out|certificate|closed"):
-            Client(place, security=security or Security(), timeout="2s")
+            Client(url, security=security or Security(), timeout="2s")
 
 
 PICKLE = b"cos\nsystem\n(S'touch %s'\ntR."
@@ -92,13 +92,13 @@ def test_another_user_runs_nothing(batch, tmp_path):
 
 def test_on_this_machine_nobody_of_another_address_is_answered(batch):
     """Whoever comes from elsewhere meets no open port at all."""
-    other = next((a.address for name in psutil.net_if_addrs().values() for a in name
+    second = next((a.address for name in psutil.net_if_addrs().values() for a in name
                   if a.family == socket.AF_INET and not a.address.startswith("127.")), None)  # fmt: skip
-    if other is None:
+    if second is None:
         pytest.skip("this machine has no other address")
     for address in addresses_of(batch):
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection((other, int(address.rpartition(":")[2])), timeout=2)
+            socket.create_connection((second, int(address.rpartition(":")[2])), timeout=2)
 
 
 def test_the_pages_of_scheduler_and_worker_are_empty(batch):

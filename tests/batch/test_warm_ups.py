@@ -15,7 +15,7 @@ VALUES = {
     "mu": 0.7, "beta_max": 0.9, "beta_growth": 3.0, "beta_from": "warm_up", "compare_when": "step", "target": "soft",
     "compare_mode": "training", "confidence": True, "moves": "all", "gate": "none", "update": "batch", "epochs": 5,
     "after_warm_up": "keep", "positives": "label", "contrast": "dot", "tau": 0.4, "augmented_target": True,
-    "own_weight": 0.3,
+    "own_weight": 0.3, "own_target": "soft", "anchors": "clean", "negatives": "other_label", "augmented_label": "own",
 }  # fmt: skip
 """Another value than the default for every setting that comes into play after the warm-up."""
 LATER = marked(Mark.AFTER_WARM_UP)
