@@ -14,6 +14,7 @@ from ipr_core.atomic import WriteError
 from ipr_core.config import Config, SettingsError
 from ipr_core.data.corpora.table import CorpusError
 from ipr_core.data.dataset import Dataset
+from ipr_core.encoders import EncoderError
 from ipr_core.runs.events import EpochEnd, StepEnd
 from ipr_core.runs.run import Run, RunError
 from ipr_core.texts import SENTENCE, in_html
@@ -49,7 +50,7 @@ _STATUS = {
     "failed": "Failed",
 }
 _BAR = {"paused": "warning", "pausing": "warning", "finished": "success", "failed": "danger"}
-_SENTENCES = (SettingsError, RunError, CorpusError, LossError, WriteError)  # their messages name the cure
+_SENTENCES = (SettingsError, RunError, CorpusError, EncoderError, LossError, WriteError)  # their messages name the cure
 _SMALLER = "The memory is too small: a smaller <code>batch_size</code> or <code>max_seconds</code> needs less."
 _ROOM = "Free disk space, then Start goes on from the last finished epoch."
 _CURES = {

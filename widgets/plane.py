@@ -244,7 +244,7 @@ def _cloud(points: NDArray, name: str, colour: object, scale_end: float) -> Trac
 def _words(rows: DataFrame) -> NDArray[np.object_]:
     """Return (M,) the text of each utterance when the pointer is over it."""
     texts = [name for name in ("id", "part", "label", "speaker", "prototypes", "classifier") if name in rows]
-    columns = {name: [in_figure(str(text)) for text in rows[name]] for name in texts}
+    columns = {name: [in_figure(str(text)) for text in rows[name].tolist()] for name in texts}
     facts = zip(columns["id"], columns["part"], columns["label"], strict=True)
     texts = [f"<b>{id}</b>, {part}<br>truth: {label}" for id, part, label in facts]
     if "speaker" in rows:
