@@ -10,6 +10,7 @@ import errno
 import logging
 import os
 import platform
+import select
 import shlex
 import signal
 import sys
@@ -73,14 +74,14 @@ def ended(command: Callable[[], int], codes: Codes, argv: Sequence[str]) -> int:
 
 def sentence(error: Exception, codes: Codes, argv: Sequence[str]) -> tuple[str, int]:
     """Return the sentence about an error, and the exit code; one that nobody foresaw is kept in a file."""
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in _CURES):
+        return _about_file(error), FAILED
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
+        return f"the memory is too small ({_first_line(error)}); {_SMALLER}", FAILED
     with contextlib.suppress(Exception):  # else what is broken is what `codes` imports
         for kind, code in codes().items():
             if isinstance(error, kind):
                 return str(error), code
-    if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
-        return f"the memory is too small ({_first_line(error)}); {_SMALLER}", FAILED
-    if isinstance(error, OSError) and (error.filename is not None or error.errno in _CURES):
-        return _about_file(error), FAILED
     return _unforeseen(error, argv), UNFORESEEN
 
 
@@ -149,11 +150,12 @@ def _close_bars() -> None:
 
 def _nobody_reads() -> bool:
     """Tell whether the reader of this command's output has gone: `ipr table | head`, say."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
-        return True
+    poll = select.poll()
+    with contextlib.suppress(OSError):  # of an output without a file
+        poll.register(sys.stdout.fileno(), 0)
+        if any(event & select.POLLERR for _, event in poll.poll(0)):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+            return True
     return False
 
 

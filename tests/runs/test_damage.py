@@ -202,3 +202,16 @@ def test_an_export_leaves_a_folder_of_something_else(run, tmp_path):
     export(run, tmp_path / "model")  # again
     with pytest.raises(OSError, match=r"it holds a config.json of something else; name a new folder"):
         export(run, run.folder)
+
+
+def test_an_exchanged_encoder_is_refused(frozen, data, views, tmp_path, monkeypatch):
+    digests = iter(["a", "b", "b", None, None, None])
+    monkeypatch.setattr("ipr_core.training.advance.encoder_digest", lambda config: next(digests))
+    run, _ = prepare(frozen.replace(epochs=1, warm_up=1), tmp_path, data=data)
+    assert run.encoder == "a"
+    with pytest.raises(RunError, match="the files of the encoder compact have changed since this run was made"):
+        prepare(run.config, tmp_path, progress=False)
+    with pytest.raises(RunError, match="put them back, or rename or remove the folder"):
+        advance(run, data, views=views)
+    assert prepare(run.config, tmp_path, progress=False)[0].folder == run.folder  # it is no longer here
+    assert advance(run, data, views=views).finished
