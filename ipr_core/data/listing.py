@@ -12,14 +12,14 @@ from ipr_core.data.faults import Fault, Note, number_of
 
 READ_KINDS = frozenset((
     ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".mp3", ".mp2", ".ogg", ".oga", ".opus", ".aiff", ".aif",
-    ".aifc", ".au", ".snd", ".caf", ".sph", ".nist", ".voc", ".sf",
+    ".aifc", ".au", ".snd", ".caf", ".sph", ".nist",
 ))  # fmt: skip
 """Suffixes of files that the decoder reads."""
 OTHER_KINDS = frozenset((
     ".m4a", ".m4b", ".m4p", ".m4r", ".mp4", ".m4v", ".aac", ".adts", ".amr", ".awb", ".3gp", ".3gpp", ".3g2", ".webm",
     ".weba", ".mka", ".mkv", ".mov", ".avi", ".flv", ".wma", ".wmv", ".asf", ".ra", ".rm", ".ape", ".wv", ".tta",
     ".mpc", ".ac3", ".eac3", ".dts", ".dsf", ".dff", ".spx", ".gsm", ".qcp", ".dss", ".ds2", ".shn", ".alac", ".raw",
-    ".pcm", ".vox", ".mpeg", ".mpg", ".mpga",
+    ".pcm", ".vox", ".voc", ".sf", ".mpeg", ".mpg", ".mpga",
 ))  # fmt: skip
 """Suffixes of sound that the decoder does not read."""
 NOT_CONTENT = frozenset(("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"))

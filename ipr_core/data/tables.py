@@ -30,17 +30,17 @@ _FOREIGN = {
 
 
 def blocks(
-    file: Path, needed: str, choose: Choose = every_column, size: int = 65_536, fallback: str | None = None
+    file: Path, key: str, choose: Choose = every_column, size: int = 65_536, fallback: str | None = None
 ) -> Iterator[Reading]:
     """Yield a table's chosen columns and `row`, `size` rows at a time and at least one block.
 
     The memory it takes does not grow with the file.
-    needed: a column by which the right separator is known   choose: all columns by default
+    key: a column by which the right separator is known   choose: all columns by default
     fallback: the encoding of a text that is not UTF-8
     raises CorpusError if there is no table at all, or as `choose` does
     """
     try:
-        yield from _blocks(file, needed, choose, size, fallback)
+        yield from _blocks(file, key, choose, size, fallback)
     except CorpusError:
         raise
     except UnicodeError as error:
@@ -51,9 +51,9 @@ def blocks(
         raise refusal(file, f"it cannot be read ({reason})", f"copy it again, or write it again as {FORMS}") from error
 
 
-def read(file: Path, needed: str, fallback: str | None = None) -> Reading:
+def read(file: Path, key: str, fallback: str | None = None) -> Reading:
     """Return a small table whole, with all its columns as text; see `blocks`."""
-    return joined(blocks(file, needed, fallback=fallback))
+    return joined(blocks(file, key, fallback=fallback))
 
 
 def refusal(file: Path, problem: str, cure: str, row: int | None = None) -> CorpusError:
@@ -61,7 +61,7 @@ def refusal(file: Path, problem: str, cure: str, row: int | None = None) -> Corp
     return CorpusError([Fault(str(file), row, problem, cure)])
 
 
-def _blocks(file: Path, needed: str, choose: Choose, size: int, fallback: str | None) -> Iterator[Reading]:
+def _blocks(file: Path, key: str, choose: Choose, size: int, fallback: str | None) -> Iterator[Reading]:
     if not file.is_file():
         raise refusal(file, "it is not a file", f"give a table: {FORMS}")
     with file.open("rb") as stream:
@@ -75,4 +75,4 @@ def _blocks(file: Path, needed: str, choose: Choose, size: int, fallback: str | 
             raise refusal(file, f"it is {kind}", f"give {FORMS}")
     if file.suffix.lower() in (".parquet", ".pq"):
         raise refusal(file, "it cannot be read (it is no Parquet file)", f"give {FORMS}, with the suffix of its kind")
-    return text_table.blocks(file, needed, choose, size, fallback)
+    return text_table.blocks(file, key, choose, size, fallback)

@@ -66,14 +66,14 @@ def lines(file: Path, fallback: str) -> list[str]:
         return stream.read().split("\n")
 
 
-def blocks(file: Path, needed: str, choose: Choose, size: int, fallback: str | None = None) -> Iterator[Reading]:
+def blocks(file: Path, key: str, choose: Choose, size: int, fallback: str | None = None) -> Iterator[Reading]:
     """Yield the chosen columns as text, `size` rows at a time and at least one block.
 
     Rows are numbered as an editor numbers lines.
-    needed: a column by which the right separator is known
+    key: a column by which the right separator is known
     """
     with file.open(encoding=encoding(file, fallback), errors="surrogateescape", newline="") as stream:
-        header, separator, skipped = _header(stream, file.name, needed)
+        header, separator, skipped = _header(stream, file.name, key)
         cells = csv.reader(chain([header], stream), delimiter=separator, strict=True)
         try:
             names = cleaned(next(cells, []))
@@ -82,10 +82,10 @@ def blocks(file: Path, needed: str, choose: Choose, size: int, fallback: str | N
             raise CorpusError([Fault(file.name, skipped + 1, problem, cure)]) from None
         refuse_width(names, file.name, skipped + 1)
         choice = choose(names, skipped + 1)
-        rows = _Rows(file.name, cells, names, separator, names.index(needed) if needed in names else 0, skipped)
+        rows = _Rows(file.name, cells, names, separator, names.index(key) if key in names else 0, skipped)
         faults, notes = choice.faults, choice.notes
-        while (block := _block(rows, size, choice)).num_rows or faults or rows.faults or notes or not rows.begun:
-            rows.begun = True
+        while (block := _block(rows, size, choice)).num_rows or faults or rows.faults or notes or not rows.is_begun:
+            rows.is_begun = True
             table, odd = without_odd_cells(block, file.name)
             texts = table.to_pandas()
             if holds_apostrophe(table):  # looking for a guard in every cell would take long
@@ -94,7 +94,7 @@ def blocks(file: Path, needed: str, choose: Choose, size: int, fallback: str | N
             faults, notes, rows.faults = (), (), []
 
 
-def _header(stream: TextIO, source: str, needed: str) -> tuple[str, str, int]:
+def _header(stream: TextIO, source: str, key: str) -> tuple[str, str, int]:
     """Return the first line that is not blank, its separator, and the number of lines before it."""
     separator = None
     for number in count():
@@ -105,25 +105,25 @@ def _header(stream: TextIO, source: str, needed: str) -> tuple[str, str, int]:
         if mark := _SEPARATOR_LINE.fullmatch(line):
             separator = mark[1]
         elif line.strip() or not line:
-            return line.removeprefix("\ufeff"), separator or _separator(line, needed), number
+            return line.removeprefix("\ufeff"), separator or _separator(line, key), number
     raise AssertionError("a file ends")
 
 
-def _separator(header: str, needed: str) -> str:
-    """Return the separator that gives the needed column, or else the most columns."""
+def _separator(header: str, key: str) -> str:
+    """Return the separator that gives the key column, or else the most columns."""
     names = {mark: cleaned(next(csv.reader([header], delimiter=mark), [])) for mark in SEPARATORS}
-    fitting = [mark for mark in SEPARATORS if needed in names[mark]]
+    fitting = [mark for mark in SEPARATORS if key in names[mark]]
     return max(fitting or SEPARATORS, key=lambda mark: len(names[mark]))
 
 
 class _Rows:
     """Numbered rows of the header's width; `faults` tells of the others that were passed on the way."""
 
-    def __init__(self, source: str, cells: Any, names: list[str], separator: str, needed: int, skipped: int):
-        """cells: a csv.reader behind the header   needed: place of the needed column   skipped: lines before it"""
-        self.source, self.separator, self.needed = source, separator, needed
+    def __init__(self, source: str, cells: Any, names: list[str], separator: str, key: int, skipped: int):
+        """cells: a csv.reader behind the header   key: place of the key column   skipped: lines before it"""
+        self.source, self.separator, self.key = source, separator, key
         self.faults: list[Fault] = []
-        self.begun = False
+        self.is_begun = False
         self._cells, self._width, self._skipped = cells, len(names), skipped
         self._rows = iter(self)
 
@@ -153,45 +153,45 @@ class _Rows:
             del cells[self._width :]
             return True
         problem = f"it has {number_of(len(cells), 'cell')}, and the header has {self._width}"
-        many = len(cells) > self._width
-        cure = "put a cell that holds a separator in quotes" if many else "add the missing ones, empty if need be"
-        self._refuse(line, problem, cure, f"{'more' if many else 'fewer'} cells than the header")
+        is_wide = len(cells) > self._width
+        cure = "put a cell that holds a separator in quotes" if is_wide else "add the missing ones, empty if need be"
+        self._refuse(line, problem, cure, f"{'more' if is_wide else 'fewer'} cells than the header")
         return False
 
     def _swallows(self, line: int, cells: list[str]) -> bool:
         """Tell whether a cell of several lines holds rows, because a quote was left open."""
-        kind = os.path.splitext(cells[self.needed])[1] if self.needed < len(cells) else ""
+        kind = os.path.splitext(cells[self.key])[1] if self.key < len(cells) else ""
         for position, cell in enumerate(cells):
             first, *rest = _LINE_END.split(cell)
             rows = [text.split(self.separator) for text in rest]
-            if rest and self.needed > position:
+            if rest and self.key > position:
                 rows.append([*cells[:position], *first.split(self.separator)])
             if any(self._is_row(row, kind) for row in rows):
-                problem = f"a quote opened in column {position + 1} swallows the rows up to line {self._here}"
+                problem = f"a quote opened in column {position + 1} swallows the rows up to line {self._line}"
                 self._refuse(line, problem, "close the quote", "a quote that swallows the rows after it")
                 return True
         return False
 
     def _is_row(self, row: list[str], kind: str) -> bool:
-        """Tell whether pieces of a text look like a row: by the suffix of the needed cell, or by their number."""
+        """Tell whether pieces of a text look like a row: by the suffix of the key cell, or by their number."""
         if kind:
-            return self.needed < len(row) and row[self.needed].endswith(kind)
+            return self.key < len(row) and row[self.key].endswith(kind)
         return len(row) >= self._width > 1
 
     def _quote_fault(self, line: int, error: str) -> Fault:
         cause = "a quote that is not closed"
         cure = "close the quote; one inside a cell in quotes is written twice"
         if "limit" in error:
-            problem = f"a cell has more than {csv.field_size_limit():,} characters, up to line {self._here}"
+            problem = f"a cell has more than {csv.field_size_limit():,} characters, up to line {self._line}"
         elif "end of data" in error:
-            problem = f"a quote opened here is never closed, so that it swallows the rows up to line {self._here}"
+            problem = f"a quote opened here is never closed, so that it swallows the rows up to line {self._line}"
         else:
             problem = "a quote ends in the middle of a cell"
-            problem += f" of line {self._here}, so that it swallows rows" if self._here > line + self._skipped else ""
+            problem += f" of line {self._line}, so that it swallows rows" if self._line > line + self._skipped else ""
         return Fault(self.source, line + self._skipped, problem, cure, cause)
 
     @property
-    def _here(self) -> int:
+    def _line(self) -> int:
         return self._cells.line_num + self._skipped
 
     def _refuse(self, line: int, problem: str, cure: str, cause: str) -> None:
@@ -210,11 +210,11 @@ def _block(rows: _Rows, size: int, choice: Choice) -> Table:
 
 def _columns(rows: _Rows, step: int, choice: Choice) -> Table:
     """Return the next rows as a table of the chosen columns."""
-    taken = rows.take(step)
+    rows_ahead = rows.take(step)
     try:
-        return _table(taken, choice)
+        return _table(rows_ahead, choice)
     except UnicodeEncodeError:  # bytes that are not UTF-8 were read as surrogates
-        return _table([row for row in taken if _is_utf8(row, rows, choice)], choice)
+        return _table([row for row in rows_ahead if _is_utf8(row, rows, choice)], choice)
 
 
 def _table(rows: list[_Row], choice: Choice) -> Table:

@@ -52,8 +52,8 @@ def test_kinds_that_the_decoder_does_not_read_are_counted_and_named(tmp_path):
 
 
 def test_the_companions_that_systems_leave_are_passed_over(tmp_path):
-    hidden = ("._a.wav", "__MACOSX/._a.wav", ".ipynb_checkpoints/a.wav", "@eaDir/a.wav", "x/.b.wav", ".git/c.wav")
-    touch(tmp_path, "a.wav", "x/b.wav", ".DS_Store", *hidden)
+    companions = ("._a.wav", "__MACOSX/._a.wav", ".ipynb_checkpoints/a.wav", "@eaDir/a.wav", "x/.b.wav", ".git/c.wav")
+    touch(tmp_path, "a.wav", "x/b.wav", ".DS_Store", *companions)
     files = AudioFiles(tmp_path)
     assert list(files) == ["a.wav", "x/b.wav"]
     assert (

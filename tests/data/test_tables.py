@@ -77,10 +77,10 @@ def test_an_open_quote_is_said_and_what_follows_is_read(survey, rows, fault):
 
 
 def test_a_quote_that_swallows_a_row_in_a_column_that_is_not_read_is_found(survey):
-    _, before = survey('path,transcript,label\na.wav,"oh,sad\nb.wav,well",sad\nc.wav,x,sad\n')
-    assert before[0].startswith("m.csv, row 2: a quote opened in column 2 swallows the rows up to line 3")
-    _, behind = survey('transcript,path,label\n"oh,a.wav,sad\nwell",b.wav,sad\n')
-    assert behind[0].startswith("m.csv, row 2: a quote opened in column 1 swallows")
+    _, path_first = survey('path,transcript,label\na.wav,"oh,sad\nb.wav,well",sad\nc.wav,x,sad\n')
+    assert path_first[0].startswith("m.csv, row 2: a quote opened in column 2 swallows the rows up to line 3")
+    _, path_last = survey('transcript,path,label\n"oh,a.wav,sad\nwell",b.wav,sad\n')
+    assert path_last[0].startswith("m.csv, row 2: a quote opened in column 1 swallows")
 
 
 def test_a_transcript_of_several_lines_is_no_fault(survey):

@@ -79,7 +79,7 @@ def plurality(table: DataFrame) -> Series:
         return Series("", index=table.index, dtype=str)
     votes = table[names].to_numpy(float)
     highest = votes.max(axis=1, keepdims=True)
-    single = ((votes == highest).sum(axis=1) == 1) & (highest[:, 0] > 0)
+    single = ((votes >= highest - 1e-9).sum(axis=1) == 1) & (highest[:, 0] > 0)
     winner = np.array([name.removeprefix("votes_") for name in names])[votes.argmax(axis=1)]
     return Series(np.where(single, winner, ""), index=table.index)
 

@@ -81,10 +81,10 @@ def with_an_index_of_numbers(frame, path):
 
 @pytest.mark.parametrize("save", [by_spreadsheet, by_pandas, by_pandas_twice, with_an_index_of_numbers])
 def test_cremad_votes_saved_again_by_other_programs_are_the_same(small_cremad, save):
-    before = corpora.read(small_cremad)
+    released = corpora.read(small_cremad)
     frame = pd.read_csv(table_of(small_cremad)).rename(columns={"Unnamed: 0": ""}).assign(agreement=[0.5, 1, 0.25, 1])
     save(frame, table_of(small_cremad))
-    pd.testing.assert_frame_equal(corpora.read(small_cremad), before)
+    pd.testing.assert_frame_equal(corpora.read(small_cremad), released)
 
 
 def test_cremad_without_the_numbers_of_its_rows_is_refused(small_cremad):
@@ -197,9 +197,9 @@ CHANGES = {
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-8", "utf-8-sig", "utf-16", "cp1252"])
 @pytest.mark.parametrize("change", CHANGES)
 def test_emodb_rates_saved_again_are_the_same(small_emodb, encoding, change):
-    before = emodb.listeners(Path(small_emodb.corpus_path) / "erkennung.txt")
+    released = emodb.listeners(Path(small_emodb.corpus_path) / "erkennung.txt")
     saved_again(small_emodb, encoding, CHANGES[change])
-    assert emodb.listeners(Path(small_emodb.corpus_path) / "erkennung.txt") == before == {"03a01Wa": (13, 20, 2)}
+    assert emodb.listeners(Path(small_emodb.corpus_path) / "erkennung.txt") == released == {"03a01Wa": (13, 20, 2)}
 
 
 @pytest.mark.parametrize("rate", ["65,35", "nan", "-5,00", "105,00", "65,00,00", ""])

@@ -81,6 +81,13 @@ def test_plurality_needs_one_winner_and_ignores_votes_for_no_emotion():
     assert list(plurality(pd.DataFrame(votes))) == ["sad", "", "", "sad"]
 
 
+def test_plurality_of_shares_that_are_equal_but_for_rounding_is_a_tie():
+    assert list(plurality(pd.DataFrame({"votes_happy": [0.1 + 0.2, 0.3 + 1e-6], "votes_sad": [0.3, 0.3]}))) == [
+        "",
+        "happy",
+    ]
+
+
 def test_check_wants_the_columns_that_no_default_replaces():
     faults = check(pd.DataFrame({"label": ["sad"]}), Data(corpus="ravdess"))
     assert faults == [Fault("ravdess", None, f"column {name!r} is missing", "add it") for name in ("id", "path")]

@@ -146,12 +146,12 @@ def test_iemocap_an_unknown_label_and_a_turn_of_two_files_are_refused(iemocap, t
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 def test_iemocap_texts_saved_again_are_the_same(iemocap, tmp_path, encoding, line_end):
-    before = iemocap()
+    released = iemocap()
     for name in RELEASE:
         if "/._" not in name:
             text = (tmp_path / name).read_text(encoding="latin-1").replace("\n", line_end)
             (tmp_path / name).write_bytes(text.encode(encoding))
-    assert iemocap().equals(before)
+    assert iemocap().equals(released)
 
 
 def test_iemocap_takes_suffixes_in_any_case_and_says_which_wavs_have_no_turn(iemocap, tmp_path, caplog):

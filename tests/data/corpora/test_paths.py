@@ -29,7 +29,7 @@ def touch(file):
 
 
 @pytest.mark.parametrize(
-    ("written", "stored"),
+    ("name", "stored"),
     [
         (f"{NFC}.wav", f"{NFD}.wav"),
         (f"{NFD}.wav", f"{NFC}.wav"),
@@ -37,12 +37,12 @@ def touch(file):
         (f"{NFC}/{NFC}/a.wav", f"{NFC}/{NFD}/a.wav"),
     ],
 )
-def test_a_name_in_another_normal_form_is_taken(survey, tmp_path, written, stored):
+def test_a_name_in_another_normal_form_is_taken(survey, tmp_path, name, stored):
     touch(tmp_path / stored)
-    table, faults = survey(written)
+    table, faults = survey(name)
     assert not faults
     assert table["path"][0] == str(tmp_path / stored)
-    assert table["id"][0] == written
+    assert table["id"][0] == name
 
 
 @pytest.mark.parametrize(
