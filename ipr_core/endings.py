@@ -141,11 +141,14 @@ def _say(message: str, code: int) -> int:
 
 def _close_bars() -> None:
     """Take the progress bars away that an error has left, so that the sentence has a line of its own."""
-    if "tqdm" in sys.modules:
-        from tqdm import tqdm
+    for bar in _bars():
+        bar.close()
 
-        for bar in list(getattr(tqdm, "_instances", ())):
-            bar.close()
+
+def _bars() -> list[Any]:
+    """Return the progress bars that are not closed, without importing what shows them."""
+    tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
+    return list(getattr(tqdm, "_instances", ()))
 
 
 def _nobody_reads() -> bool:
@@ -203,10 +206,13 @@ class Notes(logging.Handler):
 
     @staticmethod
     def _print(text: str) -> None:
-        from tqdm import tqdm  # late, so that --help is there at once
+        with contextlib.suppress(OSError, ValueError):
+            if any(bar.last_print_t >= bar.start_t + bar.delay for bar in _bars()):  # it is displayed
+                from tqdm import tqdm
 
-        with contextlib.suppress(OSError):
-            tqdm.write(text, file=sys.stderr)
+                tqdm.write(text, file=sys.stderr)
+            else:
+                print(text, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
