@@ -54,10 +54,10 @@ def value_range(field: FieldInfo) -> str:
 
 def _sentence(fault: Mapping[str, Any], fields: Fields) -> str:
     name = next((part for part in reversed(fault["loc"]) if part in fields), None)
-    message = fault["msg"].removeprefix("Value error, ")
+    message = fault["msg"].removeprefix("Value error,").strip()
     if name is None:  # a fault between fields: the validator's own sentence
         return message
-    reason = f" ({message})" if fault["type"] == "value_error" else ""
+    reason = f" ({message})" if fault["type"] == "value_error" and message else ""
     field = fields[name][1]
     return f"{name} is {excerpt(fault['input'])}{reason}; it must be {value_range(field)}. {field.description}"
 

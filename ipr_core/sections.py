@@ -7,7 +7,6 @@ from functools import cache
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
 
 
 class Words(str):
@@ -52,7 +51,7 @@ class Section(BaseModel):
         for part in value if isinstance(value, list | tuple) else [value]:
             is_number = isinstance(part, int | float) and not isinstance(part, bool)
             if (isinstance(part, bool) and kinds & {int, float}) or (is_number and bool in kinds):
-                raise PydanticCustomError("kind", "is of another kind")
+                raise ValueError  # without a word: the sentence on the field has them all
         return value
 
     @field_validator("*")
