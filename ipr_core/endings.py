@@ -86,9 +86,9 @@ def sentence(error: Exception, codes: Codes, argv: Sequence[str]) -> tuple[str, 
 
 
 def _about_file(error: OSError) -> str:
-    place = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
+    prefix = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
     cure = _CURES.get(error.errno or 0)
-    return f"{place}{error.strerror}" + (f"; {cure}" if cure else "")
+    return f"{prefix}{error.strerror}" + (f"; {cure}" if cure else "")
 
 
 def _unforeseen(error: Exception, argv: Sequence[str]) -> str:
@@ -171,8 +171,8 @@ def interruptible() -> Iterator[None]:
     handlers: dict[int, Any] = {}
 
     def stop(number: int, _: FrameType | None) -> None:
-        for each in handlers:
-            signal.signal(each, signal.SIG_DFL)
+        for name in handlers:
+            signal.signal(name, signal.SIG_DFL)
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it would tell of every task that this ends
         raise Interrupt(number)
 

@@ -75,9 +75,9 @@ def check_configuration(values: Mapping[str, Any], name: str, file: str = "confi
             check_configuration(value, name, file)
 
 
-def _refuse(place: str, key: str, value: object, code: str) -> None:
+def _refuse(source: str, key: str, value: object, code: str) -> None:
     raise EncoderError(
-        f"the {place} asks for {code} ({key} is {value!r}), which is never run; "
+        f"the {source} asks for {code} ({key} is {value!r}), which is never run; "
         f"take {key} out of it, or give a checkpoint that transformers itself can run"
     )
 

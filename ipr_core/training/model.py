@@ -272,8 +272,8 @@ def encoder_of(config: Config) -> SpeechEncoder:
 def encoder_digest(config: Config) -> str | None:
     """Return the digest of the files that a configuration's encoder is loaded from; None if there are none here."""
     choice = config.encoder
-    own = SYSTEMS[config.training.system].network.encoder
-    return checkpoint_digest(choice.image_weights if own else choice.encoder)
+    network = SYSTEMS[config.training.system].network
+    return checkpoint_digest(choice.image_weights if network.encoder else choice.encoder)
 
 
 def build_model(config: Config) -> Recogniser:

@@ -23,7 +23,7 @@ def whole(frozen, data, views, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def other(frozen, data, views, tmp_path_factory):
+def rival(frozen, data, views, tmp_path_factory):
     """Another run on the same utterances."""
     return advance(prepare(frozen.replace(seed=1), tmp_path_factory.mktemp("runs"), data=data)[0], data)
 
@@ -102,13 +102,13 @@ def _raise_for_missing_state(run: Run) -> None:
 
 @pytest.mark.parametrize("name", ["config.json", "corpus.parquet"])
 @pytest.mark.parametrize("damage", [*DAMAGE, "other"])
-def test_what_training_does_not_make_has_another_cure(run, other, name, damage):
+def test_what_training_does_not_make_has_another_cure(run, rival, name, damage):
     path = run.folder / name
-    shutil.copy(other.folder / name, path) if damage == "other" else DAMAGE[damage](path)
+    shutil.copy(rival.folder / name, path) if damage == "other" else DAMAGE[damage](path)
     if damage == "other" and name == "corpus.parquet":
         run.table.assign(part="D1").to_parquet(path)
-    lost = name == "config.json" and damage == "missing"  # then nothing says that the folder is a run
-    cure = "`ipr run` and `ipr train` make one" if lost else "put its copy back, or remove the folder and train the run"
+    bare = name == "config.json" and damage == "missing"  # then nothing says that the folder is a run
+    cure = "`ipr run` and `ipr train` make one" if bare else "put its copy back, or remove the folder and train the run"
     with pytest.raises(RunError, match=f"{name}.*; {cure}"):
         Run.open(run.folder).table  # noqa: B018
 
@@ -175,9 +175,9 @@ def test_a_record_of_a_newer_version_is_named(run):
         run.event(0)
 
 
-def test_a_settings_file_of_another_run_is_named(run, other):
-    shutil.copy(other.folder / "config.json", run.folder)
-    with pytest.raises(RunError, match=f"config.json is of another run, {other.folder.name}"):
+def test_a_settings_file_of_another_run_is_named(run, rival):
+    shutil.copy(rival.folder / "config.json", run.folder)
+    with pytest.raises(RunError, match=f"config.json is of another run, {rival.folder.name}"):
         Run.open(run.folder)
 
 
