@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     pool.make_workbench(root)
     began, verdicts = monotonic(), {kind: Counter() for kind in COUNTS}
     peak = 0
-    for task, folder, verdict in pool.results(_until(began + args.seconds, _tasks(args)), root, args.jobs):
+    for task, folder, verdict in pool.results(_in_time(began + args.seconds, _tasks(args)), root, args.jobs):
         verdicts[task.kind][verdict.outcome] += 1
         peak = max(peak, verdict.mebibytes)
         if args.only or not verdict.good:
@@ -63,7 +63,7 @@ def _tasks(args: argparse.Namespace) -> Iterable[Task]:
     return [task for turn in itertools.zip_longest(*kinds) for task in turn if task is not None]
 
 
-def _until(end: float, tasks: Iterable[Task]) -> Iterator[Task]:
+def _in_time(end: float, tasks: Iterable[Task]) -> Iterator[Task]:
     return itertools.takewhile(lambda task: monotonic() < end, tasks)
 
 

@@ -11,7 +11,7 @@ from numpy.random import Generator
 
 from fuzz import listings
 from fuzz.sound_damage import DAMAGES, Damaged
-from fuzz.sounds import Sound, alike, draw_sound, heard
+from fuzz.sounds import Sound, alike, draw_sound, reading
 from fuzz.trials import Damage, Verdict, call, judge
 from fuzz.workbench import Workbench
 
@@ -34,7 +34,7 @@ def trial(number: int, draw: Generator, folder: Path, workbench: Workbench) -> V
         csv.writer(stream).writerows([["path"], [path.name]])
     answer = call("annotate", workbench.finished, table, "--out", folder / "out", folder=folder)
     wave = _read_by_the_product(path, folder) if answer.code == 0 else None
-    return judge(answer, damage, lambda: alike(wave, reference), lambda: alike(wave, heard(path)))
+    return judge(answer, damage, lambda: alike(wave, reference), lambda: alike(wave, reading(path)))
 
 
 def _damaged(sound: Sound, draw: Generator) -> Damaged:
@@ -49,7 +49,7 @@ def _damaged(sound: Sound, draw: Generator) -> Damaged:
 def _reference(sound: Sound, folder: Path) -> np.ndarray | None:
     intact = folder / f"intact.{sound.extension}"
     intact.write_bytes(sound.data)
-    return heard(intact)
+    return reading(intact)
 
 
 def _read_by_the_product(path: Path, folder: Path) -> np.ndarray | None:

@@ -39,6 +39,9 @@ WRONG_VALUES: dict[str, list[Any]] = {
     "embedding": [True, -1, 2**40], "layers": [[99], [True], "x"],
 }  # fmt: skip
 
+_SINGULAR = ("system is", "seed is", "preset is")
+"""The settings that a grid's lists give."""
+
 
 @dataclass(frozen=True)
 class Written:
@@ -66,8 +69,8 @@ def trial(number: int, draw: Generator, folder: Path, workbench: Workbench) -> V
 def _planned(answer: Answer) -> int | None:
     """Return the number of cells that a plan lists and counts, None where the two differ."""
     count = re.search(r"^(\d+) cells,", answer.text, re.MULTILINE)
-    listed = len(re.findall(r"^  synthetic-\S+  .*: not begun$", answer.text, re.MULTILINE))
-    return listed if count and int(count[1]) == listed else None
+    names = len(re.findall(r"^  synthetic-\S+  .*: not begun$", answer.text, re.MULTILINE))
+    return names if count and int(count[1]) == names else None
 
 
 # Grids without a fault.
@@ -93,10 +96,12 @@ def count_cells(grid: dict[str, Any]) -> int:
     cells = set()
     cross = grid.get("cross", {})
     single = [{}, *({name: value} for name, values in grid.get("one_at_a_time", {}).items() for value in values)]
-    for seed, system, values, more in itertools.product(
+    for seed, system, values, single_value in itertools.product(
         grid.get("seeds", [0]), grid.get("systems", ["ipr"]), itertools.product(*cross.values()), single
     ):
-        cells.add(json.dumps([seed, system, base | dict(zip(cross, values, strict=True)) | more], sort_keys=True))
+        cells.add(
+            json.dumps([seed, system, base | dict(zip(cross, values, strict=True)) | single_value], sort_keys=True)
+        )
     return len(cells)
 
 
@@ -155,8 +160,8 @@ def wrong_value(draw: Generator) -> Written:
     value = values[draw.integers(len(values))]
     table = str(draw.choice(["settings", "cross", "one_at_a_time"]))
     grid = entries(draw)
-    for other in ("settings", "cross", "one_at_a_time"):
-        grid.get(other, {}).pop(name, None)
+    for table_name in ("settings", "cross", "one_at_a_time"):
+        grid.get(table_name, {}).pop(name, None)
     grid[table] = grid.get(table, {}) | {name: value if table == "settings" else [value]}
     return Written(f"{name} = {toml(value)[:20]} in {table}", text_of(grid).encode(), None, (name,))
 
@@ -177,7 +182,7 @@ def wrong_entry(draw: Generator) -> Written:
     value = entries_[key][draw.integers(len(entries_[key]))]
     grid = {name: part for name, part in entries(draw).items() if name != key}
     body = text_of({json.dumps(key) if not key.isalpha() and key != "one_at_a_time" else key: value} | grid)
-    return Written(f"{key} = {toml(value)[:20]}", body.encode(), None, (key or "''", '""', "system is"))
+    return Written(f"{key} = {toml(value)[:20]}", body.encode(), None, (key or "''", '""', *_SINGULAR))
 
 
 def too_many(draw: Generator) -> Written:
@@ -215,7 +220,9 @@ def damaged_text(draw: Generator) -> Written:
     }  # fmt: skip
     name = str(draw.choice([*kinds]))
     cells = _count_of(kinds[name])
-    return Written(name, kinds[name], cells, ("facebook/wav2vec2-base",))  # of the preset, where none is given
+    return Written(
+        name, kinds[name], cells, ("facebook/wav2vec2-base", *_SINGULAR)
+    )  # of the preset, where none is given
 
 
 def _count_of(content: bytes) -> int | None:

@@ -81,16 +81,16 @@ def trial(draw: Generator, folder: Path, workbench: Workbench) -> Verdict:
     strangers = list(draw.permutation([*PASSED_OVER, *SAID])[: draw.integers(0, 4)])
     for name in strangers:
         _write(corpus / name, b"\0\0\0\x20ftypM4A " + bytes(400))
-    broken = [name for name in BROKEN if draw.random() < 0.1]
-    for name in broken:
+    faulty = [name for name in BROKEN if draw.random() < 0.1]
+    for name in faulty:
         BROKEN[name](corpus / name)
-    damage = Damage(_title(names, strangers, broken), "corpus", ("corpus",), harmless=_is_plain(names, broken))
+    damage = Damage(_title(names, strangers, faulty), "corpus", ("corpus",), harmless=_is_plain(names, faulty))
     (folder / "damage.txt").write_text(ascii(damage.name))
     answer = call("annotate", workbench.finished, corpus, "--out", folder / "out", folder=folder)
     suffixes = {Path(name).suffix.lower() for name in names}
     tokens = [SAID[name] for name in strangers if name in SAID]
     verdict = judge(answer, damage, lambda: _all_labelled(answer, folder, names, tokens))
-    if verdict.outcome == "refused" and not _names_one(answer.text, [*broken, *names, *suffixes]):
+    if verdict.outcome == "refused" and not _names_one(answer.text, [*faulty, *names, *suffixes]):
         return replace(verdict, outcome="refused without a name")
     return replace(verdict, outcome="silently wrong") if verdict.outcome == "warned" else verdict
 
@@ -118,14 +118,14 @@ def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def _is_plain(names: list[str], broken: list[str]) -> bool:
+def _is_plain(names: list[str], faulty: list[str]) -> bool:
     """Tell whether there is no reason to refuse the folder."""
     usual = any(Path(name).suffix.lower() in USUAL for name in names)
-    return usual and not broken and all(name.isprintable() and name.isascii() for name in names)
+    return usual and not faulty and all(name.isprintable() and name.isascii() for name in names)
 
 
-def _title(names: list[str], strangers: list[str], broken: list[str]) -> str:
-    return "a folder" + (" with a broken file" if broken else "") + (", strangers in it" if strangers else "")
+def _title(names: list[str], strangers: list[str], faulty: list[str]) -> str:
+    return "a folder" + (" with a broken file" if faulty else "") + (", strangers in it" if strangers else "")
 
 
 def _all_labelled(answer: Answer, folder: Path, names: list[str], tokens: list[str]) -> bool:
@@ -134,8 +134,8 @@ def _all_labelled(answer: Answer, folder: Path, names: list[str], tokens: list[s
     ids, text = set(labels["id"]), answer.text.lower()
     absent = [name for name in names if name not in ids and "\udce4" not in name]
     escaped = sum("\udce4" in name for name in names)
-    said = all(Path(name).suffix.lower() in text for name in absent) and all(token in text for token in tokens)
-    return said and len(labels) <= len(names) and len(names) - len(absent) - len(labels) <= escaped
+    reported = all(Path(name).suffix.lower() in text for name in absent) and all(token in text for token in tokens)
+    return reported and len(labels) <= len(names) and len(names) - len(absent) - len(labels) <= escaped
 
 
 def _names_one(text: str, names: list[str]) -> bool:

@@ -48,10 +48,10 @@ class _Worker:
     """A process that does one trial after another, and leads a group of those that it starts."""
 
     def __init__(self, root: Path):
-        self._connection, other = context().Pipe()
-        self._process = context().Process(target=_serve, args=(root, other))
+        self._connection, remote = context().Pipe()
+        self._process = context().Process(target=_serve, args=(root, remote))
         self._process.start()
-        other.close()
+        remote.close()
         self._trials = 0
 
     def start(self, task: Task, folder: Path) -> None:
@@ -80,7 +80,7 @@ class _Worker:
         return Verdict(outcome, _damage(self.folder))
 
     @property
-    def worn(self) -> bool:
+    def is_worn(self) -> bool:
         """Whether another process shall do the next trial."""
         return self._trials >= _TRIALS or not self._process.is_alive()
 
@@ -142,7 +142,7 @@ def results(tasks: Iterable[Task], root: Path, jobs: int) -> Iterator[tuple[Task
                 if verdict.good:
                     shutil.rmtree(worker.folder, ignore_errors=True)
                 yield worker.task, worker.folder, verdict
-                if worker.worn:
+                if worker.is_worn:
                     worker.end()
                 else:
                     idle.append(worker)
@@ -177,6 +177,6 @@ def _resident(pid: int | None) -> int:
     """Return the MiB that a process and those that it started have in memory."""
     try:
         process = psutil.Process(pid)
-        return sum(one.memory_info().rss for one in [process, *process.children(recursive=True)]) >> 20
+        return sum(member.memory_info().rss for member in [process, *process.children(recursive=True)]) >> 20
     except psutil.NoSuchProcess:
         return 0

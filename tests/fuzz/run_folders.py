@@ -30,7 +30,7 @@ def trial(number: int, draw: Generator, folder: Path, workbench: Workbench) -> V
     source = workbench.unfinished if command == "again" else workbench.finished
     run = folder / "runs" / source.name
     shutil.copytree(source, run)
-    os.environ["IPR_CACHE"] = str(_cache(folder, workbench, draw))
+    os.environ["IPR_CACHE"] = str(_cache(folder, workbench))
     file, name = _damaged(run, folder, draw)
     damage = Damage(f"{name}, {command}", file.name, (file.name, run.name))
     (folder / "damage.txt").write_text(f"{damage.name}\n{file}")
@@ -44,22 +44,24 @@ def trial(number: int, draw: Generator, folder: Path, workbench: Workbench) -> V
     return judge(answer, damage, lambda: _results(command, answer, outputs, workbench) == reference)
 
 
-def _cache(folder: Path, workbench: Workbench, draw: Generator) -> Path:
-    """Return a cache of the trial's own: what is damaged in it shall not be met by others."""
-    shutil.copytree(workbench.cache, folder / "cache")
+def _cache(folder: Path, workbench: Workbench) -> Path:
+    """Return a cache of the trial's own with the runs' corpus: others shall not meet what is damaged in it."""
+    for corpus in workbench.cache.glob("synthetic-80-*"):
+        shutil.copytree(corpus, folder / "cache" / corpus.name)
     return folder / "cache"
 
 
 def _words(command: str, run: Path, folder: Path, workbench: Workbench) -> tuple[list[object], Path]:
     """Return a command line, and the folder in which its results lie."""
-    out = folder / "out"
+    results = folder / "out"
     lines: dict[str, list[object]] = {
-        "resume": ["resume", run], "again": ["resume", run], "table": ["table", run], "export": ["export", run, out],
-        "annotate": ["annotate", run, workbench.folder / "few", "--out", out],
+        "resume": ["resume", run], "again": ["resume", run], "table": ["table", run],
+        "export": ["export", run, results],
+        "annotate": ["annotate", run, workbench.folder / "few", "--out", results],
         "train": ["train", *SETTINGS, "--runs", run.parent],
         "batch": ["batch", "--systems", "ipr", *SETTINGS, "--runs", run.parent, "--dry-run"],
     }  # fmt: skip
-    return lines[command], out if command in ("annotate", "export") else run
+    return lines[command], results if command in ("annotate", "export") else run
 
 
 def _results(command: str, answer: Answer, outputs: Path, workbench: Workbench) -> object:
@@ -67,8 +69,8 @@ def _results(command: str, answer: Answer, outputs: Path, workbench: Workbench) 
     if command in ("annotate", "export"):
         return contents(outputs)
     if command in ("table", "batch"):
-        return [line for line in answer.out.splitlines() if line.startswith(("|", "  synthetic-"))]
-    return [answer.out, contents(outputs)]
+        return [line for line in answer.result.splitlines() if line.startswith(("|", "  synthetic-"))]
+    return [answer.result, contents(outputs)]
 
 
 def _reference(command: str, workbench: Workbench) -> object:
@@ -97,13 +99,13 @@ def make_references(workbench: Workbench) -> None:
         shutil.rmtree(folder)
 
 
-def contents(folder: Path, beside: Iterable[str] = ()) -> list[list[str]]:
+def contents(folder: Path, ignored: Iterable[str] = ()) -> list[list[str]]:
     """Return a text for each file in a folder, which is the same where the file says the same.
 
-    beside: files and folders that are not looked at
+    ignored: files and folders that are not looked at
     """
-    others = {*_UNTRAINED, *beside}
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not others & {*path.parts})
+    names = {*_UNTRAINED, *ignored}
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not names & {*path.parts})
     return [[str(path.relative_to(folder)), _content(path)] for path in files]
 
 
@@ -178,8 +180,8 @@ def _replace(file: Path, content: bytes) -> None:
 
 def _mix(file: Path, draw: Generator) -> None:
     """Give it the content of a file of the same kind."""
-    others = [path for path in file.parent.rglob(f"*{file.suffix}") if path != file and path.is_file()]
-    _replace(file, others[draw.integers(len(others))].read_bytes() if others else b"{}\n")
+    twins = [path for path in file.parent.rglob(f"*{file.suffix}") if path != file and path.is_file()]
+    _replace(file, twins[draw.integers(len(twins))].read_bytes() if twins else b"{}\n")
 
 
 def _link(file: Path, target: str | Path) -> None:
@@ -203,8 +205,8 @@ def _change_text(file: Path, draw: Generator) -> None:
     """Change a number or a word of a text, as a hand does."""
     data = bytes(_bytes(file))
     digits = list(np.flatnonzero(np.frombuffer(data, np.uint8) == ord("1")))
-    at = int(digits[draw.integers(len(digits))]) if digits else 0
-    file.write_bytes(data[:at] + b"7" + data[at + 1 :])
+    index = int(digits[draw.integers(len(digits))]) if digits else 0
+    file.write_bytes(data[:index] + b"7" + data[index + 1 :])
 
 
 def _shorten(file: Path, draw: Generator) -> None:

@@ -42,11 +42,11 @@ def intact(sound: Sound, draw: Generator) -> Damaged:
 
 
 def cut(sound: Sound, draw: Generator) -> Damaged:
-    """Cut the end off. A cut of an MP3 that loses little cannot be seen: the length in its header is an estimate."""
+    """Cut the end off. A cut of an MP3 that loses little cannot be visible: the length in its header is an estimate."""
     data = sound.data
     share = draw.uniform(0.02, 0.98)
-    seen = sound.container in MEASURED and not (sound.container == "MP3" and share > 0.9)
-    return Damaged("cut", sound, data[: int(share * len(data))], invisible=not seen)
+    visible = sound.container in MEASURED and not (sound.container == "MP3" and share > 0.9)
+    return Damaged("cut", sound, data[: int(share * len(data))], invisible=not visible)
 
 
 def cut_a_little(sound: Sound, draw: Generator) -> Damaged:
@@ -85,8 +85,8 @@ def shift(sound: Sound, draw: Generator) -> Damaged:
     middle, count = int(draw.integers(len(data) // 4, len(data))), int(draw.integers(1, 300))
     if draw.random() < 0.5:
         return Damaged("inserted bytes", sound, data[:middle] + draw.bytes(count) + data[middle:], invisible=True)
-    seen = sound.container in CHECKED
-    return Damaged("removed bytes", sound, data[:middle] + data[middle + count :], invisible=not seen)
+    visible = sound.container in CHECKED
+    return Damaged("removed bytes", sound, data[:middle] + data[middle + count :], invisible=not visible)
 
 
 def append(sound: Sound, draw: Generator) -> Damaged:
@@ -162,7 +162,7 @@ def silence(sound: Sound, draw: Generator) -> Damaged:
         "a step": np.full_like(sound.samples, 0.25),
     }[kind]  # fmt: skip
     silent, exact = kind != "a step", kind in ("faint", "antiphase")
-    return _written(f"silence: {kind}", sound, samples, exact, grave=silent, invisible=not silent)
+    return _with_samples(f"silence: {kind}", sound, samples, exact, grave=silent, invisible=not silent)
 
 
 def loud(sound: Sound, draw: Generator) -> Damaged:
@@ -176,25 +176,25 @@ def loud(sound: Sound, draw: Generator) -> Damaged:
         samples[:] = np.inf
     else:
         samples[index] = np.nan if kind == "NaN" else -np.inf
-    return _written(f"samples: {kind}", sound, samples, exact=True, grave=True)
+    return _with_samples(f"samples: {kind}", sound, samples, exact=True, grave=True)
 
 
 def clipped(sound: Sound, draw: Generator) -> Damaged:
-    return _written(
+    return _with_samples(
         "clipped", sound, np.clip(sound.samples * draw.uniform(1.5, 40), -1, 1), exact=False, invisible=True
     )
 
 
 def short(sound: Sound, draw: Generator) -> Damaged:
     count = int(draw.integers(0, sound.rate // 12))
-    return _written("short", sound, sound.samples[:count], exact=False, grave=True)
+    return _with_samples("short", sound, sound.samples[:count], exact=False, grave=True)
 
 
 def long(sound: Sound, draw: Generator) -> Damaged | None:
     """Return minutes in a few kilobytes; rarely, since it takes long."""
     if draw.random() < 0.7:
         return None
-    samples = np.zeros((8000 * int(draw.integers(300, 1500)), 1))
+    samples = np.zeros((8000 * int(draw.integers(100, 400)), 1))
     samples[::8000] = 0.5
     return Damaged("long", flac := Sound(samples, 8000, "FLAC", "PCM_16"), flac.data, invisible=True)
 
@@ -209,15 +209,15 @@ def odd_shape(sound: Sound, draw: Generator) -> Damaged | None:
         return None
 
 
-def _written(name: str, sound: Sound, samples: np.ndarray, exact: bool, **properties: bool) -> Damaged:
+def _with_samples(name: str, sound: Sound, samples: np.ndarray, exact: bool, **properties: bool) -> Damaged:
     """Write samples; `exact`, or where the container refuses them, as WAV of floats."""
-    damaged = sound.written(samples)
+    damaged = sound.with_samples(samples)
     if exact or sound.container in ("OGG", "MP3", "XI"):  # which keep no exact silence
-        damaged = sound.written(samples, "WAV", "FLOAT")
+        damaged = sound.with_samples(samples, "WAV", "FLOAT")
     try:
         return Damaged(name, damaged, damaged.data, **properties)
     except ValueError:
-        damaged = sound.written(samples, "WAV", "FLOAT")
+        damaged = sound.with_samples(samples, "WAV", "FLOAT")
         return Damaged(name, damaged, damaged.data, **properties)
 
 

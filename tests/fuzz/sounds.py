@@ -56,7 +56,7 @@ class Sound:
     def kind(self) -> str:
         return f"{self.container} {self.subtype}"
 
-    def written(self, samples: np.ndarray, container: str | None = None, subtype: str | None = None) -> Sound:
+    def with_samples(self, samples: np.ndarray, container: str | None = None, subtype: str | None = None) -> Sound:
         """Return other samples in this container, or another."""
         return replace(self, samples=samples, container=container or self.container, subtype=subtype or self.subtype)
 
@@ -90,7 +90,7 @@ def draw_sound(number: int, draw: Generator, workbench: Workbench) -> Sound:
             continue
 
 
-def heard(path: Path) -> np.ndarray | None:
+def reading(path: Path) -> np.ndarray | None:
     """Return (T,) int16 at 16 kHz that soundfile reads of a file; None if it reads nothing, or too much."""
     if not path.is_file():
         return None

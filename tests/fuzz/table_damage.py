@@ -119,10 +119,10 @@ def twins(table: DataFrame, draw: Generator) -> Manifest:
     """Give a sound of D3 a second id in D1."""
     source = int(draw.integers(len(table)))
     table = pd.concat([table, table.iloc[[source]].assign(id="twin")], ignore_index=True)
-    own = table.at[source, "label"]
+    label = table.at[source, "label"]
     for name in ("angry", "happy", "sad", "neutral"):
-        table.loc[len(table) - 1, f"votes_{name}"] = 6 if name == own else 0
-        table.loc[source, f"votes_{name}"] = 2 if name == own else 1
+        table.loc[len(table) - 1, f"votes_{name}"] = 6 if name == label else 0
+        table.loc[source, f"votes_{name}"] = 2 if name == label else 1
     ids = ("twin", table.at[source, "id"])
     return Manifest("a sound under two ids", text_of(table).encode(), tokens=ids, twins=ids)
 

@@ -16,7 +16,7 @@ from fuzz.workbench import Workbench
 
 CLASSES = ("angry", "happy", "sad", "neutral")
 PATTERNS = ((6,), (4, 2), (3, 2, 1), (5,), (4, 1, 1), (2, 2, 1))
-"""Votes for the label and for others: D1, D2 and D3 of each class by the thresholds of two thirds and 1."""
+"""Votes for the label and for rest: D1, D2 and D3 of each class by the thresholds of two thirds and 1."""
 
 
 def trial(number: int, draw: Generator, folder: Path, workbench: Workbench) -> Verdict:
@@ -29,13 +29,13 @@ def trial(number: int, draw: Generator, folder: Path, workbench: Workbench) -> V
     manifest.write(path)
     damage = Damage(manifest.name, path.name, manifest.tokens, manifest.harmless, manifest.invisible)
     (folder / "damage.txt").write_text(damage.name)
-    out = folder / "parts.parquet"
-    answer = call("partition", "--corpus", "manifest", "--corpus-path", path, "--out", out, folder=folder)
+    output = folder / "parts.parquet"
+    answer = call("partition", "--corpus", "manifest", "--corpus-path", path, "--out", output, folder=folder)
     return judge(
         answer,
         damage,
-        lambda: _same(out, parts(table), manifest.twins) and _together(out, manifest.twins),
-        lambda: _same(out, parts(manifest.plain(path))),
+        lambda: _is_same(output, parts(table), manifest.twins) and _in_one_part(output, manifest.twins),
+        lambda: _is_same(output, parts(manifest.plain(path))),
     )
 
 
@@ -44,10 +44,10 @@ def clean_table(draw: Generator, workbench: Workbench) -> DataFrame:
     clips = draw.permutation([path.name for path in workbench.clips])
     rows = []
     for label in CLASSES:
-        others = [name for name in CLASSES if name != label]
+        rest = [name for name in CLASSES if name != label]
         for pattern in PATTERNS[: draw.integers(3, len(PATTERNS) + 1)]:
             clip = clips[len(rows)]
-            voices = dict(zip([label, *draw.permutation(others)], pattern, strict=False))
+            voices = dict(zip([label, *draw.permutation(rest)], pattern, strict=False))
             votes = {f"votes_{name}": voices.get(name, 0) for name in CLASSES}
             rows.append(
                 {"id": clip[:-4], "path": f"clips/{clip}", "speaker": f"0{len(rows) % 5}", "label": label} | votes
@@ -66,11 +66,11 @@ def parts(table: DataFrame | None) -> DataFrame | None:
     votes = table[[name for name in table if str(name).startswith("votes_")]].apply(pd.to_numeric, errors="coerce")
     votes = votes.fillna(0)
     label = table["label"].where(table["label"] != "", votes.idxmax(axis=1).str.removeprefix("votes_"))
-    own = Series(
+    votes_of_label = Series(
         [votes.at[i, f"votes_{name}"] if f"votes_{name}" in votes else 0 for i, name in label.items()], table.index
     )
     total = votes.sum(axis=1)
-    share = (own / total.where(total >= 1 - 1e-9)).round(9)
+    share = (votes_of_label / total.where(total >= 1 - 1e-9)).round(9)
     part = Series(
         np.select([share >= 1 - 1e-9, share >= 2 / 3 - 1e-9, share >= 0], ["D1", "D2", "D3"], ""), table.index
     )
@@ -79,17 +79,17 @@ def parts(table: DataFrame | None) -> DataFrame | None:
     return result[usable].astype({"speaker": str}).sort_values("id").reset_index(drop=True)
 
 
-def _same(out: Path, reference: DataFrame | None, twins: tuple[str, ...] = ()) -> bool:
+def _is_same(output: Path, reference: DataFrame | None, twins: tuple[str, ...] = ()) -> bool:
     """Tell whether the parts are those of the reference, in which utterances of the same sound are not looked at."""
     if reference is None:
         return False
-    result = pd.read_parquet(out)[["id", "label", "speaker", "part", "share"]].round(9)
+    result = pd.read_parquet(output)[["id", "label", "speaker", "part", "share"]].round(9)
     result = result.astype({"speaker": str}).sort_values("id").reset_index(drop=True)
     result, reference = (frame[~frame["id"].isin(twins)] for frame in (result, reference))
     return len(result) == len(reference) and bool((result.to_numpy(object) == reference.to_numpy(object)).all())
 
 
-def _together(out: Path, twins: tuple[str, ...]) -> bool:
+def _in_one_part(output: Path, twins: tuple[str, ...]) -> bool:
     """Tell whether utterances of the same sound are in one part, or all but one of them in none."""
-    table = pd.read_parquet(out)
+    table = pd.read_parquet(output)
     return table.loc[table["id"].isin(twins), "part"].nunique() <= 1

@@ -1,8 +1,9 @@
-"""A short fuzz, and oracles that see what is wrong."""
+"""A short fuzz, a few kills, and oracles that see what is wrong."""
 
 import pytest
 
 from fuzz import __main__ as fuzz
+from fuzz import kills, pool
 from fuzz.trials import Answer, Damage, judge
 
 DAMAGE = Damage("cut", "clip.wav")
@@ -45,13 +46,26 @@ def test_what_pandas_or_soundfile_read_is_right_only_where_nobody_can_see_the_da
 
 def test_columns_that_every_reading_lists_are_no_warning():
     damage = Damage("a column twice", "m.csv", ("votes_sad",))
-    listed = Answer(0, "", "m.csv: columns read: path, votes_sad; passed over: note")
-    said = Answer(0, "", "m.csv: columns read: path; passed over: votes_sad")
-    assert judge(listed, damage, lambda: False).outcome == "silently wrong"
-    assert judge(said, damage, lambda: False).outcome == "warned"
+    listing = Answer(0, "", "m.csv: columns read: path, votes_sad; passed over: note")
+    warning = Answer(0, "", "m.csv: columns read: path; passed over: votes_sad")
+    assert judge(listing, damage, lambda: False).outcome == "silently wrong"
+    assert judge(warning, damage, lambda: False).outcome == "warned"
 
 
-def test_a_short_fuzz_finds_nothing(tmp_path, capfd):
-    counts = {"audio": 48, "tables": 56, "grids": 11, "run-folders": 14}
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Return a folder with a workbench, which takes seconds to make."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    pool.make_workbench(folder)
+    return folder
+
+
+def test_a_short_fuzz_finds_nothing(root, capfd):
+    counts = {"audio": 8, "tables": 28, "grids": 11, "run-folders": 7}
     options = [word for kind, count in counts.items() for word in (f"--{kind}", str(count))]
-    assert fuzz.main(["--root", str(tmp_path), "--jobs", "1", *options]) == 0, capfd.readouterr().out
+    assert fuzz.main(["--root", str(root), "--jobs", "1", *options]) == 0, capfd.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["annotate", "corrections"])
+def test_killed_commands_leave_what_undisturbed_ones_leave(root, kind, capfd):
+    assert kills.main(["--root", str(root), "--kills", "2", "--kinds", kind]) == 0, capfd.readouterr().out

@@ -30,7 +30,7 @@ class Answer:
 
     code: int | None
     """Its exit code; None where an exception left it."""
-    out: str
+    result: str
     """Its result, as printed on stdout."""
     notes: str = ""
     """Everything else that it printed."""
@@ -39,7 +39,7 @@ class Answer:
 
     @property
     def text(self) -> str:
-        return self.out + self.notes
+        return self.result + self.notes
 
 
 @dataclass(frozen=True)
@@ -160,15 +160,15 @@ def _reset_peak() -> None:
 
 def _peak() -> int:
     """Return the MiB that this process and those that it started have had in memory at most."""
-    return sum(_most(process.pid) for process in _family()) // 1024
+    return sum(_memory(process.pid) for process in _family()) // 1024
 
 
 def _family() -> list[psutil.Process]:
-    own = psutil.Process()
-    return [own, *own.children(recursive=True)]
+    process = psutil.Process()
+    return [process, *process.children(recursive=True)]
 
 
-def _most(pid: int) -> int:
+def _memory(pid: int) -> int:
     with contextlib.suppress(OSError, StopIteration):
         status = Path(f"/proc/{pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
