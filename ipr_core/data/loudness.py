@@ -38,9 +38,8 @@ def is_silent(audible: Counts, frames: Counts) -> Any:
     return (frames > 2 * FEWEST_FRAMES - 2) & (audible < FEWEST_FRAMES)
 
 
-SILENCE = Unusable(
-    "is silent: it has less than 0.05 s of sound above -72 dB", "give the sound, or take the utterance out"
-)
+SILENCE = "is silent: it has less than 0.05 s of sound above -72 dB", "give the sound, or take the utterance out"
+"""Problem and cure of a silent clip."""
 
 
 class Channels:
@@ -84,7 +83,7 @@ class Channels:
 
         rate: samples per second of the file   target: of the decoded one
         """
-        cure = SILENCE.cure
+        cure = SILENCE[1]
         if not self._spread:
             raise Unusable(f"is silent: every sample is {float(self._highest.max()):.3g}", cure)
         if self._spread <= FAINTEST:
@@ -93,7 +92,7 @@ class Channels:
             raise Unusable(problem, "make it louder, or take the utterance out")
         if rate > target:
             raise Unusable(f"is silent: it has less than 0.05 s of sound below {target / 2000:g} kHz", cure)
-        raise SILENCE
+        raise Unusable(*SILENCE)
 
     @property
     def _spread(self) -> float:

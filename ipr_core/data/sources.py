@@ -115,10 +115,13 @@ def _source(path: str, folder: Path) -> Source | Unusable:
         if extent and extent.plain == (SAMPLE_RATE, 1):
             return _stored(path, digest, stamp, extent)
         file = folder / "waves" / key(digest)[:2] / f"{key(digest)}.npy"
-        samples, sound = _decoded(path, file)
-        return Source(
-            path, digest, sound, str(file), _stamp(file), samples.offset, len(samples), _bits(sounding(samples)), note
-        )
+        source = _cached(path, digest, file, _stamp(file), note)
+        if source is None:
+            _decode(path, file)
+            source = _cached(path, digest, file, _stamp(file), note)
+        if source is None:
+            raise OSError(None, "what was written there is not what is read back", str(file))
+        return source
     except Unusable as error:
         return error
 
@@ -164,6 +167,7 @@ def _digest_now(path: str) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
+@functools.lru_cache(maxsize=4096)
 def _stored(path: str, digest: str, stamp: tuple[int, int], extent: Extent) -> Source:
     """Return the source of a file whose bytes are the samples already."""
     count = extent.length // _INT16.itemsize
@@ -171,26 +175,33 @@ def _stored(path: str, digest: str, stamp: tuple[int, int], extent: Extent) -> S
     samples = np.memmap(path, _INT16, "r", extent.offset, (count,))
     frames = sounding(samples)
     if is_silent(frames.sum(), frames.size):
-        raise SILENCE
+        raise Unusable(*SILENCE)
     sound = cache.digest(samples).hex()
     return Source(path, digest, sound, path, stamp, extent.offset, count, _bits(frames), extent.note)
 
 
-def _decoded(path: str, file: Path) -> tuple[np.memmap, str]:
-    """Return a file's samples in the cache, decoded if they are not there as they were written, and their digest."""
+@functools.lru_cache(maxsize=4096)
+def _cached(path: str, digest: str, file: Path, stamp: tuple[int, int], note: str) -> Source | None:
+    """Return the source of a decoded file, None if it is not in the cache as it was written.
+
+    file, stamp: in the cache, and the latter so that it is checked again once it has changed
+    """
+    array = cache.sealed(file, _INT16, 1)
+    if array is None:
+        return None
+    samples, sound = array
+    return Source(path, digest, sound, str(file), stamp, samples.offset, len(samples), _bits(sounding(samples)), note)
+
+
+def _decode(path: str, file: Path) -> None:
+    """Decode a file into the cache."""
 
     def save(copy: str) -> None:
         decoding.decode(path, copy, SAMPLE_RATE)
         cache.seal(copy)
 
-    array = cache.sealed(file, _INT16, 1)
-    if array is None:
-        _clear(file.parent)
-        write(file, save)
-        array = cache.sealed(file, _INT16, 1)
-    if array is None:
-        raise OSError(None, "what was written there is not what is read back", str(file))
-    return array
+    _clear(file.parent)
+    write(file, save)
 
 
 @functools.cache
