@@ -105,7 +105,7 @@ class Partition(Section):
 class Audio(Section):
     """Waveforms and the second view x^aug of an utterance."""
 
-    max_seconds: Annotated[float, Field(gt=0, le=3600)] = 15.0
+    max_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 15.0
     """A longer clip is heard from its middle this long, in training and when it is labelled."""
     effects: tuple[Effect, ...] = get_args(Effect)
     """The effects a second view is mixed from."""
@@ -323,7 +323,7 @@ def allowed(name: str) -> str:
 
 
 def _checked(values: dict[str, dict[str, Any]], settings: Mapping[str, Any]) -> Config:
-    faults = [refusals.unknown(name, FIELDS) for name in settings if name not in FIELDS]
+    faults = refusals.all_unknown(settings, FIELDS)
     for name in settings.keys() & FIELDS.keys():
         values[FIELDS[name][0]][name] = refusals.from_text(FIELDS[name][1], settings[name])
     try:

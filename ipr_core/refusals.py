@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -13,6 +13,8 @@ from pydantic.fields import FieldInfo
 from ipr_core.sections import Words
 
 _LONGEST = 200  # characters of a value in a sentence
+
+_MOST_UNKNOWN = 20  # names for which the nearest setting is looked for
 
 Fields = Mapping[str, tuple[str, FieldInfo]]
 """Every setting's name → its section and its field."""
@@ -33,6 +35,15 @@ def from_text(field: FieldInfo, value: Any) -> Any:
     if isinstance(value, str) and get_origin(field.annotation) is tuple:
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
+
+
+def all_unknown(names: Iterable[str], fields: Fields) -> list[str]:
+    """Return a sentence for each of the first names that are no settings, and the number of the rest."""
+    strange = [name for name in names if name not in fields]
+    rest = len(strange) - _MOST_UNKNOWN
+    return [unknown(name, fields) for name in strange[:_MOST_UNKNOWN]] + (
+        [f"{rest:,} more names are not settings"] if rest > 0 else []
+    )
 
 
 def unknown(name: str, fields: Fields) -> str:

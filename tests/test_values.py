@@ -73,7 +73,7 @@ def test_a_device_that_is_nowhere(device):
 @pytest.mark.parametrize(
     ("name", "value"),
     [("seed", 2**63), ("stream", 10**20), ("data_seed", 2**32), ("batch_size", 10**12), ("epochs", 10**9),
-     ("embedding", 10**6), ("frozen_layers", -2), ("max_seconds", 86_400), ("map_size", 10**9), ("lr", 1e9),
+     ("embedding", 10**6), ("frozen_layers", -2), ("max_seconds", 1e-9), ("map_size", 10**9), ("lr", 1e9),
      ("reverberation_seconds", (-1, 1)), ("pitch_semitones", (-60, 60)), ("noise_snr_db", (0, 1e9)),
      ("layers", [10**9])],
 )  # fmt: skip
@@ -145,3 +145,10 @@ def test_a_device_that_this_machine_does_not_have_is_refused_before_anything_beg
     assert cli.main([*words, *small, "--device", device, *folder]) == 2
     assert f"device is '{device}', which this machine does not have; it has cpu" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def test_thousands_of_unknown_names_are_counted():
+    with pytest.raises(SettingsError) as caught:
+        build("demo", {f"gama_{i}": 1 for i in range(5000)})
+    assert len(caught.value.faults) == 21
+    assert caught.value.faults[-1] == "4,980 more names are not settings"
