@@ -173,21 +173,21 @@ def positives_and_other_labels(positives: Tensor, labels: Tensor) -> Tensor:
     return positives | (labels[:, None] != labels[None, :])
 
 
-def contrastive_loss(anchors: Tensor, others: Tensor, positives: Tensor, pairs: Tensor, tau: float) -> Tensor:
+def contrastive_loss(anchors: Tensor, views: Tensor, positives: Tensor, pairs: Tensor, tau: float) -> Tensor:
     """Return L_con, the contrast of views, the mean over anchors a_i and their positives v_p (Eq. 5).
 
     L_con = −log exp(a_i·v_p / τ) / Σ_j exp(a_i·v_j / τ), over the pairs (i, j)
 
-    As printed anchors are the k_i, others all k_j^aug of the minibatch and all are pairs. Both views as anchors, and
+    As printed anchors are the k_i, views all k_j^aug of the minibatch and all are pairs. Both views as anchors, and
     all the other 2B − 1 views in the sum, are a reading.
 
-    anchors: (A, D)   others: (V, D)   normalise both for the cosine, a reading too
+    anchors: (A, D)   views: (V, D)   normalise both for the cosine, a reading too
     positives, pairs: (A, V) bool; positives are pairs as well, and an anchor without any is left out
     returns: scalar
     """
     count = positives.sum(dim=-1)  # (A,)
     pairs = pairs | (count == 0)[:, None]  # an empty sum would have no finite gradient
-    logits = (anchors @ others.T / tau).masked_fill(~pairs, float("-inf"))
+    logits = (anchors @ views.T / tau).masked_fill(~pairs, float("-inf"))
     log_share = logits.log_softmax(dim=-1).masked_fill(~positives, 0)  # -inf · 0 would be nan
     return -(log_share.sum(dim=-1) / count.clamp(min=1)).sum() / (count > 0).sum().clamp(min=1)
 
@@ -231,12 +231,12 @@ def cosines(prototypes: Tensor) -> Tensor:
     return unit @ unit.T
 
 
-def angles(before: Tensor, after: Tensor) -> Tensor:
+def angles(start: Tensor, end: Tensor) -> Tensor:
     """Return the angle in degrees between each prototype before and after a move.
 
     2 atan2(|a − b|, |a + b|) of the unit vectors: a cosine in float32 would not tell angles below 0.02° from none.
-    before, after: (C, D)
+    start, end: (C, D)
     returns: (C,)
     """
-    a, b = F.normalize(before, dim=-1), F.normalize(after, dim=-1)
+    a, b = F.normalize(start, dim=-1), F.normalize(end, dim=-1)
     return torch.rad2deg(2 * torch.atan2((a - b).norm(dim=-1), (a + b).norm(dim=-1)))

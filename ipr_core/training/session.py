@@ -147,8 +147,8 @@ class Session:
     def _compared_augmented(self, k: Tensor, inputs: dict[str, Padded], views: dict[str, View]) -> Tensor:
         """Return k^aug as it meets the prototypes, in training mode also once an epoch; k where no reading needs it."""
         method = self.config.method
-        needed = method.augmented_label == "own" or method.gate == "prototypes"
-        if not needed or "ambiguous_augmented" not in views:
+        compares = method.augmented_label == "own" or method.gate == "prototypes"
+        if not compares or "ambiguous_augmented" not in views:
             return k
         if not self.schedule.each_step or method.compare_mode == "training":
             return views["ambiguous_augmented"].embedding.detach()
