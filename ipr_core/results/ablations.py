@@ -139,8 +139,13 @@ def _row(
         title: values.mean(),
         title + DEVIATION: values.std(ddof=1),
         "within noise": remark,
-        "what it decides": " ".join(sentence[0].upper() + sentence[1:] for sentence in sentences),
+        "what it decides": " ".join(map(_capitalised, sentences)),
     }
+
+
+def _capitalised(sentence: str) -> str:
+    """Return a sentence with a capital, unless it begins with a symbol: γ is no Γ."""
+    return sentence[0].upper() + sentence[1:] if sentence[0].isascii() else sentence
 
 
 def _noise(ablation: Ablation, score: str) -> float:

@@ -160,7 +160,8 @@ def cost(runs: Sequence[Run]) -> Table:
 
 def moves(runs: Sequence[Run]) -> Table:
     """Tabulate what D2's moves of the prototypes did in the refinement (Eq. 4): a row a system whose D2 moves any."""
-    by_run = _by_run([run for run in runs if run.system.moves_prototypes], _moves)
+    counted = [run for run in runs if run.finished and run.system.moves_prototypes and _moves(run)]
+    by_run = _by_run(counted, _moves)
     names = {name: name for name in by_run.columns if name not in ("system", "seed")}
     caption = (
         "What D2's moves of the prototypes did (Eq. 4), over all epochs of the refinement: labels of D2 that the moves"

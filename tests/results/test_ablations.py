@@ -122,7 +122,7 @@ def test_readings_are_grouped_with_their_sentence(campaign):
         ("gamma", "0.99"),
     ]
     assert table["within noise"].tolist() == ["the base", "no", "the base", "no", "yes"]
-    assert table["what it decides"].iloc[2].startswith("Share of the old prototype kept")
+    assert table["what it decides"].iloc[2].startswith("γ of Eq. 4, the share of the old prototype kept")
     assert table["Acc D3 %"].tolist() == pytest.approx([61, 70, 61, 155 / 3, 56])
 
 
