@@ -20,7 +20,9 @@ from ipr_core.training.session import Session, map_sample
 
 def test_every_system_is_the_same_at_the_end_of_the_warm_up(whole):
     results = {}
-    ones_own = {name for name, system in SYSTEMS.items() if system.network != Network() or system.warm_up_terms is not terms}
+    ones_own = {
+        name for name, system in SYSTEMS.items() if system.network != Network() or system.warm_up_terms is not terms
+    }
     assert ones_own.isdisjoint(TABLE3)
     for system in SYSTEMS.keys() - ones_own:
         session = whole(system=system)
