@@ -170,7 +170,7 @@ def test_predictions_are_shares_and_leave_the_mode():
 
 def test_what_is_no_export_is_refused(tmp_path, checkpoint):
     with pytest.raises(
-        ValueError, match="config.json cannot be read: it is of a 'wav2vec2', not of an exported recogniser"
+        ValueError, match=r"config\.json cannot be read: it is of a 'wav2vec2', not of an exported recogniser"
     ):
         Recogniser.load(checkpoint)
     with pytest.raises(ValueError, match="is not a local folder"):
