@@ -380,5 +380,7 @@ def test_other_models_and_pickled_weights_are_refused(tmp_path):
 def test_an_absent_checkpoint_is_refused_with_the_cure(tmp_path):
     with pytest.raises(ValueError, match="give a local folder, or set HF_HUB_OFFLINE=0"):
         load_encoder(Encoder(encoder=str(tmp_path / "absent" / "model")))
-    with pytest.raises(EncoderError, match=r"is not a complete checkpoint.*it needs config\.json and model\.safetensors"):
+    with pytest.raises(
+        EncoderError, match=r"is not a complete checkpoint.*it needs config\.json and model\.safetensors"
+    ):
         load_encoder(Encoder(encoder=str(tmp_path)))
