@@ -133,14 +133,16 @@ def test_an_interruption_says_how_to_go_on(monkeypatch, capsys):
     assert "ipr resume RUN" in capsys.readouterr().err
 
 
-def test_a_bug_is_not_hidden(monkeypatch):
+def test_a_bug_is_not_hidden(monkeypatch, tmp_path, capsys):
     def fail(args):
         """With a bug."""
         raise ZeroDivisionError
 
     monkeypatch.setitem(cli.COMMANDS, "corpora", fail)
-    with pytest.raises(ZeroDivisionError):
-        cli.main(["corpora"])
+    monkeypatch.setenv("IPR_CACHE", str(tmp_path))
+    assert cli.main(["corpora"]) == 70
+    assert "this is a fault of the workbench: ZeroDivisionError" in capsys.readouterr().err
+    assert "in fail" in next(tmp_path.glob("ipr-fault-*.txt")).read_text("utf-8")
 
 
 # Corpora.

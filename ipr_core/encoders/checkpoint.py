@@ -34,6 +34,8 @@ def loading(name: str, families: str) -> Iterator[None]:
 
     name: hub id or local folder   families: the supported ones, for the message
     """
+    if os.path.isdir(name) and not os.path.isfile(os.path.join(name, "config.json")):
+        raise EncoderError(f"{name} is not a complete checkpoint: there is no config.json in it; {_COMPLETE}")
     try:
         with _quiet(os.path.isdir(name)):
             yield

@@ -21,6 +21,7 @@ def four(options, data, views, tmp_path):
     cells.save_record(runs[1], Record("failed", error="its kernel died\nsecond line", attempts=2))
     cells.save_record(runs[2], Record("running", attempts=1))
     cells.save_record(runs[3], Record())
+    runs[2].reopen_()
     lines = (runs[2].folder / "events.jsonl").read_text().splitlines()[:2]
     (runs[2].folder / "events.jsonl").write_text("".join(line + "\n" for line in lines))
     return plan.grid, runs

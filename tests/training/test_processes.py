@@ -191,7 +191,7 @@ def steps(config, data) -> dict[str, torch.Tensor]:
             gradients = {n: p.grad for n, p in trained.named_parameters() if p.grad is not None}
             rest = {
                 "losses": loss.values(),
-                "agreed": session.schedule.agreed,
+                "classes": session.schedule.classes.classifier,
                 "prototypes": session.prototypes.vectors,
             }
             buffers = dict(session.companion.named_buffers("beside"))

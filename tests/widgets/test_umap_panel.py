@@ -64,6 +64,7 @@ def test_before_anything_began_the_panel_says_so():
 
 def test_events_fed_one_by_one_end_with_the_figure_of_a_replay(run, data, opened):
     live_run = Run(shutil.copytree(run.folder, run.folder.with_name("live"), ignore=shutil.ignore_patterns("widgets")))
+    live_run.reopen_()
     events, lines = list(run.replay()), (run.folder / "events.jsonl").read_text().splitlines()
     (live_run.folder / "events.jsonl").write_text("")
     state = RunState()

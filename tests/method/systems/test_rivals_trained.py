@@ -23,6 +23,7 @@ from ipr_core.encoders.spectrogram import SpectrogramCNN
 from ipr_core.method.systems import SYSTEMS
 from ipr_core.results import scores, summary
 from ipr_core.runs.events import EpochEnd
+from ipr_core.runs.record import unsealed_line
 from ipr_core.training.advance import advance, prepare
 from ipr_core.training.model import Recogniser
 from ipr_core.training.runner import Began, Runner
@@ -173,9 +174,8 @@ def test_live_events_are_those_recorded(system, frozen, data, views, run_of):
     run, has = run_of(system), SYSTEMS[system]
     live, replay = board.RunState(), board.RunState()
     live.change(run=run, data=data)
-    for line in (run.folder / "events.jsonl").read_text("utf-8").splitlines():
-        values = json.loads(line)
-        live.on_event(EpochEnd(**{key: value for key, value in values.items() if key != "event"}))
+    for epoch, line in enumerate((run.folder / "events.jsonl").read_text("utf-8").splitlines()):
+        live.on_event(unsealed_line(line, epoch)[0])
     replay.on_event(Began(run, data))
     assert live.events == replay.events
     assert all((event.cosines is not None) == has.shows_prototypes for event in replay.events)
