@@ -29,7 +29,6 @@ from fuzz.workbench import SETTINGS, Workbench
 
 SHARES = {"train": 0.3, "annotate": 0.3, "corrections": 0.3, "run": 0.05, "batch": 0.05}
 """Shares of the kills; those with notebooks take twenty times as long."""
-_CLOSING = "the last one"
 _LAST = 6  # kills in one folder, after which the command may end
 _PATIENCE = 30.0  # seconds in which what a killed command started has to end
 _CHANGING = {"notebooks", "report.html", "cell.json"}
@@ -64,7 +63,7 @@ def batch(folder: Path, bench: Workbench) -> None:
 
 
 def corrections(folder: Path, bench: Workbench) -> None:
-    """Make sixteen corrections as the board does, each once, and a last one, which clears away what kills left."""
+    """Make sixteen corrections as the board does, each once, in a run opened anew."""
     from ipr_core.runs import corrections
     from ipr_core.runs.run import Run
 
@@ -73,11 +72,11 @@ def corrections(folder: Path, bench: Workbench) -> None:
         shutil.copytree(bench.finished, folder / "copying")
         copy.folder.parent.mkdir()
         (folder / "copying").rename(copy.folder)
+    copy.clear_()  # as `prepare` does in a notebook
     notes = set(corrections.read(copy)["note"])
     for number, id in enumerate(copy.table["id"][:16]):
         if f"note {number}" not in notes:
             corrections.add(copy, id, "sad", "a listener", f"note {number}")
-    corrections.add(copy, id, "sad", "a listener", _CLOSING)
 
 
 COMMANDS: dict[str, Callable[[Path, Workbench], None]] = {
@@ -88,7 +87,7 @@ COMMANDS: dict[str, Callable[[Path, Workbench], None]] = {
 def results(folder: Path) -> list[list[str]]:
     """Return all that a command left in its folder, but for times."""
     files = contents(folder, ignored={"cache", *_CHANGING})
-    histories = [pd.read_csv(path).query("note != @_CLOSING") for path in folder.rglob("history.csv")]
+    histories = [pd.read_csv(path) for path in folder.rglob("history.csv")]
     return files + [["history.csv", table.drop(columns="when").to_csv()] for table in histories]
 
 
