@@ -127,11 +127,11 @@ def test_a_signal_ends_a_command_with_a_sentence(name):
 
 
 def test_a_second_signal_ends_a_command_at_once():
-    act = "exec('try:\\n time.sleep(60)\\nfinally:\\n print(1, flush=True); time.sleep(60)')"
+    act = "exec('try:\\n print(1, flush=True); time.sleep(60)\\nfinally:\\n print(2, flush=True); time.sleep(60)')"
     with start(act) as process:
-        assert process.stdout.readline() == "ready\n"
+        assert [process.stdout.readline() for _ in range(2)] == ["ready\n", "1\n"]  # inside of `try`
         process.terminate()
-        assert process.stdout.readline() == "1\n"
+        assert process.stdout.readline() == "2\n"
         process.terminate()
     assert process.returncode == -signal.SIGTERM
 
