@@ -87,6 +87,8 @@ class Partition(Section):
     """With test_size: the same number of every class in D3, as far as there are."""
     speaker_disjoint: bool = False
     """Whether D3's speakers occur in neither D1 nor D2; utterances this leaves without a part are unused."""
+    validation_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    """Share of D1 and of D2 that is never trained on: settings are chosen on it and soft labels calibrated."""
     test_speakers: tuple[Text, ...] = ()
     """With speaker_disjoint: the speakers of D3; none named: chosen by data_seed, about a quarter of all."""
 
@@ -257,6 +259,7 @@ def paper(**settings: Any) -> Config:
         lr=1e-5, encoder_lr=1e-5, standardise=False, embedding=0, gamma=0.99, unit_norm=False, compare_when="step",
         compare_mode="training", soft_label="raw", moves="classifier", update="sequential", after_warm_up="move",
         contrast="dot", anchors="clean", augmented_label="own", tau=1.0, own_target="soft", test_size=400,
+        validation_share=0.0,
     )  # fmt: skip
     return Config().replace(**(printed | settings))
 

@@ -23,6 +23,7 @@ _ADDED = {
     "anchors": "both",
     "augmented_label": "shared",
     "own_target": "same",
+    "validation_share": 0.0,
 }
 """Settings that version 0.1 did not have → the value that says what it did."""
 

@@ -37,7 +37,7 @@ MODEL, PROTOTYPES = "#AA4499", "#44AA99"
 """The two labellers, classifier and prototypes. Neither has an emotion's colour."""
 SAME, DIFFERENT = "#009FB7", "#7A5C00"
 """Agreement of the two labellers. Neither is the colour of an emotion or a labeller."""
-PARTS = {"D1": "#6699CC", "D2": "#AA4499", "D3": "#999933"}
+PARTS = {"D1": "#6699CC", "D2": "#AA4499", "D3": "#999933", "V1": "#117733", "V2": "#CC6677"}
 """The parts of the data."""
 
 DISTINCT = 13

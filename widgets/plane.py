@@ -19,11 +19,13 @@ from ipr_core import metrics
 from ipr_core.texts import in_figure
 from ipr_widgets import colours, look
 from ipr_widgets.layout import FEWEST, Plane
-from ipr_widgets.votes import PARTS
+from ipr_widgets.votes import present
 
 TITLE = "Utterances and prototypes on one UMAP plane"
 TOO_FEW = f"UMAP needs at least {FEWEST} utterances; the setting `map_size` says how many it gets"
-SYMBOLS = {"D1": "circle", "D2": "cross-thin-open", "D3": "diamond-open"}
+SYMBOLS = {
+    "D1": "circle", "D2": "cross-thin-open", "D3": "diamond-open", "V1": "square-open", "V2": "triangle-up-open",
+}  # fmt: skip
 _AGREEMENT = {True: ("same class", colours.SAME), False: ("different classes", colours.DIFFERENT)}
 _ENTROPY = [[0, "#4A6FB5"], [0.5, "#21918C"], [1, "#8FBF2F"]]
 """The middle of Viridis: its lightness grows steadily, and both ends show on a dark and on a light page."""
@@ -95,7 +97,7 @@ def _by_agreement(rows: DataFrame, _: Sequence[str]) -> Iterator[tuple[str, Rows
 
 
 def _by_part(rows: DataFrame, _: Sequence[str]) -> Iterator[tuple[str, Rows, object]]:
-    for part, name in PARTS.items():
+    for part, name in present(rows["part"]).items():
         yield name, (rows["part"] == part).to_numpy(), colours.PARTS[part]
 
 
@@ -119,7 +121,7 @@ COLOURINGS = {
         scale=True,
     ),
     "agreement of the two": Colouring("Whether classifier and prototypes say the same.", _by_agreement, True),
-    PARTITION: Colouring("D1 precise, D2 ambiguous, unlabelled, D3 for testing.", _by_part),
+    PARTITION: Colouring("D1 precise, D2 ambiguous, unlabelled, D3 for testing, V held out.", _by_part),
     SPEAKER: Colouring("A colour each; point at one to read whose.", _by_speaker),
 }
 
@@ -145,7 +147,7 @@ def panels(
     for column, plane in enumerate(planes, start=1):
         fig.add_traces(_traces(plane, utterances, classes, colouring), rows=1, cols=column)
         fig.update_traces(showlegend=column == 1 and not COLOURINGS[colouring].scale, col=column)
-    fig.add_traces(_keys(colouring, planes[0]), rows=1, cols=1)
+    fig.add_traces(_keys(colouring, planes[0], utterances), rows=1, cols=1)
     return _axes(fig, extent(planes))
 
 
@@ -177,7 +179,7 @@ def traces(
     """Return the traces of `epoch`, without the frame, which is the same for every epoch."""
     mask = utterances.index.isin(selection) if len(selection) else None
     ring = _ring(plane.points[utterances.index == focus])
-    return [*_traces(plane, utterances, classes, colouring, mask), ring, *_keys(colouring, plane)]
+    return [*_traces(plane, utterances, classes, colouring, mask), ring, *_keys(colouring, plane, utterances)]
 
 
 def extent(planes: Sequence[Plane]) -> Extent:
@@ -280,9 +282,11 @@ def _ring(points: NDArray) -> Trace:
     return _markers(points, "looked at", marker=marker, showlegend=False, hoverinfo="skip", unselected=_STAYS)
 
 
-def _keys(colouring: str, plane: Plane) -> list[Trace]:
+def _keys(colouring: str, plane: Plane, utterances: DataFrame) -> list[Trace]:
     """Return the legend's entries for the symbols, unless the colours show the parts already."""
-    symbols = {} if colouring == PARTITION else {PARTS[part]: symbol for part, symbol in SYMBOLS.items()}
+    symbols = (
+        {} if colouring == PARTITION else {name: SYMBOLS[part] for part, name in present(utterances["part"]).items()}
+    )
     ink = dict(color=colours.INK, size=9, line=dict(width=1.5, color=colours.INK))
     return [
         _markers(np.full((1, 2), np.nan), name, marker=ink | dict(symbol=symbol))

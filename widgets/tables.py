@@ -12,6 +12,7 @@ from pandas import DataFrame
 from ipr_core import metrics
 from ipr_core.config import FIELDS, Config
 from ipr_core.runs.events import EpochEnd
+from ipr_widgets.votes import present
 
 Shares = NDArray[np.floating]
 
@@ -58,7 +59,7 @@ def divergences(labels: DataFrame, truth: Shares | None, classes: Sequence[str])
     soft["uniform"] = np.full((len(labels), len(classes)), 1 / len(classes))
     columns = {
         part: {name: metrics.js_divergence(shares[rows], truth[rows]).mean() for name, shares in soft.items()}
-        for part in ("D1", "D2", "D3")
+        for part in present(labels["part"])
         if (rows := has_truth & (labels["part"] == part).to_numpy()).any()
     }
     return DataFrame(columns).round(4).rename_axis("mean JS divergence, bits")
@@ -69,7 +70,7 @@ def disagreements(labels: DataFrame, classes: Sequence[str]) -> DataFrame:
 
     returns: part, label, class and share in per cent by each; the index is the utterance's row in `labels`
     """
-    rows = labels[~labels["classifier_and_prototypes_agree"] & (labels["part"] != "D1")]
+    rows = labels[~labels["classifier_and_prototypes_agree"] & labels["part"].isin(["D2", "D3"])]
     by_model = rows[[f"model_{c}" for c in classes]].set_axis(list(classes), axis=1).astype(float)
     by_prototypes = rows[[f"prototypes_{c}" for c in classes]].set_axis(list(classes), axis=1).astype(float)
     table = DataFrame(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -16,27 +16,39 @@ from ipr_widgets import colours, look
 
 Shares = NDArray[np.floating]
 
-PARTS = {"D1": "D1, precise", "D2": "D2, ambiguous", "D3": "D3, test"}
+PARTS = {
+    "D1": "D1, precise", "D2": "D2, ambiguous", "D3": "D3, test", "V1": "V1, held out of D1", "V2": "V2, held out of D2",
+}  # fmt: skip
 _EDGES = np.array([0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0])
 """Edges of the bins of vote shares: nobody, nearly nobody … nearly everybody, everybody."""
 POINTS, SPEAKERS = 5000, 60
 """The most utterances and speakers that a figure shows one by one; more would be too much for a page."""
 
 
+def present(parts: Iterable[str]) -> dict[str, str]:
+    """Return those of PARTS that have an utterance.  parts: (N,) of the utterances"""
+    names = set(parts)
+    return {part: title for part, title in PARTS.items() if part in names}
+
+
 def partition(table: DataFrame, classes: Sequence[str]) -> go.Figure:
-    """Draw the utterances of each class in D1, D2 and D3.  table: the partitioned utterance table"""
+    """Draw the utterances of each class in each part.  table: the partitioned utterance table"""
     fig = look.figure("The partition, per class", barmode="group", xaxis_title="Part", yaxis_title="Utterances")
     for name, counts in _counts(table, classes).items():
         fig.add_trace(
             go.Bar(
-                x=list(PARTS.values()), y=counts, name=in_figure(name), marker_color=colours.colour(name), text=counts
+                x=list(present(table["part"]).values()),
+                y=counts,
+                name=in_figure(name),
+                marker_color=colours.colour(name),
+                text=counts,
             )
         )
     return fig
 
 
 def partition_by_speaker(table: DataFrame, classes: Sequence[str]) -> go.Figure:
-    """Draw the utterances of each speaker in D1, D2 and D3, stacked by class.
+    """Draw the utterances of each speaker in each part, stacked by class.
 
     Of many speakers only the most frequent are drawn.
     """
@@ -44,8 +56,9 @@ def partition_by_speaker(table: DataFrame, classes: Sequence[str]) -> go.Figure:
     speakers = sorted(totals.index[:SPEAKERS])
     names = [in_figure(name) for name in speakers]
     limit = f": the {SPEAKERS} with the most utterances of {len(totals):,}" if len(totals) > SPEAKERS else ""
-    fig = look.panels(f"The partition, per speaker{limit}", list(PARTS.values()), 170 + 16 * len(speakers))
-    for column, part in enumerate(PARTS, start=1):
+    parts = present(table["part"])
+    fig = look.panels(f"The partition, per speaker{limit}", list(parts.values()), 170 + 16 * len(speakers))
+    for column, part in enumerate(parts, start=1):
         rows = table[table["part"] == part]
         for name in classes:
             count = rows[rows["label"] == name].groupby("speaker").size().reindex(speakers, fill_value=0)
@@ -76,7 +89,7 @@ def soft_against_votes(soft: Shares, votes: Shares, classes: Sequence[str]) -> g
 def entropy_against_entropy(soft: Shares, votes: Shares, parts: Sequence[str]) -> go.Figure:
     """Draw the entropy of the soft labels against that of the votes, and their correlation.
 
-    soft, votes: (N, C), rows sum to 1; rows of NaN are left out   parts: (N,) "D1", "D2" or "D3"
+    soft, votes: (N, C), rows sum to 1; rows of NaN are left out   parts: (N,) of PARTS
     Of many utterances the points are a fixed sample; the correlation is that of all.
     """
     fig = look.figure("Entropy of soft labels and of votes", 460)
@@ -88,7 +101,7 @@ def entropy_against_entropy(soft: Shares, votes: Shares, parts: Sequence[str]) -
     fig.add_trace(_diagonal(np.log2(votes.shape[1])))
     sample = np.random.default_rng(0).permutation(len(x))[:POINTS]
     limit = f"{POINTS:,} of {len(x):,} utterances, " if len(x) > POINTS else ""
-    for part in PARTS:
+    for part in present(parts):
         rows = np.sort(sample[np.asarray(parts)[has_votes][sample] == part])
         marker = dict(color=colours.PARTS[part], opacity=0.6, size=6)
         fig.add_trace(go.Scattergl(x=x[rows], y=y[rows], mode="markers", name=PARTS[part], marker=marker))
@@ -97,12 +110,13 @@ def entropy_against_entropy(soft: Shares, votes: Shares, parts: Sequence[str]) -
 
 
 def entropies(soft: Shares, parts: Sequence[str]) -> go.Figure:
-    """Draw the entropy of the soft labels of D1, D2 and D3.  soft: (N, C)   parts: (N,)"""
-    fig = look.panels("Entropy of the soft labels", list(PARTS.values()), 340)
+    """Draw the entropy of the soft labels of each part.  soft: (N, C)   parts: (N,) of PARTS"""
+    shown = present(parts)
+    fig = look.panels("Entropy of the soft labels", list(shown.values()), 340)
     entropy, highest = metrics.entropy(soft), np.log2(soft.shape[1])
     edges = np.linspace(0, highest + 1e-6, 21)
     bins, middles = dict(start=0, end=edges[-1], size=edges[1]), (edges[1:] + edges[:-1]) / 2
-    for column, part in enumerate(PARTS, start=1):
+    for column, part in enumerate(shown, start=1):
         counts, _ = np.histogram(entropy[np.asarray(parts) == part], edges)  # here, so that the page gets no more
         bars = go.Histogram(x=middles, y=counts, histfunc="sum", xbins=bins, histnorm="percent", showlegend=False)
         fig.add_trace(bars.update(marker_color=colours.PARTS[part]), row=1, col=column)
@@ -111,9 +125,9 @@ def entropies(soft: Shares, parts: Sequence[str]) -> go.Figure:
 
 
 def _counts(table: DataFrame, classes: Sequence[str]) -> dict[str, list[int]]:
-    """Count the utterances of each class in D1, D2 and D3."""
+    """Count the utterances of each class in each part."""
     counts = ambiguity.summary(table).set_index(["label", "part"])["count"]
-    return {name: [int(counts.get((name, part), 0)) for part in PARTS] for name in classes}
+    return {name: [int(counts.get((name, part), 0)) for part in present(table["part"])] for name in classes}
 
 
 def _by_share(soft: Shares, votes: Shares, name: str) -> go.Scatter:

@@ -6,7 +6,6 @@ N utterances, C classes.
 from __future__ import annotations
 
 import difflib
-import hashlib
 import logging
 from collections.abc import Sequence
 from typing import Literal
@@ -17,6 +16,7 @@ from pandas import DataFrame, Series
 
 from ipr_core.config import Config
 from ipr_core.data.corpora.table import CorpusError, Fault, vote_columns
+from ipr_core.data.validation import hold_out, order
 
 Floats = NDArray[np.float64]
 TOLERANCE = 1e-9  # 2 of 3 votes are two thirds, and 0.7 + 0.2 + 0.1 are one, whatever the floats say
@@ -96,6 +96,8 @@ def partition(table: DataFrame, config: Config, sounds: NDArray[np.int64] | None
     training speakers are left out where that part is D3. If a part or a class of D1 would be lost by this, as where
     most clips are copies of one, they stay where their votes put them, and a warning says so.
 
+    Last, `validation_share` of D1 and of D2 is held out of both, as V1 and V2 (`validation.hold_out`).
+
     sounds: (N,) numbers, equal for utterances with the same sound; by default all differ
     returns: the utterances labelled with a class and with enough votes, plus share and part ("" unused), 0..N-1
     raises CorpusError, with every reason at once, if D1 lacks a class or D2 or D3 is empty
@@ -115,7 +117,8 @@ def partition(table: DataFrame, config: Config, sounds: NDArray[np.int64] | None
     utterances = utterances.assign(part=part)
     if faults := _useless(utterances, config):
         raise CorpusError(faults)
-    return _copies_together(utterances, may_test, config).drop(columns=_SOUND)
+    utterances = _copies_together(utterances, may_test, config)
+    return hold_out(utterances.drop(columns=_SOUND), utterances[_SOUND].to_numpy(), config)
 
 
 def summary(table: DataFrame, group: Literal["label", "speaker"] = "label") -> DataFrame:
@@ -162,7 +165,7 @@ def _least_agreed(table: DataFrame, candidates: NDArray[np.bool_], size: int, co
         raise _refusal(table, problem, "lower test_size; D1 and the training speakers stay out of D3")
     pool = pool.assign(share=table["share"].round(9))
     pool = pool[pool["share"] <= pool.groupby("label")["share"].transform(_nth_least, size)]
-    pool = pool.assign(tie=[_hash(config.data.data_seed, name) for name in pool["id"].tolist()])
+    pool = pool.assign(tie=[order(config.data.data_seed, name) for name in pool["id"].tolist()])
     pool = pool.sort_values(["share", "tie"])
     if config.partition.test_balanced:
         pool = pool.assign(turn=pool.groupby("label").cumcount()).sort_values(["turn", "share", "tie"])
@@ -190,7 +193,7 @@ def _test_speakers(table: DataFrame, config: Config) -> list[str]:
         if name not in speakers:
             alike = difflib.get_close_matches(name, speakers, n=1) or speakers[:1]
             raise _refusal(table, f"test speaker {name!r} has no utterance", f"name others, such as {', '.join(alike)}")
-    names = names or sorted(speakers, key=lambda name: _hash(config.data.data_seed, name))[: len(speakers) // 4 or 1]
+    names = names or sorted(speakers, key=lambda name: order(config.data.data_seed, name))[: len(speakers) // 4 or 1]
     if len(set(names)) >= len(speakers):
         problem = f"speaker_disjoint leaves none of the {len(speakers)} speakers for training"
         raise _refusal(table, problem, "name fewer test_speakers, or set speaker_disjoint to false")
@@ -235,7 +238,3 @@ def _useless(table: DataFrame, config: Config) -> list[Fault]:
 
 def _refusal(table: DataFrame, problem: str, cure: str) -> CorpusError:
     return CorpusError([Fault(f"partition of {len(table):,} utterances", None, problem, cure)])
-
-
-def _hash(seed: int, name: str) -> int:
-    return int.from_bytes(hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest())

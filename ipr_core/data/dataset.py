@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Dataset:
-    """The utterances of D1, D2 and D3 (N rows)."""
+    """The utterances of D1, D2 and D3, and of V1 and V2, which are held out of the first two (N rows)."""
 
     table: DataFrame
     """The utterance table with `share` and `part`, index 0..N-1."""
@@ -33,7 +33,7 @@ class Dataset:
     """Whether the votes are simulated annotators'. Every page with a result that rests on them says so."""
 
     def rows(self, part: str) -> NDArray[np.int64]:
-        """Return the rows of "D1", "D2" or "D3"."""
+        """Return the rows of "D1", "D2", "D3", "V1" or "V2"."""
         return np.flatnonzero(self.table["part"] == part)
 
     @property

@@ -16,6 +16,7 @@ from ipr_core import metrics
 from ipr_core.config import SettingsError
 from ipr_core.data.ambiguity import soft_votes
 from ipr_core.method.systems import SYSTEMS
+from ipr_core.runs.events import EpochEnd
 from ipr_core.runs.run import Run
 
 SCORES = {
@@ -28,6 +29,11 @@ SCORES = {
 """Scores of the final epoch in per cent, and their titles."""
 BEFORE = ("agreement_model", "agreement_prototypes")
 """Scores that are given for the end of the warm-up too."""
+TRAINED = {"training_accuracy": "Acc D1 %"}
+"""How well the final classifier fits what it was trained on, and the title: a network that does not is no rival yet."""
+UNIT = ["partition", "seed"]
+"""The columns that name a unit of repetition, within which systems are paired. A partition is known by the digest of
+its utterances, votes and parts, since another `data_seed` need not change them."""
 DIVERGENCES = {"js_mixture": "JS to true mixtures, bits", "js_votes": "JS to votes, bits"}
 """Jensen-Shannon divergence of the soft labels on D2 and D3, lower is better, and the titles."""
 
@@ -55,13 +61,22 @@ def run_scores(run: Run) -> dict[str, Any]:
     warm_up_end = history[max(training.warm_up - 1, 0)]
     return {
         "system": training.system,
+        "partition": run.meta["corpus"],
         "seed": training.seed,
         "stream": training.stream,
+        "training_accuracy": _percent(_right(run, "D1")["right"].mean()),
         **{name: _percent(getattr(history[-1], name)) for name in SCORES},
         **{f"{name}_before": _percent(getattr(warm_up_end, name)) for name in BEFORE},
         **divergences(run),
         "seconds": sum(epoch.clock["seconds"] for epoch in history),
+        "training_seconds": training_seconds(history),
+        "parameters": np.nan if run.parameters is None else float(run.parameters),
     }
+
+
+def training_seconds(history: Sequence[EpochEnd]) -> float:
+    """Return the seconds of a record's steps, without its evaluations."""
+    return sum(epoch.clock["seconds"] - epoch.clock.get("evaluation_seconds", 0.0) for epoch in history)
 
 
 def divergences(run: Run) -> dict[str, float]:
@@ -71,7 +86,7 @@ def divergences(run: Run) -> dict[str, float]:
     system was not given. nan if nothing is known.
     """
     table, classes = run.table, run.meta["classes"]
-    judged = (table["part"] != "D1").to_numpy()
+    judged = table["part"].isin(["D2", "D3"]).to_numpy()
     soft = run.labels.loc[judged, [f"soft_{c}" for c in classes]].to_numpy()
     truths = {"votes": soft_votes(table[judged], classes)}
     columns = [f"mixture_{c}" for c in classes]
@@ -87,15 +102,15 @@ def divergences(run: Run) -> dict[str, float]:
     return values
 
 
-def noise(scores: DataFrame, score: str, system: str = "baseline") -> float:
+def noise(scores: DataFrame, score: str, system: str) -> float:
     """Return the difference of a system from itself under another random stream; nan if unknown.
 
-    scores: `score_table` of comparable runs, of which those of the same seed are paired
+    scores: `score_table` of comparable runs, of which those of the same seed and partition are paired
     The root mean square, not the deviation around the mean: the expected difference is known to be 0.
     """
     if scores.empty:
         return float("nan")
-    streams = scores[scores["system"] == system].pivot(index="seed", columns="stream", values=score)
+    streams = scores[scores["system"] == system].pivot(index=UNIT, columns="stream", values=score)
     if not {0, 1} <= set(streams.columns):
         return float("nan")
     return float(np.sqrt(((streams[1] - streams[0]) ** 2).mean()))
@@ -103,15 +118,21 @@ def noise(scores: DataFrame, score: str, system: str = "baseline") -> float:
 
 def correct(run: Run) -> pd.Series:
     """Return whether the classifier is right, by the id of every utterance of D3."""
-    labels, classes = run.labels, run.meta["classes"]
-    labels = labels[labels["part"] == "D3"].set_index("id")
-    return labels[[f"model_{name}" for name in classes]].set_axis(classes, axis=1).idxmax(axis=1) == labels["label"]
+    return _right(run, "D3")["right"]
 
 
 def speakers(run: Run) -> pd.Series:
     """Return the speaker of every utterance of D3 by its id; "" if not known."""
     table = run.table
     return table[table["part"] == "D3"].set_index("id")["speaker"]
+
+
+def _right(run: Run, part: str) -> DataFrame:
+    """Return whether the final classifier is right, column right, by the id of every utterance of a part."""
+    labels, classes = run.labels, run.meta["classes"]
+    labels = labels[labels["part"] == part].set_index("id")
+    named = labels[[f"model_{name}" for name in classes]].set_axis(classes, axis=1).idxmax(axis=1)
+    return DataFrame({"right": named == labels["label"]})
 
 
 def _percent(share: float | None) -> float:

@@ -67,6 +67,8 @@ class EpochEnd:
     """Utterances of D2 whose pseudo-label is another one than by D1's class means of the same embeddings."""
     angles: list[float] | None = None
     """Degrees between each prototype before the epoch's first move and after its last (Eq. 4)."""
+    validation: dict[str, float] | None = None
+    """On V1, of the classifier: accuracy, uar and nll (nats); None without one, and in records of version 0.1."""
 
 
 def without_prototypes(event: EpochEnd) -> EpochEnd:

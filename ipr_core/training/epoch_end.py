@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ipr_core import metrics
 from ipr_core.data.waves import SAMPLE_RATE
@@ -46,6 +47,7 @@ def epoch_end(session: Session, epoch: int, losses: dict[str, float], steps: int
         labels_changed=refinement.labels_changed if refinement else None,
         labels_beyond_d1=refinement.labels_beyond_d1 if refinement else None,
         angles=refinement.angles if refinement else None,
+        validation=_validation(session, classifier_soft),
         clock=clock,
         arrays={
             "prototypes": session.prototypes.vectors.cpu().numpy(),
@@ -54,6 +56,16 @@ def epoch_end(session: Session, epoch: int, losses: dict[str, float], steps: int
             "soft_prototypes": prototype_soft.astype(np.float16),
         },
     )
+
+
+def _validation(session: Session, soft: NDArray[np.floating]) -> dict[str, float] | None:
+    """Return the classifier's scores on V1; None without one.  soft: (N, C)"""
+    rows, truth = session.data.rows("V1"), session.data.labels
+    if not len(rows):
+        return None
+    scores = metrics.hard_scores(truth[rows], soft[rows].argmax(axis=1), len(session.data.classes))
+    right = soft[rows, truth[rows]].clip(np.finfo(np.float32).tiny)
+    return {"accuracy": scores["accuracy"], "uar": scores["uar"], "nll": float(-np.log(right).mean())}
 
 
 def clock(session: Session, plan: Sequence[Minibatch], seconds: float, evaluation_seconds: float) -> dict[str, float]:

@@ -11,7 +11,7 @@ from ipr_core.data.corpora.table import CorpusError
 
 
 def config(**settings):
-    return recommended(**({"classes": TWO} | settings))
+    return recommended(**({"classes": TWO, "validation_share": 0} | settings))
 
 
 def parts(result):
@@ -214,7 +214,7 @@ def test_summary_counts_each_part_by_class_and_by_speaker_with_zeros():
 def test_emodb_s_listeners_part_its_four_classes():
     settings = {"corpus": "emodb", "corpus_path": str(real("emodb"))}
     t = corpora.read(recommended(**settings).data)
-    result = partition(t, recommended(test_size=100, test_balanced=True, **settings))
+    result = partition(t, recommended(test_size=100, test_balanced=True, validation_share=0, **settings))
     assert result["part"].value_counts().to_dict() == {"D1": 133, "D2": 106, "D3": 100}
     assert result.query("part == 'D3'")["label"].value_counts().to_dict() == dict.fromkeys(
         ("angry", "happy", "sad", "neutral"), 25

@@ -14,7 +14,7 @@ OTHERS = ("happy", "neutral", "frustrated", "surprised", "fearful", "disgusted",
 
 
 def config(**settings):
-    return recommended(**({"classes": TWO} | settings))
+    return recommended(**({"classes": TWO, "validation_share": 0} | settings))
 
 
 def parts(result):
