@@ -17,8 +17,12 @@ from ipr_widgets import colours, look
 Shares = NDArray[np.floating]
 
 PARTS = {
-    "D1": "D1, precise", "D2": "D2, ambiguous", "D3": "D3, test", "V1": "V1, held out of D1", "V2": "V2, held out of D2",
-}  # fmt: skip
+    "D1": "D1, precise",
+    "D2": "D2, ambiguous",
+    "D3": "D3, test",
+    "V1": "V1, held out of D1",
+    "V2": "V2, held out of D2",
+}
 _EDGES = np.array([0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0])
 """Edges of the bins of vote shares: nobody, nearly nobody … nearly everybody, everybody."""
 POINTS, SPEAKERS = 5000, 60

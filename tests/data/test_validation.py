@@ -88,7 +88,8 @@ def test_copies_of_a_sound_are_held_out_together(speakers):
     numbers = dict(zip(t["id"], sounds, strict=True))
     held_out = {numbers[name] for name in result.loc[result["part"].isin(["V1", "V2"]), "id"]}
     trained = {numbers[name] for name in result.loc[result["part"].isin(["D1", "D2"]), "id"]}
-    assert held_out and not held_out & trained
+    assert held_out
+    assert not held_out & trained
 
 
 def test_a_small_corpus_keeps_all_it_has():
