@@ -10,6 +10,9 @@ from sklearn.metrics import accuracy_score, average_precision_score, confusion_m
 
 Shares = NDArray[np.floating]
 
+TIE = 1e-9
+"""Shares that differ by less are alike: 0.7 + 0.2 + 0.1 are 1, whatever the floats say."""
+
 
 def hard_scores(truth: ArrayLike, predicted: ArrayLike, n_classes: int) -> dict[str, float]:
     """Return accuracy, uar (unweighted average recall) and macro_f1, over the classes in `truth`.
@@ -62,19 +65,20 @@ def soft_scores(soft: Shares, votes: Shares) -> dict[str, float]:
     """Compare soft labels with the annotators' distributions; means over the utterances.
 
     soft, votes: (N, C), rows sum to 1
-    returns: js (bits), nll (nats), brier (sum over classes), ece (15 bins, of the largest share against the
-    votes' plurality), auprc (average precision of the soft label's entropy for finding the utterances without a
-    majority, those where no class has more than half of the votes, as Wu et al. 2024, arXiv 2402.12862, judge
-    uncertainty; nan where all or none are such), no_majority (their share, the auprc of labels that know nothing)
+    returns: js (bits), nll (nats), brier (sum over classes), ece (of the largest share against the votes for the named
+    class; nan for labels that name none), auprc (average precision of the soft label's entropy for finding the
+    utterances without a majority, those where no class has more than half of the votes, as Wu et al. 2024, arXiv
+    2402.12862, judge uncertainty; nan where all or none are such), no_majority (their share, the auprc of labels that
+    know nothing)
     """
     soft, votes = np.asarray(soft, np.float64), np.asarray(votes, np.float64)
     floor = np.finfo(np.float32).tiny
-    no_majority = votes.max(axis=1) <= 0.5 + 1e-9  # half of the votes, whatever a sum of floats says
+    no_majority = votes.max(axis=1) <= 0.5 + TIE  # half of the votes, whatever a sum of floats says
     return {
         "js": float(js_divergence(soft, votes).mean()),
         "nll": float(-(votes * np.log(soft.clip(floor))).sum(axis=1).mean()),
         "brier": float(((soft - votes) ** 2).sum(axis=1).mean()),
-        "ece": expected_calibration_error(soft, votes.argmax(axis=1)),
+        "ece": expected_calibration_error(soft, votes),
         "auprc": float(average_precision_score(no_majority, entropy(soft)))
         if 0 < no_majority.sum() < len(votes)
         else float("nan"),
@@ -82,18 +86,25 @@ def soft_scores(soft: Shares, votes: Shares) -> dict[str, float]:
     }
 
 
-def expected_calibration_error(soft: Shares, truth: ArrayLike, bins: int = 15) -> float:
-    """Return the mean gap between confidence and accuracy, over equal-width bins of confidence.
+def expected_calibration_error(soft: Shares, votes: Shares, bins: int = 15) -> float:
+    """Return the mean gap between confidence and the votes for the named class, over equal-width bins of confidence.
 
-    Bins are weighted by their size.
+    The votes' share of that class is the accuracy that a single vote would find: unlike the votes' plurality, which may
+    be a tie, it does not depend on the order of the classes. Where several classes share the largest share, it is their
+    mean. Labels in which all classes do name none and are left out. Bins are weighted by their size.
 
-    soft: (N, C)   truth: (N,)
+    soft, votes: (N, C), rows sum to 1   returns: nan if no label names a class
     """
-    confidence, right = soft.max(axis=1), soft.argmax(axis=1) == np.asarray(truth)
-    index = np.minimum((confidence * bins).astype(int), bins - 1)
-    size = np.bincount(index, minlength=bins)
-    gap = np.bincount(index, confidence - right, minlength=bins)
-    return float(np.abs(gap).sum() / size.sum())
+    soft, votes = np.asarray(soft, np.float64), np.asarray(votes, np.float64)
+    confidence = soft.max(axis=1)
+    largest = soft >= confidence[:, None] - TIE
+    names_one = ~largest.all(axis=1)
+    if not names_one.any():
+        return float("nan")
+    right = (votes * largest).sum(axis=1) / largest.sum(axis=1)
+    index = np.minimum((confidence * bins).astype(int), bins - 1)[names_one]
+    gap = np.bincount(index, (confidence - right)[names_one], minlength=bins)
+    return float(np.abs(gap).sum() / names_one.sum())
 
 
 def paired_difference(a: ArrayLike, b: ArrayLike) -> dict[str, float]:

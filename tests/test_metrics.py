@@ -1,5 +1,6 @@
 """Scores by hand, and against slow or foreign second versions."""
 
+import itertools
 import math
 
 import numpy as np
@@ -101,7 +102,7 @@ def test_soft_scores_by_hand():
     assert scores["nll"] == pytest.approx(-(math.log(0.8) + 0.5 * math.log(0.4) + 0.5 * math.log(0.6)) / 2)
     assert scores["brier"] == pytest.approx((0.08 + 0.02) / 2)
     assert scores["js"] == pytest.approx(metrics.js_divergence(soft, votes).mean())
-    assert scores["ece"] == pytest.approx((0.2 + 0.6) / 2)  # right with 0.8, wrong with 0.6
+    assert scores["ece"] == pytest.approx((0.2 + 0.1) / 2)  # 0.8 where all votes are, 0.6 where half of them are
     assert scores["auprc"] == 1  # the one without a majority is the less certain one
 
 
@@ -144,21 +145,43 @@ def test_soft_scores_are_finite_at_the_corners():
 
 
 def test_calibration_by_hand():
-    # bins of a fifth: (0.5, 0.55) wrong and right, (0.9) right, 1.0 wrong; the last bin takes 1.0 too
-    soft = np.array([[0.5, 0.5], [0.55, 0.45], [0.9, 0.1], [1.0, 0.0]])
-    gaps = abs(0.5 + 0.55 - 1) + abs(0.9 + 1.0 - 1)
-    assert metrics.expected_calibration_error(soft, [1, 0, 0, 1], bins=5) == pytest.approx(gaps / 4)
+    # bins of a fifth: (0.55, 0.6) where 0.5 and 0.8 of the votes are, (0.9) all of them, 1.0 none; the last takes 1.0
+    soft = np.array([[0.45, 0.55], [0.6, 0.4], [0.9, 0.1], [1.0, 0.0]])
+    votes = np.array([[0.5, 0.5], [0.8, 0.2], [1.0, 0.0], [0.0, 1.0]])
+    gaps = abs(0.55 - 0.5) + abs(0.6 - 0.8) + abs(0.9 + 1.0 - 1)
+    assert metrics.expected_calibration_error(soft, votes, bins=5) == pytest.approx(gaps / 4)
 
 
 def test_calibration_against_a_loop():
-    soft, truth = shares(500), np.random.default_rng(2).integers(0, 4, 500)
-    confidence, right = soft.max(axis=1), soft.argmax(axis=1) == truth
+    soft, votes = shares(500), np.random.default_rng(2).multinomial(3, [0.25] * 4, 500) / 3
+    confidence, right = soft.max(axis=1), votes[np.arange(500), soft.argmax(axis=1)]
     total = 0.0
     for i in range(15):
         in_bin = (confidence >= i / 15) & ((confidence < (i + 1) / 15) | (i == 14))
         if in_bin.any():
             total += in_bin.sum() / 500 * abs(confidence[in_bin].mean() - right[in_bin].mean())
-    assert metrics.expected_calibration_error(soft, truth) == pytest.approx(total)
+    assert metrics.expected_calibration_error(soft, votes) == pytest.approx(total)
+
+
+def test_calibration_is_one_figure_over_all_orders_of_the_classes():
+    """Where votes are tied, and where the labels themselves are: one order once got 0.43 and another 0.51."""
+    random = np.random.default_rng(0)
+    votes = random.multinomial(3, [0.2] * 5, 60) / 3
+    for soft in (shares(60, 5), random.multinomial(4, [0.2] * 5, 60) / 4):
+        orders = [list(order) for order in itertools.permutations(range(5))]
+        figures = [metrics.expected_calibration_error(soft[:, order], votes[:, order]) for order in orders]
+        np.testing.assert_allclose(figures, figures[0], rtol=1e-12)
+
+
+def test_tied_classes_have_the_mean_of_their_votes():
+    assert metrics.expected_calibration_error([[0.4, 0.4, 0.2]], [[1.0, 0, 0]]) == pytest.approx(abs(0.4 - 0.5))
+
+
+def test_uniform_labels_name_no_class_and_have_no_calibration():
+    votes = np.array([[1.0, 0.0], [0.5, 0.5]])
+    assert math.isnan(metrics.expected_calibration_error(np.full((2, 2), 0.5), votes))
+    assert metrics.expected_calibration_error([[0.5, 0.5], [0.8, 0.2]], votes) == pytest.approx(0.3)  # of the other
+    assert math.isnan(metrics.soft_scores(np.full((2, 2), 0.5), votes)["ece"])
 
 
 # Systems against each other.
