@@ -22,6 +22,7 @@ from ipr_core.runs.events import EpochEnd, StepEnd
 from ipr_core.runs.run import Run, RunError, default_runs, name
 from ipr_core.training import checkpoint, labels
 from ipr_core.training.conditions import PROCESS_THREADS, conditions
+from ipr_core.training.kept_views import kept_views
 from ipr_core.training.loop import Event, refine, warm_up
 from ipr_core.training.model import build_model, encoder_digest, encoder_of
 from ipr_core.training.processes import device, this_process
@@ -124,7 +125,7 @@ def _train(run: Run, data: Dataset, goal: Goal, watch: Watcher, views: Views | N
         _log.warning("%s; training goes on after %d epochs", fault, point.epoch)
     session = _session(run, data, views, point)
     run.cut_(session.epoch)
-    run.keep(session.threads, encoder_digest(run.config))
+    run.keep(session.threads, encoder_digest(run.config), _trained_parameters(session))
     for event in _events(session, goal):
         if isinstance(event, EpochEnd):
             run.record(event)
@@ -146,6 +147,11 @@ def _session(run: Run, data: Dataset, views: Views | None, point: mending.Start 
             f"{run.folder}: its state of epoch {point.epoch} does not fit: {error}; remove checkpoint.safetensors and "
             "warm_up.safetensors there, and `ipr resume` trains from the start"
         ) from error
+
+
+def _trained_parameters(session: Session) -> int:
+    """Return how many parameters the optimizer changes."""
+    return sum(parameter.numel() for group in session.optimizer.param_groups for parameter in group["params"])
 
 
 def _threads(run: Run) -> int:
@@ -191,7 +197,8 @@ def shared_views(config: Config, data: Dataset, threads: int = PROCESS_THREADS) 
         torch.manual_seed(training.seed)  # as a session does: a frozen part may have new weights
         model, target = build_model(config), device(training.device)
         stream = (training.seed, training.stream)
-        return Views(model.to(target).stem, data, config.audio, stream, target, share=True)
+        model.to(target)
+        return Views(model.stem, data, config.audio, stream, target, share=True, kept=kept_views(config, model, data))
 
 
 def _origin_of_views(run: Run) -> dict[str, Any]:
@@ -207,10 +214,11 @@ def _own_encoder(config: Config) -> str:
 
 
 def finish(run: Run, session: Session) -> None:
-    """Write the result of training: the model with its prototypes, and every utterance's labels."""
+    """Write the result of training: the model with its prototypes and its calibration, and every utterance's labels."""
     model = session.model
     model.prototypes.copy_(session.prototypes.vectors)
     model.method, model.by_prototypes = session.config.method, session.system.moves_prototypes
+    model.calibration = labels.calibration(session)
     model.save(run.folder / "model")
     run.save_labels(labels.of_session(session))
 

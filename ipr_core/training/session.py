@@ -16,6 +16,7 @@ from ipr_core.method.systems import SYSTEMS
 from ipr_core.method.systems.step import Companion, Step, View
 from ipr_core.training import checkpoint, minibatches
 from ipr_core.training.conditions import PROCESS_THREADS, conditions
+from ipr_core.training.kept_views import kept_views
 from ipr_core.training.minibatches import Minibatch, Rows
 from ipr_core.training.model import Recogniser, build_model
 from ipr_core.training.passes import Passes
@@ -66,7 +67,10 @@ class Session:
         self.companion = companion.to(self.device)
         groups = self.model.parameter_groups(training, self.companion)
         self.optimizer = process.adamw(groups, self.model.parameters(), training.weight_decay)
-        self.views = views or Views(self.model.stem, data, config.audio, (training.seed, training.stream), self.device)
+        self.views = views or Views(
+            self.model.stem, data, config.audio, (training.seed, training.stream), self.device,
+            kept=kept_views(config, self.model, data),
+        )  # fmt: skip
         self.passes = Passes(self.model, self.views, self.system, process)
         self.labels = torch.tensor(data.labels, device=self.device)
         self.prototypes = Prototypes(n_classes, dim, config.method, self.device, len(self.d2))

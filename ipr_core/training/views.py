@@ -20,7 +20,8 @@ from ipr_core.config import Audio
 from ipr_core.data.dataset import Dataset
 from ipr_core.data.waves import SAMPLE_RATE
 from ipr_core.training.augment import second_view, view_key
-from ipr_core.training.minibatches import Rows, by_length
+from ipr_core.training.kept_views import KeptViews
+from ipr_core.training.minibatches import PASS, Rows, by_length
 
 Stem = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 Padded = tuple[Tensor, Tensor]
@@ -31,8 +32,6 @@ Input = TypeVar("Input", bound=Hashable)
 Output = TypeVar("Output")
 
 BUDGET = 8 * 2**30  # bytes that kept views may take; beyond it they are computed when they are asked for
-PASS = 160 * SAMPLE_RATE
-"""Samples, with padding, that a pass without gradients takes at once."""
 _BLOCK = 256  # second views that a GPU makes at once: its phase vocoder goes frame by frame, for all of them alike
 
 
@@ -42,6 +41,7 @@ class Views:
     stem: waves (B, T), lengths (B,) → x (B, F, K), n (B,)   stream: (seed, stream) of the second views
     share: keep the second views too, for several systems that see the same ones
     block: make at least so many expected second views at once; 0: make them when they are asked for
+    kept: where whole epochs of second views are kept between runs, of a wholly frozen encoder
     """
 
     def __init__(
@@ -53,9 +53,13 @@ class Views:
         device: torch.device,
         share: bool = False,
         block: int | None = None,
+        kept: KeptViews | None = None,
     ):
         self._stem, self._data, self._audio, self._stream, self._device = stem, data, audio, stream, device
-        self._share, self._bytes_left = share, _budget(device)
+        self._share, self._bytes_left, self._kept = share, _budget(device), kept
+        self._recalled: dict[Key, Padded] = {}  # second views of this epoch that were kept
+        self._to_keep: dict[Key, Padded] = {}  # those of this epoch so far, to be kept when all are made
+        self._awaited: set[Key] = set()  # the others of this epoch
         self._block = (_BLOCK if device.type == "cuda" else 0) if block is None else block
         self._waves, self._block_waves = Ahead(self._read), Ahead(self._read, depth=1)
         self._blocks: deque[list[Key]] = deque()  # of second views, in their order, none of them made yet
@@ -75,24 +79,27 @@ class Views:
     def augmented(self, rows: Sequence[int] | Rows, epoch: int) -> Padded:
         """Return x^aug of the rows in this epoch."""
         key = (epoch, *_ints(rows))
-        if key in self._shared:
-            return self._shared[key]
-        x, n = self._stem(*self._second(key))
-        if self._share and x.nbytes <= self._bytes_left:
-            self._shared[key] = x, n
-            self._bytes_left -= x.nbytes
-        return x, n
+        view = self._shared.get(key) or self._recalled.get(key) or self._stem(*self._second(key))
+        if self._share and key not in self._shared and view[0].nbytes <= self._bytes_left:
+            self._shared[key] = view
+            self._bytes_left -= view[0].nbytes
+        if key in self._awaited:
+            self._keep_with_its_epoch(key, view)
+        return view
 
     def expect(self, requests: Iterable[tuple[Sequence[int] | Rows, bool]], epoch: int) -> None:
-        """Read a GPU's waves ahead, while it works.
+        """Recall an epoch's second views where they are kept, and read a GPU's waves ahead, while it works.
 
         requests: rows, and whether augmented, in the order in which they will be asked for
         """
-        if not self._block:
-            return
         pairs = [(_ints(rows), augmented) for rows, augmented in requests]
         keys = [(epoch, *rows) for rows, augmented in pairs if augmented]
-        self._blocks = deque(_blocks([key for key in keys if key not in self._shared], self._block))
+        self._recalled = self._kept.read(keys, self._device) if self._kept else {}
+        self._to_keep, self._awaited = {}, set(keys) if self._kept and not self._recalled else set()
+        if not self._block:
+            return
+        keys = [key for key in keys if key not in self._shared and key not in self._recalled]
+        self._blocks = deque(_blocks(keys, self._block))
         self._block_views = {}
         self._block_waves.expect([_rows(block) for block in self._blocks])
         self._waves.expect(rows for rows, augmented in pairs if not (augmented or self._clean))
@@ -100,6 +107,13 @@ class Views:
     def passes(self) -> list[Rows]:
         """Return all rows in batches for an evaluation; always the same ones, so that results are to the bit."""
         return by_length(self.lengths, PASS)
+
+    def _keep_with_its_epoch(self, key: Key, view: Padded) -> None:
+        self._to_keep[key] = view
+        self._awaited.remove(key)
+        if self._kept and not self._awaited:
+            self._kept.write(self._to_keep)
+            self._to_keep = {}
 
     def _through(self, rows: Sequence[int] | Rows) -> Padded:
         waves, lengths = self._waves.get(_ints(rows))
@@ -123,7 +137,7 @@ class Views:
 
     def _read(self, rows: tuple[int, ...]) -> Padded:
         """Read waves and lengths, into memory that a GPU copies from without being waited for."""
-        waves, lengths = self._data.waves.batch(rows, self._audio.max_seconds)
+        waves, lengths = self._data.waves.padded(rows, self._audio.max_seconds)
         return (waves.pin_memory(), lengths.pin_memory()) if self._device.type == "cuda" else (waves, lengths)
 
     def _keep_clean(self) -> None:

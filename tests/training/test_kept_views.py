@@ -1,0 +1,95 @@
+"""Second views kept on disk: the same to the bit, made once, and never another run's."""
+
+import pytest
+import torch
+
+from ipr_core.config import recommended
+from ipr_core.training.kept_views import KeptViews, kept_views
+from ipr_core.training.model import build_model
+from ipr_core.training.views import Views
+
+CPU = torch.device("cpu")
+REQUESTS = [([3, 0, 11], True), ([5, 6], False), ([1, 2], True)]
+AUGMENTED = [rows for rows, augmented in REQUESTS if augmented]
+
+
+@pytest.fixture
+def stem():
+    """A wholly frozen encoder's: one vector an utterance.  It counts the passes."""
+
+    def stem(waves, lengths):
+        stem.passes += 1
+        vectors = torch.stack([waves.mean(dim=1), waves.std(dim=1)], dim=1)
+        return vectors[:, None], torch.ones_like(lengths)
+
+    stem.passes = 0
+    return stem
+
+
+@pytest.fixture
+def epoch(stem, data, tiny, tmp_path):
+    """Ask for an epoch's second views as a session does."""
+
+    def epoch(number=2, basis="an encoder", requests=REQUESTS, share=False):
+        views = Views(stem, data, tiny.audio, (0, 0), CPU, share, kept=KeptViews(basis, data, tmp_path))
+        stem.passes = 0
+        views.expect(requests, number)
+        return [views.augmented(rows, number) for rows, augmented in requests if augmented]
+
+    return epoch
+
+
+def equal(first, second):
+    return all(a.equal(b) for x, y in zip(first, second, strict=True) for a, b in zip(x, y, strict=True))
+
+
+def test_an_epoch_is_made_once_and_recalled_to_the_bit(epoch, stem, tmp_path):
+    made = epoch()
+    assert stem.passes == len(AUGMENTED)
+    assert len(list(tmp_path.glob("*.npy"))) == 1
+    assert equal(epoch(), made)
+    assert stem.passes == 0
+    assert equal(epoch(share=True), made)
+    assert stem.passes == 0
+
+
+@pytest.mark.parametrize(
+    "other", [{"number": 3}, {"basis": "another encoder"}, {"requests": [([3, 11, 0], True), ([1, 2], True)]}], ids=str
+)
+def test_other_views_are_not_recalled(epoch, stem, other):
+    epoch()
+    epoch(**other)
+    assert stem.passes == len(AUGMENTED)
+
+
+def test_a_damaged_file_is_made_again(epoch, stem, tmp_path):
+    made = epoch()
+    (file,) = tmp_path.glob("*.npy")
+    for content in (file.read_bytes()[:-20], file.read_bytes()[:150] + b"x" + file.read_bytes()[151:], b""):
+        file.write_bytes(content)
+        assert equal(epoch(), made)
+        assert stem.passes == len(AUGMENTED)
+
+
+def test_an_epoch_that_is_not_made_to_its_end_is_not_kept(stem, data, tiny, tmp_path):
+    views = Views(stem, data, tiny.audio, (0, 0), CPU, kept=KeptViews("an encoder", data, tmp_path))
+    views.expect(REQUESTS, 2)
+    views.augmented(AUGMENTED[0], 2)
+    views.expect(REQUESTS, 3)
+    views.augmented(AUGMENTED[1], 3)
+    views.augmented([7], 3)  # which nothing expects
+    assert not list(tmp_path.glob("*.npy"))
+
+
+def test_a_cache_that_cannot_be_written_keeps_nothing(stem, data, tiny, tmp_path):
+    (tmp_path / "file").touch()
+    views = Views(stem, data, tiny.audio, (0, 0), CPU, kept=KeptViews("an encoder", data, tmp_path / "file"))
+    views.expect(REQUESTS, 2)
+    assert all(len(views.augmented(rows, 2)[0]) == len(rows) for rows in AUGMENTED)
+
+
+def test_nothing_is_kept_of_an_encoder_that_is_trained_or_has_no_file(data):
+    config = recommended(encoder="compact", train_features=True, embedding=8)
+    assert kept_views(config, build_model(config), data) is None
+    frozen = recommended(encoder="compact", frozen_layers=-1, embedding=8)
+    assert kept_views(frozen, build_model(frozen), data) is None  # new weights in every run
