@@ -1,5 +1,7 @@
 """The batch plan: who is seen how often, that it follows from its key alone, and what lies side by side."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,32 @@ def test_no_batch_of_the_refinement_is_empty_or_too_large(precise, ambiguous, si
         assert 1 <= len(batch.ambiguous) <= size
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 8, 16, 50])
+def test_no_batch_holds_an_utterance_twice_whatever_the_sizes(size):
+    """An utterance would be its own negative; of a part below the batch size each batch has every utterance."""
+    for precise, ambiguous in itertools.product(range(1, 27, 2), range(1, 27, 3)):
+        d1, d2, lengths = parts(precise, ambiguous)
+        batches = plan(d1, d2, lengths, size, (precise, 0, ambiguous), refining=True)
+        for rows, part in ((d1, "precise"), (d2, "ambiguous")):
+            counts = times(batches, part, rows)
+            assert min(counts) >= 1
+            assert max(counts) - min(counts) <= 1
+            assert len(rows) < max(precise, ambiguous) or max(counts) == 1
+            for batch in batches:
+                batch_rows = getattr(batch, part)
+                assert len(set(batch_rows)) == len(batch_rows) <= size
+                assert len(rows) >= size or len(batch_rows) == len(rows)
+
+
+def test_utterances_of_every_length_are_gone_through_again_alike():
+    d1, d2, lengths = parts(100, 130)
+    short = lengths[d1] < np.median(lengths[d1])
+    again = np.zeros(len(d1))
+    for epoch in range(40):
+        again += times(plan(d1, d2, lengths, 8, (0, 0, epoch), refining=True), "precise", d1)
+    assert abs(again[short].mean() - again[~short].mean()) < 4  # were the shortest repeated alone, it would be 28
+
+
 def test_a_plan_follows_from_its_key_alone():
     d1, d2, lengths = parts(40, 60)
     flat = [str(plan(d1, d2, lengths, 8, key, True)) for key in [KEY, KEY, (1, 0, 3), (0, 1, 3), (0, 0, 4), (3, 0, 0)]]
@@ -61,8 +89,9 @@ def test_a_plan_follows_from_its_key_alone():
     assert str(plan(d1, d2, lengths, 8, KEY, True)) == flat[0]
 
 
-def test_batches_and_pairs_are_of_similar_length():
-    d1, d2, lengths = parts(800, 800)
+@pytest.mark.parametrize("precise", [800, 250])
+def test_batches_and_pairs_are_of_similar_length(precise):
+    d1, d2, lengths = parts(precise, 800)
     spread = lengths.std()
     for batch in plan(d1, d2, lengths, 8, KEY, refining=True):
         assert lengths[batch.precise].std() < spread / 2
