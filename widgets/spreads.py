@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from pandas import DataFrame
 
 from ipr_core.method.systems import SYSTEMS
-from ipr_core.results import over_seeds
+from ipr_core.results import comparisons, over_seeds, soft_labels
 from ipr_core.results.table import DEVIATION, Table
 from ipr_core.runs.events import EpochEnd
 from ipr_core.runs.run import Run
@@ -74,18 +74,18 @@ def recalls(table: Table, classes: Sequence[str]) -> go.Figure:
 
 
 def differences(table: Table) -> go.Figure:
-    """Draw differences with their 95 % intervals, and the band of the noise.
+    """Draw differences with their 95 % intervals, and the widest band of the noise; grey ones do not survive.
 
-    table: of `significance.differences` or `ablations.effects`
+    table: of `comparisons.differences` or `ablations.effects`
     """
     frame = table.values
-    titles = {"over_seeds": "over seeds", "over_utterances": "over utterances of D3", "ablations": "from the base"}
+    titles = {"over_seeds": " over seeds", "over_utterances": " over utterances of D3", "ablations": " from the base"}
     height = 170 + 30 * len(frame)
-    fig = look.figure(f"Differences {titles.get(table.name, '')} and their 95 % intervals", height)
+    fig = look.figure(f"Differences{titles.get(table.name, '')} and their 95 % intervals", height)
     fig.update_xaxes(title="Difference, points", zeroline=True, zerolinecolor=colours.INK)
     if frame.empty:
         return look.note(fig.update_yaxes(title="Comparison"), table.lacking)
-    band = frame["noise"].max() if "noise" in frame else np.nan
+    band = frame.reindex(columns=comparisons.NOISES).max(axis=None)
     if np.isfinite(band):
         fig.add_vrect(x0=-band, x1=band, fillcolor=colours.SHADE, line_width=0, layer="below")
         fig.add_annotation(text="noise", x=0, y=1, yref="paper", yanchor="bottom", showarrow=False, font_size=11)
@@ -95,9 +95,9 @@ def differences(table: Table) -> go.Figure:
 
 
 def soft(table: Table, part: str = "D2 and D3") -> go.Figure:
-    """Draw soft labels against the votes; a dashed line is the uniform label's.
+    """Draw soft labels against the votes: uncalibrated ones open, constants without colour, uniform ones a dashed line.
 
-    table: of `over_seeds.soft`   part: one of `over_seeds.PARTS`
+    table: of `over_seeds.soft`   part: one of `soft_labels.PARTS`
     """
     frame = table.values
     votes = "SIMULATED annotators' votes" if "simulated" in table.name else "the annotators' votes"
@@ -108,7 +108,7 @@ def soft(table: Table, part: str = "D2 and D3") -> go.Figure:
     if frame.empty:
         return look.note(fig, table.lacking)
     frame = frame[frame["part"] == part]
-    uniform = frame["system"] == over_seeds.UNIFORM
+    uniform = frame["system"] == soft_labels.UNIFORM
     for column, name in enumerate(MEASURES, start=1):
         if name in frame:
             fig.add_trace(_points(frame[~uniform], name), row=1, col=column)
@@ -143,8 +143,10 @@ def _bars(frame: DataFrame, name: str) -> dict[str, Any]:
 
 def _dots(frame: DataFrame) -> go.Scatter:
     upper, lower = frame["to"] - frame["difference"], frame["difference"] - frame["95 % from"]
-    noise = frame["within noise"].eq("yes") if "within noise" in frame else pd.Series(False, frame.index)
-    marker = dict(color=np.where(noise, colours.INK, colours.PROTOTYPES), size=10)
+    grey = pd.Series(False, frame.index)
+    for name, word in {"within noise": "yes", "survives": "no"}.items():
+        grey |= frame[name].eq(word) if name in frame else False
+    marker = dict(color=np.where(grey, colours.INK, colours.PROTOTYPES), size=10)
     ends = dict(array=upper, arrayminus=lower, symmetric=False)
     interval = ends | dict(type="data", color=colours.INK, thickness=1.5, width=5)
     return go.Scatter(
@@ -154,9 +156,13 @@ def _dots(frame: DataFrame) -> go.Scatter:
 
 
 def _points(frame: DataFrame, name: str) -> go.Scatter:
-    marker = dict(color=[_colour(title) for title in frame["system"]], size=9)
-    hover = "%{x}: %{y:.3f}<extra></extra>"
-    trace = go.Scatter(x=frame["system"], y=frame[name], mode="markers", marker=marker, hovertemplate=hover)
+    titles = frame["system"].str.removesuffix(soft_labels.UNCALIBRATED)
+    symbols = np.where(titles == frame["system"], "circle", "circle-open")
+    marker = dict(color=[_colour(title) for title in titles], symbol=symbols, size=9)
+    hover = "%{text}: %{y:.3f}<extra></extra>"
+    trace = go.Scatter(
+        x=titles, y=frame[name], text=frame["system"], mode="markers", marker=marker, hovertemplate=hover
+    )
     return trace.update(error_y=_bars(frame, name), showlegend=False, name=name)
 
 
@@ -167,7 +173,8 @@ def _level(fig: go.Figure, uniform: pd.Series, column: int) -> None:
 
 
 def _colour(title: str) -> str:
-    return next(looks(name)[0] for name, system in SYSTEMS.items() if system.title == title)
+    """Return the colour of a system's title, the ink of any other one."""
+    return next((looks(name)[0] for name, system in SYSTEMS.items() if system.title == title), colours.INK)
 
 
 def _longest(runs: Sequence[Run]) -> Sequence[EpochEnd]:

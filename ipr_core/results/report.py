@@ -37,18 +37,18 @@ PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def write(run: Run, results: Iterable[Table] = ()) -> Path:
+def write(run: Run, results: Iterable[Table] = (), notes: Iterable[str] = ()) -> Path:
     """Make report.html from the executed notebooks in a run folder.
 
-    results: the tables at the head of the page
+    results, notes: the tables and the sentences (Markdown, of which bold is read) at the head of the page
     """
     path = run.folder / "report.html"
-    write_text(path, page(run, sorted((run.folder / "notebooks").glob("*.ipynb")), results))
+    write_text(path, page(run, sorted((run.folder / "notebooks").glob("*.ipynb")), results, notes))
     return path
 
 
-def page(run: Run, notebooks: Iterable[Path], results: Iterable[Table] = ()) -> str:
-    """Return the whole page."""
+def page(run: Run, notebooks: Iterable[Path], results: Iterable[Table] = (), notes: Iterable[str] = ()) -> str:
+    """Return the whole page; the arguments are those of `write`."""
     places = Places(run)
     contents = {path.stem: nbformat.read(path, as_version=4) for path in notebooks}
     chapters = [_Chapter(name, nbformat.from_dict(places.hide_all(notebook))) for name, notebook in contents.items()]
@@ -65,7 +65,7 @@ def page(run: Run, notebooks: Iterable[Path], results: Iterable[Table] = ()) -> 
 <title>{html.escape(run.folder.name)}</title>
 <style>{_STYLE}{_pygments()}</style></head>
 <body><nav><ol>{index}</ol></nav>
-<main>{_head(run, results, places)}
+<main>{_head(run, results, notes, places)}
 {bodies}</main>
 {script}
 </body></html>
@@ -170,15 +170,18 @@ def _headings(chapters: Iterable[_Chapter]) -> list[tuple[int, str, str]]:
     ]
 
 
-def _head(run: Run, results: Iterable[Table], places: Places) -> str:
+def _head(run: Run, results: Iterable[Table], notes: Iterable[str], places: Places) -> str:
     meta, preset = run.meta, nearest_preset(run.config)
     changes = run.config.differences(PRESETS[preset]())
     simulated = "<p>The annotators' votes of this run are <strong>simulated</strong>: its labels rest on them.</p>"
     tables = "\n".join(table._repr_html_() for table in results)
+    sentences = [re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", in_html(note, SENTENCE)) for note in notes]
+    paragraphs = "\n".join(f"<p>{sentence}</p>" for sentence in sentences)
     return f"""<header><h1>{html.escape(run.folder.name)}</h1>
 <p>Preset <code>{preset}</code>{", and these settings:" if changes else " as it is."}</p>
 {_pairs(places.hide_all(changes))}
 {simulated if meta["simulated_annotators"] else ""}
+{paragraphs}
 <details><summary>all settings</summary>{_pairs(places.hide_all(meta["settings"]))}</details>
 <details><summary>versions</summary>{_pairs(meta["versions"])}</details>
 {f"<h2>Results</h2>{tables}" if tables else ""}</header>"""

@@ -1,4 +1,7 @@
-"""Soft and single labels as a table; `annotation` makes the table of any corpus, this one of a run's own data."""
+"""Soft and single labels as a table, and their calibration.
+
+`annotation` makes the table of any corpus, this one of a run's own data. N utterances, C classes.
+"""
 
 from __future__ import annotations
 
@@ -6,37 +9,61 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
+from ipr_core.calibration import FOLDS, Calibration, Source, fit
+from ipr_core.data.validation import HELD_OUT
 from ipr_core.metrics import entropy
 
 if TYPE_CHECKING:
     from ipr_core.training.session import Session
 
 
-def of_session(session: Session) -> DataFrame:
-    """Return the labels of every utterance of a session's data after its last evaluation.
+def calibration(session: Session) -> Calibration:
+    """Fit the calibration of a session's own soft labels, after its last evaluation, to V1 and V2.
 
-    The system's own choice comes first: the prototypes where D2 moves them, the classifier otherwise.
+    Targets are the votes' distribution over the classes. Where only the label's share is known, the rest of the votes
+    is spread evenly over the other classes. Folds keep speakers together where there are enough of them.
+    returns: the identity if no utterance is held out
     """
-    classifier, prototypes = session.classifier_soft.cpu().numpy(), session.schedule.soft.cpu().numpy()
+    data, rows = session.data, np.sort(np.concatenate([session.data.rows(part) for part in HELD_OUT.values()]))
+    if not len(rows):
+        return Calibration()
+    table = data.table.iloc[rows]
+    votes = data.votes[rows]
+    known = np.isfinite(votes).all(axis=1)
+    targets = np.where(known[:, None], votes, _by_agreement(data.labels[rows], table["share"], len(data.classes)))
+    groups = table["speaker"] if table["speaker"].nunique() >= FOLDS else table["id"]
+    source: Source = "simulated" if data.simulated else "annotators" if known.all() else "agreement"
+    soft = session.schedule.soft if session.system.moves_prototypes else session.classifier_soft
+    return fit(soft[rows].cpu().numpy(), targets, groups.tolist(), source, session.config.training.seed)
+
+
+def _by_agreement(labels: NDArray[np.int64], share: Series, n_classes: int) -> NDArray[np.float64]:
+    """Return (N, C) the label's share of the votes (N,), and the rest evenly on the other classes."""
+    named = np.eye(n_classes)[labels]
+    agreed = share.to_numpy(float)[:, None]
+    return named * agreed + (1 - named) * (1 - agreed) / (n_classes - 1)
+
+
+def of_session(session: Session) -> DataFrame:
+    """Return the labels of every utterance of a session's data after its last evaluation, as its model has them."""
+    labels = session.model.calibrated(session.classifier_soft, session.schedule.soft)
     columns = ["id", "path", "start", "end", "speaker", "part", "label", "share"]
-    return table(
-        session.data.table[columns], session.data.classes, classifier, prototypes, session.system.moves_prototypes
-    )
+    arrays = (shares.cpu().numpy() for shares in labels)
+    return table(session.data.table[columns], session.data.classes, *arrays)
 
 
 def table(
-    utterances: DataFrame, classes: tuple[str, ...], classifier: NDArray, prototypes: NDArray, by_prototypes: bool
+    utterances: DataFrame, classes: tuple[str, ...], soft: NDArray, classifier: NDArray, prototypes: NDArray
 ) -> DataFrame:
     """Return utterances with their labels.
 
-    classifier, prototypes: (N, C) shares by each of them   by_prototypes: which of the two the system labels with
-    returns: the columns of `utterances`, then single_label, soft_<class> and entropy (bits) of the system's choice,
-    then model_<class> and prototypes_<class>, and whether both name the same class
-    (classifier_and_prototypes_agree)
+    soft, classifier, prototypes: (N, C) shares, as `model.SoftLabels` has them
+    returns: the columns of `utterances`, then single_label, soft_<class> and entropy (bits) of the system's own,
+    calibrated labels, then model_<class> and prototypes_<class>, which are not calibrated, and whether both name the
+    same class (classifier_and_prototypes_agree)
     """
-    soft = prototypes if by_prototypes else classifier
     names = np.array(classes)
     return utterances.assign(
         single_label=names[soft.argmax(axis=1)],

@@ -7,10 +7,11 @@ import logging
 from pathlib import Path
 
 from ipr_core.atomic import WriteError
+from ipr_core.calibration import Calibration
 from ipr_core.runs import mending
-from ipr_core.runs.files import FileError, read_json
+from ipr_core.runs.files import FileError, read_json, reading
 from ipr_core.runs.run import Run, RunError
-from ipr_core.training.model import DESCRIPTION, MODEL_TYPE, Recogniser
+from ipr_core.training.model import DESCRIPTION, MODEL_TYPE, Recogniser, calibration_of
 
 _log = logging.getLogger(__name__)
 
@@ -20,12 +21,28 @@ def trained_model(run: Run) -> Recogniser:
     folder = run.folder / "model"
     run.check_file("model/config.json")
     try:
-        model = Recogniser.load(folder)
+        model = Recogniser.load(folder, run.config)
     except FileError as error:
         raise RunError(f"{error}; {run.mended}") from error
     if list(model.classes) != run.meta["classes"]:
         raise RunError(f"{folder} is of another run; {run.mended}")
     return model
+
+
+def calibration(run: Run) -> Calibration:
+    """Return the calibration of a finished run's soft labels; the identity if its model is not here, or has none.
+
+    raises RunError if the model's description is damaged
+    """
+    path = run.folder / "model" / DESCRIPTION
+    if not path.exists():
+        return Calibration()
+    try:
+        description = read_json(path)
+        with reading(path):
+            return calibration_of(description)
+    except FileError as error:
+        raise RunError(f"{error}; {run.mended}") from error
 
 
 def export(run: Run, folder: Path) -> None:

@@ -1,13 +1,16 @@
 """Soft and single labels: what the tables hold, of a run's own utterances and of any corpus."""
 
+import dataclasses
 import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import torch
 
 from ipr_core.annotation import annotate
+from ipr_core.calibration import Calibration
 from ipr_core.config import Data
 from ipr_core.data.corpora.table import CorpusError
 from ipr_core.metrics import entropy
@@ -47,18 +50,29 @@ def check(table: pd.DataFrame) -> None:
     assert (table["classifier_and_prototypes_agree"] == alike).all()
 
 
+def tensor(shares: pd.DataFrame) -> torch.Tensor:
+    return torch.tensor(shares.to_numpy())
+
+
+def check_calibrated(run: Run, own: list[str]) -> None:
+    """The soft labels are the system's own choice after its model's calibration, which is of V1 and V2."""
+    calibration = Recogniser.load(run.folder / "model").calibration
+    assert calibration.utterances == run.table["part"].isin(["V1", "V2"]).sum() > 0
+    assert calibration.votes == "annotators"
+    assert torch.equal(tensor(run.labels[SOFT]), calibration(tensor(run.labels[own])))
+    assert not torch.equal(tensor(run.labels[SOFT]), tensor(run.labels[own]))
+
+
 def test_a_table_by_hand():
     utterances = pd.DataFrame({"id": ["a", "b"]})
-    expected, soft = np.array([[0.9, 0.1], [0.5, 0.5]]), np.array([[0.25, 0.75], [1.0, 0.0]])
-    table = labels.table(utterances, ("x", "y"), expected, soft, by_prototypes=True)
+    soft, classifier = np.array([[0.25, 0.75], [1.0, 0.0]]), np.array([[0.9, 0.1], [0.5, 0.5]])
+    prototypes = np.array([[0.0, 1.0], [1.0, 0.0]])
+    table = labels.table(utterances, ("x", "y"), soft, classifier, prototypes)
     assert table.to_dict("list") == {
         "id": ["a", "b"], "single_label": ["y", "x"], "soft_x": [0.25, 1.0], "soft_y": [0.75, 0.0],
         "entropy": [pytest.approx(0.811278), 0], "model_x": [0.9, 0.5], "model_y": [0.1, 0.5],
-        "prototypes_x": [0.25, 1.0], "prototypes_y": [0.75, 0.0], "classifier_and_prototypes_agree": [False, True],
+        "prototypes_x": [0.0, 1.0], "prototypes_y": [1.0, 0.0], "classifier_and_prototypes_agree": [False, True],
     }  # fmt: skip
-    by_model = labels.table(utterances, ("x", "y"), expected, soft, by_prototypes=False)
-    assert by_model["single_label"].tolist() == ["x", "x"]
-    assert by_model["soft_x"].tolist() == [0.9, 0.5]
 
 
 def test_a_runs_labels(trained, data):
@@ -67,10 +81,55 @@ def test_a_runs_labels(trained, data):
     assert table.columns.tolist() == expected
     assert table["id"].tolist() == data.table["id"].tolist()
     check(table)
-    assert table[SOFT].to_numpy().tolist() == table[PROTOTYPES].to_numpy().tolist()
+    check_calibrated(trained, PROTOTYPES)
     last = trained.events()[-1]
     np.testing.assert_allclose(table[PROTOTYPES], last.arrays["soft_prototypes"], atol=1e-3)
     np.testing.assert_allclose(table[MODEL], last.arrays["soft_model"], atol=1e-3)
+
+
+def test_without_held_out_utterances_nothing_is_calibrated(frozen, data, views, tmp_path):
+    parts = data.table["part"].replace({"V1": "D1", "V2": "D2"})
+    whole = dataclasses.replace(data, table=data.table.assign(part=parts))
+    config = frozen.replace(system="baseline", epochs=1, validation_share=0)
+    run = advance(prepare(config, tmp_path, data=whole)[0], whole)
+    calibration = Recogniser.load(run.folder / "model").calibration
+    assert calibration == Calibration()
+    assert "not calibrated" in str(calibration)
+    assert torch.equal(tensor(run.labels[SOFT]), tensor(run.labels[MODEL]))
+
+
+def test_the_calibration_learns_the_votes_of_v1_and_v2_alone(make, data):
+    """Another vote on D3, or another label of it, changes nothing; one on V2 does."""
+
+    def fitted(part: str) -> Calibration:
+        table = data.table.copy()
+        table.loc[table["part"] == part, [f"votes_{name}" for name in CLASSES]] = [0, 1, 2, 0]
+        session = make()
+        session.data = dataclasses.replace(data, table=table)
+        return labels.calibration(session)
+
+    assert fitted("D3") == fitted("none") == labels.calibration(make())
+    assert fitted("V2") != fitted("none")
+
+
+def test_where_only_the_agreement_is_known_the_rest_is_spread_evenly(make, data, monkeypatch):
+    session, calls = make(), []
+    session.data = dataclasses.replace(data, table=data.table.assign(votes_unknown=1.0))
+    monkeypatch.setattr(labels, "fit", lambda *args: calls.append(args) or Calibration())
+    labels.calibration(session)
+    ((shares, targets, groups, votes, _),) = calls
+    rows = data.table[data.table["part"].isin(["V1", "V2"])]
+    assert votes == "agreement"
+    assert len(shares) == len(groups) == len(rows)
+    expected = np.repeat((1 - rows["share"].to_numpy())[:, None] / 3, 4, axis=1)
+    expected[np.arange(len(rows)), rows["label"].map(CLASSES.index)] = rows["share"]
+    np.testing.assert_allclose(targets, expected)
+
+
+def test_simulated_votes_are_named(make, data):
+    session = make()
+    session.data = dataclasses.replace(data, simulated=True)
+    assert labels.calibration(session).votes == "simulated"
 
 
 def test_both_files_say_the_same(trained):
@@ -81,10 +140,12 @@ def test_both_files_say_the_same(trained):
 
 def test_a_system_without_prototypes_labels_by_its_classifier(baseline, data, tmp_path):
     check(baseline.labels)
-    assert baseline.labels[SOFT].to_numpy().tolist() == baseline.labels[MODEL].to_numpy().tolist()
+    check_calibrated(baseline, MODEL)
     parquet, _ = annotate(baseline, manifest(tmp_path, data), tmp_path, progress=False)
     table = pd.read_parquet(parquet)
-    assert table[SOFT].to_numpy().tolist() == table[MODEL].to_numpy().tolist()
+    np.testing.assert_allclose(
+        table[SOFT], Recogniser.load(baseline.folder / "model").calibration(tensor(table[MODEL]))
+    )
 
 
 def test_a_runs_own_clips_are_labelled_again_alike(trained, data, tmp_path):
@@ -102,7 +163,7 @@ def test_the_reloaded_model_predicts_a_runs_labels(trained, data):
     model = Recogniser.load(trained.folder / "model")
     assert model.by_prototypes
     assert model.method == trained.config.method
-    clips, lengths = data.waves.batch(range(5), trained.config.audio.max_seconds)
+    clips, lengths = data.waves.padded(range(5), trained.config.audio.max_seconds)
     soft = model.predict([clip[:length].numpy() for clip, length in zip(clips, lengths, strict=True)])
     np.testing.assert_allclose(soft, trained.labels[SOFT].iloc[:5], atol=1e-4)
 

@@ -5,7 +5,8 @@ import pytest
 
 from helpers.fake_runs import fake_run
 from helpers.figures import notes, trace
-from ipr_core.results import ablations, over_seeds, significance
+from ipr_core.calibration import Calibration
+from ipr_core.results import ablations, comparisons, over_seeds, soft_labels
 from ipr_widgets import colours, look, spreads
 
 CLASSES = ("angry", "happy", "sad", "neutral")
@@ -31,8 +32,9 @@ def test_every_axis_has_a_title_and_no_figure_a_background(batch):
     figures = [
         spreads.curves(batch),
         spreads.recalls(over_seeds.recalls(batch), CLASSES),
-        spreads.differences(significance.differences(batch, "baseline")),
-        spreads.differences(significance.differences(batch, "baseline", pairs="utterances")),
+        spreads.differences(comparisons.differences(batch, "baseline")),
+        spreads.differences(comparisons.differences(batch, "baseline", pairs="seeds")),
+        spreads.differences(comparisons.differences(batch, "baseline", pairs="utterances")),
         spreads.soft(over_seeds.soft(batch)),
     ]
     for fig in figures:
@@ -70,7 +72,7 @@ def test_recalls_have_the_colours_of_their_emotions_and_bars_of_a_deviation(batc
 
 
 def test_differences_have_intervals_and_the_noise_is_shaded(batch):
-    table = significance.differences(batch, "baseline")
+    table = comparisons.differences(batch, "baseline", pairs="seeds")
     fig = spreads.differences(table)
     (dots,) = fig.data
     (row,) = table.values.to_dict("records")
@@ -79,7 +81,7 @@ def test_differences_have_intervals_and_the_noise_is_shaded(batch):
     assert dots.x[0] + dots.error_x.array[0] == pytest.approx(row["to"])
     assert dots.x[0] - dots.error_x.arrayminus[0] == pytest.approx(row["95 % from"])
     (shade,) = fig.layout.shapes
-    assert (shade.x0, shade.x1) == pytest.approx((-row["noise"], row["noise"]))
+    assert (shade.x0, shade.x1) == pytest.approx((-row["reference's noise"], row["reference's noise"]))
     assert list(dots.marker.color) == [colours.PROTOTYPES]  # outside the noise
 
 
@@ -88,8 +90,19 @@ def test_soft_labels_stand_beside_uniform_ones(batch):
     fig = spreads.soft(table, "D3")
     assert [t.name for t in fig.data] == list(spreads.MEASURES)
     levels = [shape.y0 for shape in fig.layout.shapes if shape.type == "line"]
-    (uniform,) = table.values.query("system == @over_seeds.UNIFORM and part == 'D3'").to_dict("records")
-    assert levels == pytest.approx([uniform[name] for name in spreads.MEASURES])
+    (uniform,) = table.values.query("system == @soft_labels.UNIFORM and part == 'D3'").to_dict("records")
+    named = [name for name in spreads.MEASURES if name != "ECE"]  # uniform labels name no class
+    assert levels == pytest.approx([uniform[name] for name in named])
+    assert list(fig.data[0].x) == ["baseline", "IPR", soft_labels.PRIOR, soft_labels.MEAN]
+
+
+def test_uncalibrated_labels_stand_open_at_their_system(frozen, data, tmp_path):
+    calibration = Calibration(2.0, (), 10, "annotators")
+    table = over_seeds.soft([fake_run(tmp_path, frozen, data, (0.2, 0.5), soft=data.mixtures, calibration=calibration)])
+    points = spreads.soft(table).data[0]
+    assert list(points.x)[:2] == ["IPR", "IPR"]
+    assert list(points.marker.symbol)[:2] == ["circle", "circle-open"]
+    assert list(points.marker.color)[2:] == [colours.INK] * 2  # of the constants
 
 
 def test_the_title_warns_of_simulated_votes(frozen, data, tmp_path):
@@ -108,6 +121,6 @@ def test_every_system_is_told_apart_and_none_has_an_emotions_colour():
 def test_a_figure_with_nothing_to_draw_has_a_note():
     assert look.NO_EPOCH in text(spreads.curves([]))
     assert "ipr batch table3" in text(spreads.recalls(over_seeds.recalls([]), ()))
-    assert "two seeds" in text(spreads.differences(significance.differences([], pairs="seeds")))
+    assert "two seeds" in text(spreads.differences(comparisons.differences([], pairs="seeds")))
     assert "ipr batch ablations" in text(spreads.differences(ablations.effects(ablations.arrange([]))))
     assert "ipr batch table3" in text(spreads.soft(over_seeds.soft([])))
