@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from json import JSONDecodeError
+from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from huggingface_hub import constants
+from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig
 from transformers.utils import logging
 
 from ipr_core.encoders.encoder import EncoderError
+from ipr_core.encoders.identity import checkpoint_folder
 
-_COMPLETE = "it needs config.json and model.safetensors (pickled weights are not read: save_pretrained anew)"
+_WEIGHTS, _PICKLES = ("*.safetensors",), ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_COMPLETE = "it needs config.json and model.safetensors"
+_CONVERT = "load it with transformers yourself, save_pretrained(FOLDER) as safetensors, and give that FOLDER"
+_AGAIN = "download it again: take it away and set HF_HUB_OFFLINE=0"
 _CODE = {
     "auto_map": "code of its own",
     "custom_pipelines": "code of its own",
@@ -42,16 +49,11 @@ def loading(name: str, families: str) -> Iterator[None]:
     except (EncoderError, MemoryError, torch.OutOfMemoryError):
         raise
     except OSError as error:
-        if os.path.isdir(name):
-            raise EncoderError(f"{name} is not a complete checkpoint: {_first_line(error)}; {_COMPLETE}") from error
+        raise EncoderError(_incomplete(name, _first_line(error))) from error
+    except (SafetensorError, JSONDecodeError) as error:
         raise EncoderError(
-            f"encoder {name!r} is not a local folder and cannot be loaded from the hub: {_first_line(error)}; "
-            "give a local folder, or set HF_HUB_OFFLINE=0 to download it"
-        ) from error
-    except SafetensorError as error:
-        raise EncoderError(
-            f"the weights of {name} (model.safetensors) cannot be read: {_first_line(error)}; they are cut off or "
-            "damaged: put a copy in their place, or download them again"
+            f"{_damaged_file(name)} cannot be read: {_first_line(error)}; it is cut off or damaged: put a copy in its "
+            f"place, or {_AGAIN}"
         ) from error
     except Exception as error:  # of a configuration with any content
         if "can't allocate memory" in str(error):
@@ -60,6 +62,41 @@ def loading(name: str, families: str) -> Iterator[None]:
             f"{name} is not a speech encoder that is known here: {_first_line(error)}; "
             f"the supported families are {families}"
         ) from error
+
+
+def _incomplete(name: str, reason: str) -> str:
+    """Return the sentence about a checkpoint of which a file is missing."""
+    folder, local = checkpoint_folder(name), os.path.isdir(name)
+    if folder and (pickles := _files(folder, _PICKLES)) and not _files(folder, _WEIGHTS):
+        download = "" if local else "set HF_HUB_OFFLINE=0 if the hub has model.safetensors of it by now, or "
+        return (
+            f"encoder {name!r} has pickled weights alone ({', '.join(path.name for path in pickles)} in {folder}), "
+            "which may run code and are never opened; "
+            f"{download}give another encoder; or, if you trust them, {_CONVERT}"
+        )
+    if local:
+        return f"{name} is not a complete checkpoint: {reason}; {_COMPLETE}"
+    if "model.safetensors" in reason and not constants.HF_HUB_OFFLINE:
+        return f"encoder {name!r} has no model.safetensors on the hub; give another encoder; or {_CONVERT}"
+    return (
+        f"encoder {name!r} is not a local folder and cannot be loaded from the hub: {reason}; "
+        "give a local folder, or set HF_HUB_OFFLINE=0 to download it"
+    )
+
+
+def _files(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    return sorted(path for pattern in patterns for path in folder.glob(pattern))
+
+
+def _damaged_file(name: str) -> Path | str:
+    """Return the first file of a checkpoint's weights that cannot be opened, or the checkpoint's name."""
+    for path in _files(checkpoint_folder(name) or Path(name), _WEIGHTS):
+        try:
+            with safe_open(path, "pt"):
+                pass
+        except SafetensorError:
+            return path
+    return f"the index of the weights of {name}"
 
 
 def check_configuration(values: Mapping[str, Any], name: str, file: str = "config.json") -> None:

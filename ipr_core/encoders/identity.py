@@ -16,7 +16,7 @@ def checkpoint_digest(name: str | None) -> str | None:
     name: local folder or hub id, as for `load_encoder`
     A file is read once in a process, unless its size or time of change differ.
     """
-    folder = None if name is None else _folder(name)
+    folder = None if name is None else checkpoint_folder(name)
     paths = sorted({path for pattern in _FILES for path in folder.glob(pattern)}) if folder else []
     if not paths:
         return None
@@ -27,8 +27,8 @@ def checkpoint_digest(name: str | None) -> str | None:
     return whole.hexdigest()
 
 
-def _folder(name: str) -> Path | None:
-    """Return a checkpoint's folder, in Hugging Face's cache if it is of the hub."""
+def checkpoint_folder(name: str) -> Path | None:
+    """Return a checkpoint's folder, in Hugging Face's cache if it is of the hub; None if there is none here."""
     if os.path.isdir(name):
         return Path(name)
     from huggingface_hub import try_to_load_from_cache

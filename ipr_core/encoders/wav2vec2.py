@@ -6,7 +6,7 @@ lets padding into the first group norm and between the convolutions.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +79,13 @@ class Wav2Vec2(SpeechEncoder):
         embed += [model.masked_spec_embed] if hasattr(model, "masked_spec_embed") else []
         return [[model.feature_extractor], embed, *([layer] for layer in encoder.layers), finish]
 
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode; a batch norm keeps the checkpoint's statistics, since those of a batch have neighbours."""
+        super().train(mode)
+        if self._batch_norm is not None:
+            self._batch_norm.eval()
+        return self
+
     def architecture(self) -> dict[str, Any]:
         config = self.model.config
         return {
@@ -90,14 +97,22 @@ class Wav2Vec2(SpeechEncoder):
     def _positions(self, x: Tensor, n: Tensor) -> Tensor:
         """Apply the positional convolutions.
 
-        Beyond the utterance each sees zeros, as at the end of a batch.
+        Beyond the utterance each sees zeros, as at the end of a batch. A norm before one moves them, and so does a
+        convolution with a bias before the next.
         """
         embedding = self.model.encoder.pos_conv_embed
-        if not hasattr(embedding, "layers"):
-            return embedding(x)
-        for layer in embedding.layers:  # data2vec stacks several
-            x = self._zeroed(layer(x.mT).mT, n)
-        return x
+        if hasattr(embedding, "layers"):  # data2vec stacks several
+            for layer in embedding.layers:
+                x = self._zeroed(layer(x.mT).mT, n)
+            return x
+        if (norm := self._batch_norm) is not None:
+            x = self._zeroed(norm(x.mT).mT, n)
+        return embedding.activation(embedding.padding(embedding.conv(x.mT))).mT
+
+    @property
+    def _batch_norm(self) -> nn.BatchNorm1d | None:
+        """The norm before the positional convolution, which some HuBERTs have."""
+        return getattr(self.model.encoder.pos_conv_embed, "batch_norm", None)
 
     def _augmented(self, x: Tensor, n: Tensor) -> Tensor:
         """Apply SpecAugment (Park et al. 2019) with the checkpoint's settings, in training."""

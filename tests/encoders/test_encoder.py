@@ -11,6 +11,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ipr_core.config import SAMPLE_RATE, Encoder
 from ipr_core.encoders import EncoderError, build_encoder, load_encoder, valid
+from ipr_core.encoders.checkpoint import plain_config
 from ipr_core.encoders.wav2vec2 import masked_group_norm, span_mask
 
 WHISPER_TINY = Path(__file__).resolve().parents[3] / "shared" / "models" / "whisper-tiny-en-encoder"
@@ -26,6 +27,7 @@ CONFIGS = {
     "wav2vec2-large": transformers.Wav2Vec2Config(**SMALL, **LARGE),
     "hubert-base": transformers.HubertConfig(**SMALL),
     "hubert-large": transformers.HubertConfig(**SMALL, **LARGE),
+    "hubert-batch-norm": transformers.HubertConfig(**SMALL, conv_pos_batch_norm=True),
     "wavlm-base": transformers.WavLMConfig(**SMALL),
     "wavlm-large": transformers.WavLMConfig(**SMALL, **LARGE),
     "data2vec-audio": transformers.Data2VecAudioConfig(
@@ -52,6 +54,9 @@ def random_model(name: str) -> transformers.PreTrainedModel:
             parameter.data += 0.1 * torch.randn_like(parameter)
         elif parameter.std() < 0.05:
             parameter.data *= 4
+    for name, buffer in model.named_buffers():
+        if name.endswith("running_mean"):
+            buffer += 0.1 * torch.randn_like(buffer)
     return model
 
 
@@ -91,6 +96,48 @@ def assert_alone_as_padded(encoder, waves, lengths) -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_an_utterance_is_heard_alike_alone_and_padded(load, name):
     assert_alone_as_padded(load(name, layers=(0, -1)), *batch())
+
+
+QUIET = {
+    "hidden_dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0, "feat_proj_dropout": 0.0,
+    "layerdrop": 0.0, "mask_time_prob": 0.0,
+}  # fmt: skip
+"""No random numbers in training, so that its frames can be compared."""
+VARIANTS = {
+    "wav2vec2": (transformers.Wav2Vec2Config, {}),
+    "hubert": (transformers.HubertConfig, {}),
+    "hubert-batch-norm": (transformers.HubertConfig, {"conv_pos_batch_norm": True}),
+    "hubert-plain-projection": (transformers.HubertConfig, {"feat_proj_layer_norm": False}),
+    "wavlm": (transformers.WavLMConfig, {}),
+    "data2vec-audio": (transformers.Data2VecAudioConfig, {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 7}),
+}
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("stable", [False, True])
+@pytest.mark.parametrize("norm", ["group", "layer"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_no_norm_of_any_variant_hears_padding(variant, norm, stable, bias):
+    make, settings = VARIANTS[variant]
+    form = {"feat_extract_norm": norm, "do_stable_layer_norm": stable, "conv_bias": bias}
+    config = make(**SMALL | QUIET | settings | form)
+    architecture = {"family": config.model_type, "config": plain_config(config), "extractor": {"do_normalize": bias}}
+    torch.manual_seed(0)
+    encoder = build_encoder(architecture, Encoder(encoder=variant, layers=(0, 1, -1)))
+    for value in [*encoder.parameters(), *(b for n, b in encoder.named_buffers() if n.endswith("running_mean"))]:
+        value.data += 0.2 * torch.randn_like(value)
+    random = torch.Generator().manual_seed(1)
+    lengths = torch.randint(400, 24_000, (5,), generator=random).sort(descending=True).values.tolist()
+    assert_alone_as_padded(encoder, *batch(tuple(lengths)))
+    assert_alone_as_padded(encoder.train(), *batch(tuple(lengths)))
+
+
+def test_a_batch_norm_keeps_the_checkpoints_statistics_in_training(load):
+    encoder = load("hubert-batch-norm").train()
+    statistics = {name: value.clone() for name, value in encoder.named_buffers()}
+    encoder(*batch())[0].sum().backward()
+    assert all(torch.equal(statistics[name], value) for name, value in encoder.named_buffers())
+    assert encoder.model.encoder.pos_conv_embed.batch_norm.weight.grad.any(), "its own weights are trained"
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -373,7 +420,7 @@ def test_other_models_and_pickled_weights_are_refused(tmp_path):
         load_encoder(Encoder(encoder=str(tmp_path)))
     CONFIGS["hubert-base"].save_pretrained(tmp_path)
     torch.save(random_model("hubert-base").state_dict(), tmp_path / "pytorch_model.bin")
-    with pytest.raises(ValueError, match="pickled weights are not read"):
+    with pytest.raises(ValueError, match=r"has pickled weights alone .*never opened; give another encoder"):
         load_encoder(Encoder(encoder=str(tmp_path)))
 
 

@@ -65,7 +65,7 @@ def test_an_exported_model_that_asks_for_a_kernel_is_refused():
 def test_pickled_weights_are_not_read(folder):
     torch_file = folder / "pytorch_model.bin"
     shutil.move(folder / "model.safetensors", torch_file)
-    assert "pickled weights are not read" in refusal(folder)
+    assert "has pickled weights alone (pytorch_model.bin in" in refusal(folder)
 
 
 @pytest.mark.parametrize(
