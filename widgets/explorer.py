@@ -12,7 +12,9 @@ import ipywidgets as w
 import numpy as np
 import plotly.graph_objects as go
 
+from ipr_core.results.soft_labels import own
 from ipr_core.texts import plain
+from ipr_core.training.trained import calibration
 from ipr_widgets import live, look, players, utterance
 from ipr_widgets.corrections import Correction
 from ipr_widgets.listing import Listing, Rows, Shares, run_facts
@@ -86,7 +88,7 @@ class Player(w.VBox):
         super().__init__([row, self.caption], layout=column_layout(flex="0 0 auto"))
         follow(state, "player", ["focus"], self._play)
         self._ready = True
-        follow(state, "utterance", ["focus", "epoch"], self._show_caption)
+        follow(state, "utterance", ["focus", "epoch", "status"], self._show_caption)
 
     def _play(self) -> None:
         focus = self.state.focus
@@ -103,7 +105,8 @@ class Player(w.VBox):
             return
         row = state.opened.data.table.iloc[state.focus]
         cut = f" (the player has its first {players.LONGEST:g} s)" if row["duration"] > players.LONGEST else ""
-        self.caption.value = utterance.caption(row, _soft(state), state.classes) + cut
+        calibrated = state.final and calibration(state.opened.run).utterances > 0
+        self.caption.value = utterance.caption(row, _soft(state), state.classes, calibrated) + cut
 
 
 def nearest(vectors: Shares, number: int, candidates: Rows, limit: int = NEIGHBOURS) -> tuple[Rows, Shares]:
@@ -188,5 +191,7 @@ def _history(state: RunState) -> go.Figure:
 
 
 def _soft(state: RunState) -> Shares | None:
-    """Return (C,) the soft label in view; None before there is an epoch."""
+    """Return (C,) the soft label in view, as the run's labels have it in the end; None before there is an epoch."""
+    if state.final:
+        return own(state.opened.run)[state.focus]
     return None if state.epoch < 0 else state.arrays(state.epoch)[run_facts(state).labeller][state.focus]

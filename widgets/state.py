@@ -86,6 +86,11 @@ class RunState(t.HasTraits):
         return self.system is None or self.system.shows_prototypes
 
     @property
+    def final(self) -> bool:
+        """Whether the epoch in view is the last one of a finished run, the epoch of its calibrated labels."""
+        return self.run is not None and self.run.finished and self.epoch == self.run.config.training.epochs - 1
+
+    @property
     def past(self) -> tuple[EpochEnd, ...]:
         """The events up to the epoch in view."""
         return self.events[: self.epoch + 1]

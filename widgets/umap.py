@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 
 from ipr_core.atomic import write
+from ipr_core.results.soft_labels import own
 from ipr_core.runs.run import Run
 from ipr_core.spreadsheets import to_csv
 from ipr_core.texts import SENTENCE, in_html, plain
@@ -66,12 +67,16 @@ def draw(
 
 
 def selected(state: RunState) -> DataFrame:
-    """Return the selected rows of the utterance table with the labels of the epoch in view."""
-    rows, (_, data, system) = list(state.selection), state.opened
+    """Return the selected rows of the utterance table with the labels of the epoch in view.
+
+    The soft labels are calibrated in the last epoch of a finished run.
+    """
+    rows, (run, data, system) = list(state.selection), state.opened
     arrays = state.arrays(state.epoch)
     soft_model, soft_prototypes = (arrays[name][rows].astype(float) for name in ("soft_model", "soft_prototypes"))
     utterances = data.table.iloc[rows].assign(epoch=state.epoch)
-    return labels.table(utterances, state.classes, soft_model, soft_prototypes, system.moves_prototypes)
+    soft = own(run)[rows] if state.final else soft_prototypes if system.moves_prototypes else soft_model
+    return labels.table(utterances, state.classes, soft, soft_model, soft_prototypes)
 
 
 def save(state: RunState) -> Path:

@@ -79,11 +79,11 @@ def log_mel(wave: NDArray[np.int16]) -> tuple[float, NDArray[np.int8]]:
 def shares(
     prototypes: Shares | None, model: Shares | None, votes: Shares | None, classes: Sequence[str], height: int = 170
 ) -> go.Figure:
-    """Draw both soft labels and the annotators' votes, a bar each for every class.
+    """Draw both uncalibrated soft labels and the annotators' votes, a bar each for every class.
 
     prototypes, model, votes: (C,) shares, None (or NaN) where they are not known
     """
-    fig = look.figure("Soft label and votes", height, barmode="group", bargap=0.15, **_SMALL)
+    fig = look.figure("Uncalibrated soft labels and votes", height, barmode="group", bargap=0.15, **_SMALL)
     fig.update_xaxes(title="Share, %", range=[0, 100], tickvals=[0, 50, 100]).update_yaxes(
         title="Emotion", autorange="reversed"
     )
@@ -94,7 +94,7 @@ def shares(
     for source, values in bars.items():
         fig.add_trace(_bars(source, 100 * np.asarray(values, float), classes))
     if "votes" not in bars:
-        fig.update_layout(title="Soft label (its votes are not known)")
+        fig.update_layout(title="Uncalibrated soft labels (votes are not known)")
     return _key(fig, " ".join(f"{_SIGNS[source]} {source}" for source in bars))
 
 
@@ -123,10 +123,11 @@ def history(soft: Shares, events: Sequence[EpochEnd], classes: Sequence[str], he
     return _key(fig, "<br>".join(lines))
 
 
-def caption(utterance: Series, soft: Shares | None, classes: Sequence[str]) -> str:
+def caption(utterance: Series, soft: Shares | None, classes: Sequence[str], calibrated: bool = False) -> str:
     """Return the speaker, the part and the labels of an utterance as HTML.
 
     utterance: a row of the utterance table   soft: (C,) of the epoch in view, None before there is one
+    calibrated: whether the soft label is
     """
     agreed = look.term(f"{utterance['share']:.0%} of the votes", _SHARE)
     lines = [
@@ -137,8 +138,10 @@ def caption(utterance: Series, soft: Shares | None, classes: Sequence[str]) -> s
     if soft is not None:
         best, bits = int(np.argmax(soft)), float(metrics.entropy(np.asarray(soft)[None])[0])
         single = look.term("single label", "the class with the largest share in the soft label of this epoch")
+        kind = look.term("calibrated" if calibrated else "uncalibrated", _CALIBRATION)
         lines.append(
-            f"{single} {emotion(classes[best])}, share {soft[best]:.0%}, {look.term(f'{bits:.2f} bits', _ENTROPY)}"
+            f"{single} {emotion(classes[best])}, {kind} share {soft[best]:.0%}, "
+            f"{look.term(f'{bits:.2f} bits', _ENTROPY)}"
         )
     return "<br>".join(lines)
 
@@ -153,6 +156,10 @@ def _dot(name: str) -> str:
 
 
 _SHARE = "the share of this label among the annotators' votes, which decides the part"
+_CALIBRATION = (
+    "after training, soft labels are made as unsure as the votes on held-out utterances; the bars, and all earlier "
+    "epochs, show them before that"
+)
 _ENTROPY = "entropy of the soft label: 0 bits is certain, log2 of the number of classes undecided"
 
 

@@ -19,13 +19,33 @@ def test_the_focus_is_played_and_has_a_caption(panel, state, data):
     assert not panel.player.audio.loop
     assert "ipr-player" in panel.player.audio._dom_classes
     assert "ipr-utterance" in panel.player.caption._dom_classes
-    row, soft = data.table.iloc[7], state.arrays(2)["soft_prototypes"][7]
-    for text in (row["id"], row["speaker"], row["label"], f"{row['share']:.0%}", CLASSES[soft.argmax()]):
+    row, labels = data.table.iloc[7], state.run.labels.iloc[7]
+    share = labels[[f"soft_{name}" for name in CLASSES]].max()
+    for text in (
+        row["id"],
+        row["speaker"],
+        row["label"],
+        f"{row['share']:.0%}",
+        labels["single_label"],
+        f"{share:.0%}",
+    ):
         assert text in panel.player.caption.value
     panel.player.autoplay.value = False
     state.change(focus=8)
     assert not panel.player.audio.autoplay
     assert bytes(panel.player.audio.value) == players.mp3(data.waves[8])
+
+
+def test_the_caption_is_calibrated_in_the_last_epoch_of_a_finished_run_alone(panel, state, run):
+    state.change(focus=7)
+    assert ">calibrated<" in panel.player.caption.value
+    share = state.arrays(1)["soft_prototypes"][7].max()
+    state.change(epoch=1)
+    assert ">uncalibrated<" in panel.player.caption.value
+    assert f"share {share:.0%}" in panel.player.caption.value
+    run.reopen_()
+    state.change(epoch=2, status="running")
+    assert ">uncalibrated<" in panel.player.caption.value
 
 
 def test_an_epoch_changes_the_caption_but_does_not_play_again(panel, state):

@@ -167,6 +167,18 @@ def test_the_selection_is_listed_and_saved_whole(opened, monkeypatch):
     assert str(state.run.folder / "selection-1.csv") in panel.message.value
 
 
+def test_a_selection_of_the_last_epoch_has_the_runs_own_labels(opened):
+    state = opened[1]
+    columns = ["single_label", "entropy", *(f"soft_{name}" for name in state.classes)]
+    state.change(selection=(0, 4, 7), epoch=2)
+    pd.testing.assert_frame_equal(
+        umap.selected(state)[columns], state.run.labels.iloc[[0, 4, 7]][columns], check_dtype=False
+    )
+    state.change(epoch=1)
+    before = umap.selected(state)
+    assert before["soft_sad"].tolist() == before["prototypes_sad"].tolist()
+
+
 def test_what_was_saved_before_is_kept(run, data, tmp_path):
     state = RunState()
     copied = shutil.copytree(run.folder, tmp_path / "run", ignore=shutil.ignore_patterns("selection*"))
