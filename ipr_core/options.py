@@ -20,6 +20,7 @@ _USAGE = {
     "run": f"{_SETTINGS} [--beside SYSTEM ...] [--runs DIR]",
     "train": f"{_SETTINGS} [--systems SYSTEM ...] [--seeds SEED ...] [--runs DIR]",
     "batch": f"[GRID] {_SETTINGS} [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]",
+    "tune": "GRID [--out FILE] [--runs DIR] [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]",
     "resume": "RUN",
     "annotate": "RUN CORPUS [--SETTING VALUE ...] [--out DIR] [--shard K/N]",
     "export": "RUN FOLDER",
@@ -40,7 +41,7 @@ def parse(argv: Sequence[str], commands: Mapping[str, Command]) -> Args:
     args.unknown = {part[2:].partition("=")[0].replace("-", "_"): "" for part in rest if part.startswith("--")}
     if rest and not (args.unknown and hasattr(args, "preset")):
         parser.error(f"unrecognised: {' '.join(rest)}")
-    if args.command == "batch" and (faults := _worker_faults(args)):
+    if args.command in ("batch", "tune") and (faults := _worker_faults(args)):
         parser.error("\n".join(faults))
     return args
 
@@ -120,6 +121,15 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     _add_runs(parser)
     parser.add_argument("--preset", help=f"one of {', '.join(PRESETS)}; default the grid's, or recommended")
     _add_settings(parser, Config.model_fields)
+
+
+def _add_tune(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("grid", type=Path, metavar="GRID", help="a TOML file with the table [tune]")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the tuned grid; default GRID-tuned.toml beside it")
+    parser.add_argument("--dry-run", action="store_true", help="show the plan: trials, finished ones, the time left")
+    parser.add_argument("--any-version", action="store_true", help="keep trials that another version of the code made")
+    _add_workers(parser)
+    _add_runs(parser)
 
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:
@@ -252,6 +262,7 @@ _OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "run": _add_run,
     "train": _add_train,
     "batch": _add_batch,
+    "tune": _add_tune,
     "resume": _add_run_folder,
     "annotate": _add_annotate,
     "export": _add_export,

@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from ipr_core import cli, doctor, options
+from ipr_core.cli import arguments
 from ipr_core.batch import notebooks
 from ipr_core.config import FIELDS, SettingsError, build, demo
 from ipr_core.training.advance import encoder_faults
@@ -40,7 +41,7 @@ def trained(home):
 
 
 def parsed(*argv):
-    return cli._config(options.parse(argv, {"train": cli._train}))
+    return arguments.config_of(options.parse(argv, {"train": cli._train}))
 
 
 def notebook(path, *cells, parameters="seed = None"):
@@ -160,7 +161,7 @@ def test_partition_counts_and_keeps_the_table(home, tmp_path, capsys):
     assert cli.main(["partition", *TINY, "--out", str(path)]) == 0
     table, text = pd.read_parquet(path), capsys.readouterr().out
     assert (table["part"] == "D3").sum() == 16
-    counts = [str((table["part"] == part).sum()) for part in ("D1", "D2", "D3")]
+    counts = [str((table["part"] == part).sum()) for part in ("D1", "D2", "D3", "V1", "V2")]
     totals = [line.split() for line in text.splitlines() if line.startswith("all")]
     assert totals == [["all", *counts, str(len(table))]] * 2
 

@@ -21,6 +21,7 @@ from ipr_core.atomic import is_locked, locked, write_text
 from ipr_core.batch import notebooks, warm_ups
 from ipr_core.runs import files, provenance
 from ipr_core.runs.run import Run, RunError
+from ipr_core.training.advance import advance
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
@@ -142,13 +143,20 @@ def mark_failed(run: Run, error: str) -> None:
 
 
 def _work(run: Run, task: Task, record: Record) -> Record:
-    """Take over another run's warm-up where there is one, then execute the notebooks in one kernel."""
+    """Take over another run's warm-up where there is one, then execute the notebooks in one kernel.
+
+    Without notebooks the run is trained here.
+    """
     if (code := provenance.version_now()) != task.code:
         raise CellError(f"{platform.node()} has another version of the code than the batch: {code}, not {task.code}")
     _wait_for_training(run)
     if not run.finished and (donor := warm_ups.reuse(run)) is not None:
         record = replace(record, warm_up_of=donor.folder.name)
         save_record(run, record)
+    if not task.notebooks:
+        with _gpu(task.gpus):
+            advance(run, run.dataset(progress=False))
+        return record
     folder = run.folder / "notebooks"
     with _gpu(task.gpus), notebooks.kernel(folder / "kernel.log", task.cwd) as kernel:
         for notebook in _unexecuted(task, record):

@@ -5,22 +5,27 @@ preset = "recommended"
 systems = ["ipr", "supervised"]       # or ["all"]
 beside = ["baseline"]                 # references, once a seed, with nothing varied
 seeds = [0, 1, 2, 3, 4]
-notebooks = ["02_refinement"]         # all three of the main job if absent
+notebooks = ["02_refinement"]         # all three of the main job if absent; []: the cells are trained, no more
 [settings]                            # the same for every cell
 epochs = 30
+[own.supervised]                      # of one system alone
+lr = 3e-4
 [cross]                               # every combination
 gamma = [0.99, 0.999]
 [one_at_a_time]                       # each value alone, against the rest as it is; "preset" may be varied too
 tau = [0.07, 0.5]
 raw = [{ soft_label = "raw", unit_norm = false }]    # a table of settings: together, under any name
+
+`tuning` reads [tune], which settings are free, and writes [own] and [tuned].
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +71,8 @@ class Grid:
     notebooks: tuple[Path, ...]
     cells: tuple[Cell, ...]
     """In their order of work: seed by seed, so that systems can be compared early."""
+    tuned: Mapping[str, Any] = field(default_factory=dict)
+    """What `tuning` says of its choice of the systems' own settings; empty where nothing was tuned."""
 
 
 def read(source: str | Path | None = None, options: Mapping[str, Any] | None = None) -> Grid:
@@ -86,12 +93,13 @@ def try_read(
 ) -> tuple[Grid, list[str], list[Config]]:
     """Read a grid as far as it can be read, and return its faults instead of raising them.
 
-    returns: the grid, its faults, and configurations whose corpora and encoders may have further faults
+    returns: the grid, its faults, which name its file, and configurations whose corpora and encoders may have more
+    raises SettingsError for a file that cannot be read at all
     """
-    entries, faults = grid_file.read(source)
+    entries, form_faults = grid_file.read(source)
     for key, value in (options or {}).items():
         entries[key] = entries.get(key, {}) | value if isinstance(value, dict) else value
-    faults += grid_file.contradictions(entries)
+    faults = grid_file.contradictions(entries)
     count = _count(entries)
     if count > MOST_CELLS:
         faults.append(f"the grid has {count:,} cells; it must have {MOST_CELLS:,} at most: vary less, or make several")
@@ -107,9 +115,16 @@ def try_read(
             partial += _without_faults(preset, settings)
     paths, notebook_faults = _notebooks(entries.get("notebooks", notebooks.MAIN_JOB))
     title = "grid" if source is None else Path(source).stem
-    faults = list(dict.fromkeys([*faults, *notebook_faults]))
-    grid = Grid(title, entries.get("about", ""), tuple(paths), tuple(cells.values()))
+    place = "" if source is None else f"{source}: "
+    faults = list(dict.fromkeys([*form_faults, *(place + fault for fault in [*faults, *notebook_faults])]))
+    grid = Grid(title, entries.get("about", ""), tuple(paths), tuple(cells.values()), entries.get("tuned", {}))
     return grid, faults, [*(cell.config for cell in grid.cells), *partial]
+
+
+def tuning_of(grid: Grid, system: str) -> str:
+    """Return the text of a run's `tuning.json`: how its system's settings were chosen, with all its trials."""
+    rows = [row for row in grid.tuned.get("curve", []) if row.get("system") == system]
+    return json.dumps(dict(grid.tuned) | {"curve": rows}, indent=1)
 
 
 def _without_faults(preset: str, settings: Mapping[str, Any]) -> list[Config]:
@@ -133,21 +148,30 @@ def _count(entries: Mapping[str, Any]) -> int:
 def _combinations(entries: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Yield preset, settings and the varied ones in words for every cell; some may be alike."""
     base = {name: value for name, value in entries.get("settings", {}).items() if name not in RESERVED}
+    own = entries.get("own", {})
     cross = {name: values for name, values in _lists(entries, "cross").items() if name not in RESERVED}
     single = [(name, value) for name, values in _lists(entries, "one_at_a_time").items() for value in values]
     preset, systems = entries.get("preset", "recommended"), _systems(entries, "systems")
     for seed in _seeds(entries):
         for system in _systems(entries, "beside"):
-            yield preset, base | {"system": system, "seed": seed}, ""
+            yield preset, base | _own(own, system) | {"system": system, "seed": seed}, ""
         for values in itertools.product(*cross.values()):
             crossed = dict(zip(cross, values, strict=True))
             for system in systems or ["ipr"]:
-                settings = base | crossed | {"system": system, "seed": seed}
+                settings = base | _own(own, system) | crossed | {"system": system, "seed": seed}
                 yield preset, settings, _in_words(crossed.items())
                 for name, value in single:
                     varied = dict(value) if isinstance(value, dict) else {name: value}
                     words = _in_words([*crossed.items(), *varied.items()])
                     yield varied.pop("preset", preset), settings | varied, words
+
+
+def _own(own: Mapping[str, Any], system: Any) -> dict[str, Any]:
+    """Return the settings of one system alone."""
+    settings = own.get(system, {})
+    return (
+        {name: value for name, value in settings.items() if name not in RESERVED} if isinstance(settings, dict) else {}
+    )
 
 
 def _lists(entries: Mapping[str, Any], table: str) -> dict[str, list[Any]]:
@@ -178,4 +202,4 @@ def _notebooks(names: Iterable[str]) -> tuple[list[Path], list[str]]:
         paths = notebooks.find([str(name) for name in names])
     except SettingsError as error:
         return [], error.faults
-    return paths, ([] if paths else ["notebooks is empty; name one at least"])
+    return paths, []

@@ -6,18 +6,22 @@ A grid's keys are `KEYS`. What the file has beyond them, or in another form, is 
 from __future__ import annotations
 
 import difflib
+import json
+import math
+import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ipr_core.config import FIELDS
+from ipr_core.atomic import write_text
+from ipr_core.config import FIELDS, SYSTEMS, SettingsError
 from ipr_core.refusals import excerpt
 
 SHIPPED = Path(__file__).parent / "grids"
 KEYS: dict[str, type] = {
     "about": str, "preset": str, "systems": list, "beside": list, "seeds": list, "notebooks": list, "settings": dict,
-    "cross": dict, "one_at_a_time": dict,
+    "cross": dict, "one_at_a_time": dict, "own": dict, "tune": dict, "tuned": dict,
 }  # fmt: skip
 """A grid's keys, and what each has."""
 RESERVED = {"system": "systems", "seed": "seeds", "preset": "preset"}
@@ -27,6 +31,9 @@ _WORDS: dict[type, str] = {
 }  # fmt: skip
 _LARGEST = 1_000_000  # bytes
 _DEEPEST = 6  # tables, lists of tables, lists of values in them, and one to spare
+_NAME = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
+_LONG_KEY = re.compile(rf"(?<![\w-]){_NAME}(?:[ \t]*+\.[ \t]*+{_NAME}){{20}}")
+"""A key of more than 20 names, a.b.c: tomllib takes memory by the square of their number."""
 _MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 """The first bytes of files that Windows writes."""
 
@@ -40,13 +47,14 @@ def read(source: str | Path | None) -> tuple[dict[str, Any], list[str]]:
     """Read a grid's entries as far as they have their form, and list what has not.
 
     source: a file, or the name of a shipped grid; None for no entries
+    raises SettingsError for a file that cannot be read at all: nothing is known of its cells then
     """
     if source is None:
         return {}, []
     try:
         file, content = _parse(source)
     except ValueError as error:
-        return {}, [str(error)]
+        raise SettingsError([str(error)]) from None
     faults = [f"{file}: {fault}" for fault in _form_faults(content)]
     return {key: value for key, value in content.items() if isinstance(value, KEYS.get(key, ()))}, faults
 
@@ -59,6 +67,7 @@ def contradictions(entries: Mapping[str, Any]) -> list[str]:
         f"{name} has one value in settings and several in cross; give it once" for name in settings if name in cross
     ]
     faults += [f"{name} is both in cross and in one_at_a_time; give it once" for name in single if name in cross]
+    faults += list(_own_faults(entries.get("own", {}), cross))
     faults += [
         f"{name} is both in cross and in one_at_a_time.{table}; give it once"
         for table, part in varied if isinstance(part, dict)
@@ -72,6 +81,21 @@ def contradictions(entries: Mapping[str, Any]) -> list[str]:
     return faults + list(_empty(entries))
 
 
+def _own_faults(own: Mapping[str, Any], cross: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the tables of single systems."""
+    for system, settings in own.items():
+        if system not in SYSTEMS:
+            yield f"own.{system} is of no system; it must be one of {', '.join(SYSTEMS)}"
+        elif not isinstance(settings, dict):
+            yield f"own.{system} is {excerpt(settings)}; it must be a table of settings"
+        else:
+            for name in settings:
+                if name in RESERVED:
+                    yield f"{name} is in own.{system}; a grid has {RESERVED[name]} for it"
+                elif name in cross:
+                    yield f"{name} is both in cross and in own.{system}; give it once"
+
+
 def _empty(entries: Mapping[str, Any]) -> Iterator[str]:
     for key in ("systems", "seeds"):
         if entries.get(key) == []:
@@ -80,6 +104,38 @@ def _empty(entries: Mapping[str, Any]) -> Iterator[str]:
         for name, values in entries.get(table, {}).items():
             if values == [] or (isinstance(values, list) and {} in values):
                 yield f"{table}.{name} has no value; give one at least, or leave {name} out"
+
+
+def write(file: Path, entries: Mapping[str, Any]) -> None:
+    """Write a grid's entries as `read` reads them. raises WriteError"""
+    values = [f"{key} = {_toml(value)}" for key, value in entries.items() if not isinstance(value, dict)]
+    tables = [line for key, value in entries.items() if isinstance(value, dict) for line in _toml_table(key, value)]
+    write_text(file, "\n".join([*values, *tables]) + "\n")
+
+
+def _toml_table(name: str, table: Mapping[str, Any]) -> Iterator[str]:
+    values = {key: value for key, value in table.items() if not isinstance(value, dict)}
+    if values:
+        yield from ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in values.items())]
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _toml_table(f"{name}.{key}", value)
+
+
+def _toml(value: Any) -> str:
+    """Return a value in TOML; a list of tables has a line for each."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(part)}" for key, part in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        tables = any(isinstance(part, dict) for part in value)
+        return f"[{''.join(f'{chr(10)}  {_toml(part)},' for part in value)}{chr(10)}]" if tables else _toml_list(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # nan, inf
+    return json.dumps("none" if value is None else value, ensure_ascii=False)  # texts, numbers and truth are alike
+
+
+def _toml_list(values: Sequence[Any]) -> str:
+    return f"[{', '.join(map(_toml, values))}]"
 
 
 def _parse(source: str | Path) -> tuple[Path, dict[str, Any]]:
@@ -97,7 +153,8 @@ def _parse(source: str | Path) -> tuple[Path, dict[str, Any]]:
     if mark := _MARKS.get(data[:2]):
         raise ValueError(f"{file} is written in {mark}; save it as UTF-8")
     try:
-        content = tomllib.loads(data.decode("utf-8-sig"))
+        text = data.decode("utf-8-sig")
+        content = None if _LONG_KEY.search(text) else tomllib.loads(text)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise ValueError(f"{file}, line {line}: it is not written in UTF-8; save it as UTF-8") from None

@@ -18,9 +18,10 @@ from statistics import median
 from time import sleep, time
 from typing import TYPE_CHECKING, Any
 
+from ipr_core.atomic import write_text
 from ipr_core.batch import cells, warm_ups
 from ipr_core.batch.cells import Task
-from ipr_core.batch.grid import Cell, Grid, try_read
+from ipr_core.batch.grid import Cell, Grid, try_read, tuning_of
 from ipr_core.config import Config, SettingsError
 from ipr_core.data import corpora
 from ipr_core.data.corpora.table import CorpusError
@@ -93,11 +94,22 @@ def make_plan(
     source, options: see `grid.read`   any_version: whether cells that another version of the code finished count too
     raises SettingsError with the faults of grid, corpora and encoders at once; nothing has been written then
     """
-    grid, faults, configs = try_read(source, options)
-    data, corpus_faults = _load_all(configs, whole=not faults, progress=progress)
-    faults += corpus_faults
+    return plan_grid(*try_read(source, options), runs, any_version, progress)
+
+
+def plan_grid(
+    grid: Grid,
+    faults: list[str],
+    configs: list[Config],
+    runs: Path | str | None = None,
+    any_version: bool = False,
+    progress: bool = True,
+) -> Plan:
+    """Plan a grid with the faults that it has, as `grid.try_read` returns them; see `make_plan`."""
     folder = Path(runs or default_runs()).absolute()
     faults += encoder_faults(configs, folder)
+    data, corpus_faults = _load_all(configs, whole=not faults, progress=progress)
+    faults += corpus_faults
     if faults:
         raise SettingsError(faults)
     digests = {key: digest(dataset) for key, dataset in data.items()}
@@ -139,14 +151,14 @@ def _corpus(config: Config) -> Any:
 def _load_all(configs: Iterable[Config], whole: bool, progress: bool) -> tuple[dict[Any, Dataset], list[str]]:
     """Load every corpus once, and list the corpora's faults.
 
-    whole: else only the corpora's tables are read, for their faults
+    whole: else only the tables of those that are not generated are read, for their faults
     """
     data, faults = {}, []
     for config in {_corpus(config): config for config in configs}.values():
         try:
             if whole:
                 data[_corpus(config)] = load(config, progress=progress)
-            else:
+            elif config.data.corpus not in corpora.GENERATED:
                 faults += [str(fault) for fault in corpora.survey(config.data)[1]]
         except CorpusError as error:
             faults += str(error).splitlines()
@@ -313,6 +325,8 @@ def _make_folder(planned: PlannedCell, plan: Plan) -> None:
     if not run.exists:
         config = planned.cell.config
         Run.create(config, plan.data[_corpus(config)], plan.runs, encoder=encoder_digest(config))
+    if plan.grid.tuned:
+        write_text(run.folder / "tuning.json", tuning_of(plan.grid, planned.cell.config.training.system))
 
 
 def _submit(workers: Workers, planned: PlannedCell, plan: Plan) -> Future:

@@ -5,7 +5,7 @@ from typing import Literal, get_args, get_origin
 
 import pytest
 
-from ipr_core.batch import grid
+from ipr_core.batch import grid, grid_file
 from ipr_core.config import FIELDS, TABLE2, TABLE3, SettingsError, build
 
 
@@ -90,6 +90,34 @@ def test_notebooks_get_the_given_settings(read, tmp_path):
 )
 def test_notebooks_are_found_by_name_and_executed_in_order(read, names, stems):
     assert [path.stem for path in read(f"notebooks = {names}").notebooks] == stems
+
+
+def test_a_system_has_settings_of_its_own(read):
+    text = 'systems = ["ipr", "baseline"]\nbeside = ["mmd"]\n[settings]\nlr = 1e-4\n'
+    text += "[own.ipr]\nlr = 1e-3\n[own.mmd]\nmu = 0"
+    cells = {cell.config.training.system: cell.config for cell in read(text).cells}
+    assert [cells[name].training.lr for name in ("ipr", "baseline", "mmd")] == [1e-3, 1e-4, 1e-4]
+    assert cells["mmd"].method.mu == 0
+
+
+def test_what_is_varied_goes_before_a_system_s_own(read):
+    varied = read('systems = ["ipr"]\n[own.ipr]\ntau = 0.2\n[one_at_a_time]\ntau = [0.5]').cells
+    assert [cell.config.method.tau for cell in varied] == [0.2, 0.5]
+
+
+def test_a_grid_without_notebooks_only_trains(read):
+    assert read("notebooks = []").notebooks == ()
+
+
+@pytest.mark.parametrize("name", grid.shipped())
+def test_a_grid_is_written_as_it_is_read(name, tmp_path):
+    entries, faults = grid_file.read(name)
+    extra = {
+        "tuned": {"curve": [{"system": "ipr", "x": 1.5, "y": float("inf")}], "seeds": [1]},
+        "own": {"ipr": {"mu": 0}},
+    }
+    grid_file.write(tmp_path / "grid.toml", entries | extra)
+    assert grid_file.read(tmp_path / "grid.toml") == (entries | extra, faults)
 
 
 # The grids that come with the workbench.
@@ -183,7 +211,11 @@ def test_an_impossible_combination_is_refused(read):
         ('systems = "ipr"', "systems is 'ipr'; it must be a list"),
         ("settings = 3", "settings is 3; it must be a table, [settings] for example"),
         ("seeds = []", "the grid has no cell: seeds is empty; give one at least, or leave seeds out"),
-        ("notebooks = []", "notebooks is empty; name one at least"),
+        ('systems = ["ipr"]\n[own.iprr]\nmu = 0', "own.iprr is of no system; it must be one of"),
+        ('systems = ["ipr"]\n[own]\nipr = 1', "own.ipr is 1; it must be a table of settings"),
+        ('systems = ["ipr"]\n[own.ipr]\nseed = 1', "seed is in own.ipr; a grid has seeds for it"),
+        ('systems = ["ipr"]\n[own.ipr]\nmu = 1\n[cross]\nmu = [0, 1]', "mu is both in cross and in own.ipr"),
+        ('systems = ["ipr"]\n[own.ipr]\nmuu = 1', "muu is not a setting"),
         ("seeds = [[1]]", "seed is '[1]'; it must be a whole number"),
         ('preset = "big"', "preset is 'big'; it must be one of recommended, paper, demo"),
         ("seeds = ", "is not TOML"),

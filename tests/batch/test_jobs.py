@@ -16,6 +16,7 @@ from ipr_core.batch import commands, credentials, jobs, workers
 from ipr_core.batch.jobs import SYSTEMS, Job, Jobs, WorkersError
 from ipr_core.batch.plan import run_plan, runs_of
 from ipr_core.batch.workers import job_workers
+from ipr_core.cli import batches
 from ipr_core.options import parse
 
 JOB = Job("gpu", "emotion", "02:30:00", "16GB", 6, 1, "lo")
@@ -71,7 +72,7 @@ def test_the_command_line_asks_for_jobs(flag, system, options, tmp_path, monkeyp
     monkeypatch.setattr(workers, "job_workers", lambda *args: calls.append(args))
     argv = ["batch", "table3", flag, "--jobs", "4", "--partition", "gpu", "--walltime", "02:30:00", "--memory", "16GB"]
     resources = ["--gpus", "1", "--cores", "6", "--account", "emotion", "--interface", "lo"]
-    cli._workers(parse([*argv, *resources], {"batch": cli._batch}), plan_of(options, tmp_path))
+    batches._workers(parse([*argv, *resources], {"batch": batches.batch}), plan_of(options, tmp_path))
     assert calls == [(system, 2, JOB, tmp_path / "jobs")]  # no more jobs than cells
 
 

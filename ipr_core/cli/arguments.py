@@ -1,0 +1,58 @@
+"""What was typed after `ipr`, as configurations, folders and their faults."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ipr_core.config import FIELDS, GROUPS, Config, SettingsError, build
+from ipr_core.options import Args
+
+
+def config_of(args: Args) -> Config:
+    """Return the typed preset with the typed settings. raises SettingsError"""
+    return build(args.preset, typed(args))
+
+
+def typed(args: Args) -> dict[str, Any]:
+    """Return the settings that were typed, as typed."""
+    return {name: value for name, value in vars(args).items() if name in FIELDS} | args.unknown
+
+
+def configs_of(config: Config, systems: Sequence[str], seeds: Sequence[int | str]) -> list[Config]:
+    """Return a configuration for every seed and system, each once. raises SettingsError for an unknown one"""
+    names = dict.fromkeys(name for word in systems for name in GROUPS.get(word, (word,)))
+    return [config.replace(system=name, seed=seed) for seed in dict.fromkeys(seeds) for name in names]
+
+
+def check_encoders(configs: Sequence[Config], runs: Path | None) -> None:
+    """Raise SettingsError, before a corpus is read, with every reason why an encoder or a device cannot be had."""
+    from ipr_core.training.advance import encoder_faults
+
+    if faults := [*device_faults(configs), *encoder_faults(configs, runs)]:
+        raise SettingsError(faults)
+
+
+def device_faults(configs: Sequence[Config]) -> list[str]:
+    """Return why the devices of some configurations cannot be had here."""
+    from ipr_core.training.processes import device_fault
+
+    names = dict.fromkeys(config.training.device for config in configs)
+    return [fault for name in names if (fault := device_fault(name))]
+
+
+def runs_folder(args: Args) -> Path:
+    """Return the folder of the runs: --runs, $IPR_RUNS or `runs`."""
+    from ipr_core.runs.run import default_runs
+
+    return args.runs or default_runs()
+
+
+def check_places(*folders: Path) -> None:
+    """Raise WriteError, before work starts, if something cannot be written in one of these folders, or be cached."""
+    from ipr_core.atomic import prepare_folder
+    from ipr_core.data.cache import default_cache
+
+    for folder in (*folders, default_cache()):
+        prepare_folder(folder)
