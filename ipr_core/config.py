@@ -55,7 +55,7 @@ class Data(Section):
     """How many simulated annotators vote on an utterance."""
     synthetic_size: Annotated[int, Field(ge=40, le=1_000_000)] = 600
     """Utterances in the synthetic corpus."""
-    data_seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    data_seed: Annotated[int, Field(ge=0, le=2**32 - 1), Mark.COMPARED] = 0
     """Seed of the synthetic corpus, the simulated annotators and the choice of test speakers; not of training."""
 
     @field_validator("classes")

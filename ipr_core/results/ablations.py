@@ -12,8 +12,8 @@ import pandas as pd
 from pandas import DataFrame
 
 from ipr_core.config import FIELDS, Config, Mark, marked, recommended
-from ipr_core.results import scores, significance
-from ipr_core.results.scores import SCORES, score_table
+from ipr_core.results import comparisons
+from ipr_core.results.scores import SCORES, UNIT, noise, score_table
 from ipr_core.results.selection import usual_stream
 from ipr_core.results.table import DEVIATION, Table
 from ipr_core.runs.run import Run
@@ -58,11 +58,12 @@ def arrange(runs: Sequence[Run], system: str = "ipr", base: Path | str | None = 
     if not groups:
         return Ablation(system, left_out=len(runs))
     base_runs = _group_of(groups, Path(base)) if base is not None else _central(groups)
-    corpus, settings = base_runs[0].meta["corpus"], _settings(base_runs[0])
-    pairable = [group for group in groups.values() if group is not base_runs and group[0].meta["corpus"] == corpus]
+    partitions, settings = {run.meta["corpus"] for run in base_runs}, _settings(base_runs[0])
+    rest = [group for group in groups.values() if group is not base_runs]
+    pairable = [kept for group in rest if (kept := [run for run in group if run.meta["corpus"] in partitions])]
     variations = tuple((_changes(base_runs[0].config, group[0].config), tuple(group)) for group in pairable)
     rivals = [run for run in runs if run.finished and run.config.training.system != system]
-    rivals = [run for run in rivals if _settings(run) == settings and run.meta["corpus"] == corpus]
+    rivals = [run for run in rivals if _settings(run) == settings and run.meta["corpus"] in partitions]
     left_out = len(runs) - len(base_runs) - sum(map(len, pairable)) - len(rivals)
     return Ablation(system, tuple(base_runs), variations, tuple(rivals), left_out)
 
@@ -74,7 +75,7 @@ def circumstances(ablation: Ablation) -> str:
     settings = _settings(ablation.base[0])
     values = ", ".join(f"`{name}` {in_markdown(_text(settings[name]))}" for name in ablation.varied)
     text = (
-        f"**Base**, {len(usual_stream(ablation.base))} seeds: {values}. {len(ablation.variations)} variations of it. "
+        f"**Base**, {_repetitions(ablation.base)}: {values}. {len(ablation.variations)} variations of it. "
         f"Everything else is the same in all runs, the utterances too."
     )
     remark = f" {ablation.left_out} finished runs of other systems or on other utterances are left out."
@@ -84,33 +85,33 @@ def circumstances(ablation: Ablation) -> str:
 def effects(ablation: Ablation, score: str = "accuracy") -> Table:
     """Test each variation against the base, the largest gain first.
 
-    Runs are paired by the seeds that both have; Holm's correction is over all rows.
+    Runs are paired by the seeds and partitions that both have; Holm's correction is over all rows.
     """
-    noise = _noise(ablation, score)
     rows = [
         {"setting": _name(changes)} | row
         for changes, runs in ablation.variations
-        if (row := _paired(ablation.base, runs, score, noise))
+        if (row := _paired(ablation.base, runs, score))
     ]
-    frame = significance.corrected(rows)
+    frame, missing = comparisons.corrected(rows), dict.fromkeys(comparisons.NOISES, comparisons.UNKNOWN)
     if rows:
         frame = frame.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
-        frame = frame.dropna(axis=1, how="all")
+        frame = frame[[name for name in frame if frame[name].notna().any() or name in missing]]
     caption = (
-        f"Differences of {SCORES[score]} from the base, in points, paired by seed, from the largest gain to the "
-        "largest loss; 95 % interval and p of the paired t-test, p of the sign-flip test, each corrected by Holm for "
-        f"the rows of this table. {_noise_remark(noise)}"
+        f"Differences of {SCORES[score]} from the base, in points, paired by seed within each partition, from the "
+        "largest gain to the largest loss; 95 % interval and p of the paired t-test, p of the sign-flip test, each "
+        "corrected by Holm for the rows of this table. Noise, of the variation and of the base: where the mean "
+        "difference of as many runs would lie in 95 of 100 cases if only the random stream differed (`--stream 1` "
+        "measures it); a setting within it has no effect that these runs could show."
     )
-    return Table("ablations", caption, frame, digits=2, lacking=LACKING)
+    return Table("ablations", caption, frame, digits=2, missing=missing, lacking=LACKING)
 
 
 def readings(ablation: Ablation, score: str = "accuracy") -> Table:
     """Tabulate the values of each setting, the base's first, with the setting's description."""
     settings = _settings(ablation.base[0]) if ablation.base else {}
-    noise = _noise(ablation, score)
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for changes, runs in ablation.variations:
-        remark = _paired(ablation.base, runs, score, noise).get("within noise", "no shared seed")
+        remark = _paired(ablation.base, runs, score).get("within noise", "no shared seed")
         first = _row(settings, tuple(changes), ablation.base, score, "the base")
         row = _row(_settings(runs[0]), tuple(changes), runs, score, remark)
         groups.setdefault(tuple(changes), [first]).append(row)
@@ -120,22 +121,23 @@ def readings(ablation: Ablation, score: str = "accuracy") -> Table:
     return Table("readings", caption, frame, lacking=LACKING)
 
 
-def _paired(base: Sequence[Run], runs: Sequence[Run], score: str, noise: float) -> dict[str, Any]:
-    """Test a variation against the base over the seeds both have; empty if there is none."""
-    reference, values = _by_seed(base, score), _by_seed(runs, score)
-    seeds = values.index.intersection(reference.index)
-    return significance.paired_by_seed(values[seeds] - reference[seeds], noise) if len(seeds) else {}
+def _paired(base: Sequence[Run], runs: Sequence[Run], score: str) -> dict[str, Any]:
+    """Test a variation against the base over the seeds and partitions both have; empty if there is none."""
+    reference, values = _by_unit(base, score), _by_unit(runs, score)
+    units = values.index.intersection(reference.index)
+    noises = _noise(runs, score), _noise(base, score)
+    return comparisons.paired_by_unit(values[units] - reference[units], noises) if len(units) else {}
 
 
 def _row(
     settings: dict[str, Any], names: tuple[str, ...], runs: Sequence[Run], score: str, remark: str
 ) -> dict[str, Any]:
-    values, title = _by_seed(runs, score), SCORES[score]
+    values, title = _by_unit(runs, score), SCORES[score]
     sentences = [(FIELDS[name][1].description or "").removeprefix("Reading: ") for name in names[:_NAMED]]
     return {
         "setting": _enumeration(names),
         "value": _enumeration([_text(settings[name]) for name in names]),
-        "seeds": len(values),
+        "runs": len(values),
         title: values.mean(),
         title + DEVIATION: values.std(ddof=1),
         "within noise": remark,
@@ -148,26 +150,22 @@ def _capitalised(sentence: str) -> str:
     return sentence[0].upper() + sentence[1:] if sentence[0].isascii() else sentence
 
 
-def _noise(ablation: Ablation, score: str) -> float:
-    """Return the noise of the base, else of the baseline with its settings; nan if not measured."""
-    table = score_table([*ablation.base, *ablation.other_systems])
-    base_noise = scores.noise(table, score, ablation.system)
-    return base_noise if base_noise == base_noise else scores.noise(table, score)
+def _noise(runs: Sequence[Run], score: str) -> float:
+    """Return the noise of runs of one system with the same settings; nan if not measured."""
+    return noise(score_table(runs), score, runs[0].config.training.system)
 
 
-def _noise_remark(noise: float) -> str:
-    if noise != noise:
-        return "Noise was not measured: `--stream 1` trains the base with another random stream of the same seeds."
-    return (
-        "Noise: where the mean difference of as many seeds would lie in 95 of 100 cases if only the random stream "
-        "differed; a setting within it has no effect that these runs could show."
-    )
-
-
-def _by_seed(runs: Sequence[Run], score: str) -> pd.Series:
-    """Return a score of the usual random stream by seed."""
+def _by_unit(runs: Sequence[Run], score: str) -> pd.Series:
+    """Return a score of the usual random stream by partition and seed."""
     table = score_table(usual_stream(runs))
-    return table.set_index("seed")[score] if len(table) else pd.Series(dtype=float)
+    return table.set_index(UNIT)[score] if len(table) else pd.Series(dtype=float)
+
+
+def _repetitions(runs: Sequence[Run]) -> str:
+    """Return the numbers of seeds and, if there are several, of partitions of the usual stream, in words."""
+    usual = usual_stream(runs)
+    seeds, partitions = {run.config.training.seed for run in usual}, {run.meta["corpus"] for run in usual}
+    return f"{len(seeds)} seeds" + (f" in {len(partitions)} partitions" if len(partitions) > 1 else "")
 
 
 def _settings(run: Run) -> dict[str, Any]:

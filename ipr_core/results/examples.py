@@ -71,21 +71,21 @@ def configs(kind: Kind) -> list[Config]:
 
 
 def _enough(runs: Sequence[Run], kind: Kind) -> bool:
-    """Return whether two systems, or two settings of one system, share two seeds."""
+    """Return whether two systems, or two settings of one system, share two seeds or partitions."""
     if kind == "ablations":
         systems = dict.fromkeys(run.config.training.system for run in runs)
         groups = [[run for run in runs if run.config.training.system == name] for name in systems]
     else:
         names = (*TABLE2, "ipr") if kind == "rivals" else SYSTEMS
         groups = [[run for run in group if run.config.training.system in names] for _, group in comparable(runs)]
-    return any(map(_two_share_two_seeds, groups))
+    return any(map(_two_share_two_units, groups))
 
 
-def _two_share_two_seeds(runs: Sequence[Run]) -> bool:
-    seeds: dict[str, set[int]] = {}
+def _two_share_two_units(runs: Sequence[Run]) -> bool:
+    units: dict[str, set[tuple[int, int]]] = {}
     for run in runs:
         settings = run.config.settings()
-        seed, stream = settings.pop("seed"), settings.pop("stream")
+        unit, stream = (settings.pop("data_seed"), settings.pop("seed")), settings.pop("stream")
         if stream == 0:
-            seeds.setdefault(repr(settings), set()).add(seed)
-    return any(len(a & b) > 1 for a, b in itertools.combinations(seeds.values(), 2))
+            units.setdefault(repr(settings), set()).add(unit)
+    return any(len(a & b) > 1 for a, b in itertools.combinations(units.values(), 2))

@@ -1,6 +1,7 @@
-"""Tables over the seeds of comparable runs: the paper's Table 3 and more.
+"""Tables over the seeds and partitions of comparable runs: the paper's Table 3 and more.
 
-Every score is of the final epoch and of the usual random stream. R runs, C classes.
+Every score is of the final epoch and of the usual random stream. A mean is that of the partitions' means. R runs, C
+classes.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from pandas import DataFrame
 
 from ipr_core import metrics
 from ipr_core.config import TABLE2
-from ipr_core.data.ambiguity import soft_votes
 from ipr_core.method.systems import SYSTEMS
-from ipr_core.results.scores import SCORES, run_scores
+from ipr_core.results import collapse, soft_labels
+from ipr_core.results.scores import SCORES, TRAINED, noise, run_scores, score_table, training_seconds
 from ipr_core.results.selection import cautions, usual_stream
-from ipr_core.results.table import DEVIATION, Table
+from ipr_core.results.significance import accuracy_interval
+from ipr_core.results.table import BETWEEN, DEVIATION, Table
 from ipr_core.runs.run import Run
 from ipr_core.texts import in_markdown
 
@@ -34,9 +36,8 @@ SOFT = {
     "no_majority": "without majority",
 }
 """`metrics.soft_scores` and their titles."""
-PARTS = {"D2": ["D2"], "D3": ["D3"], "D2 and D3": ["D2", "D3"]}
-"""The utterances on which soft labels are judged: no system is given their votes."""
-UNIFORM = "uniform soft labels"
+INTERVAL, NOISE, COLLAPSED = "95 % interval", "noise", "collapsed"
+"""Columns beside the scores of a system."""
 NO_RUN = "No finished run is here. `ipr batch table3` makes a batch, `ipr train --systems all --seeds 0 1 2 3 4` too."
 _NO_VOTES = "The annotators' votes for each class are not known: there is nothing to compare soft labels with."
 
@@ -50,15 +51,11 @@ def circumstances(runs: Sequence[Run], finished: Sequence[Run] = ()) -> str:
     if not runs:
         return NO_RUN
     config, meta = runs[0].config, runs[0].meta
-    sizes = runs[0].table["part"].value_counts()
-    parts = ", ".join(f"{part} {sizes.get(part, 0):,}" for part in ("D1", "D2", "D3"))
-    seeds = sorted({run.config.training.seed for run in runs})
     votes = "**simulated annotators'**: classifiers, no people" if meta["simulated_annotators"] else "the corpus's own"
     lines = [
-        f"**{len(runs)} runs**, {len({run.config.training.system for run in runs})} systems, seeds "
-        f"{', '.join(map(str, seeds))}: corpus `{config.data.corpus}` ({parts}; votes are {votes}), encoder "
-        f"{in_markdown(_encoder(runs[0]))}, {config.training.epochs} epochs, {config.training.warm_up} of them "
-        "warm-up.",
+        f"**{len(runs)} runs**, {len(_systems(runs))} systems, {_repetitions(runs)}: corpus `{config.data.corpus}` "
+        f"({_parts(runs)}; votes are {votes}), encoder {in_markdown(_encoder(runs[0]))}, {config.training.epochs} "
+        f"epochs, {config.training.warm_up} of them warm-up.",
         unlike_paper(runs[0]),
         *cautions(runs),
     ]
@@ -81,9 +78,24 @@ def unlike_paper(run: Run) -> str:
 
 
 def systems(runs: Sequence[Run]) -> Table:
-    """Tabulate every score, mean and standard deviation over the seeds: a row a system."""
-    caption = "Scores of the final epoch in per cent, mean ± standard deviation over the seeds."
-    return Table("systems", caption, _over_seeds(_by_run(runs), SCORES), lacking=NO_RUN)
+    """Tabulate every score, mean and standard deviation over the seeds: a row a system.
+
+    Beside them: the interval and the noise of the accuracy, the accuracy on D1, and how many runs have collapsed.
+    """
+    frame, usual, scores = _over_seeds(_by_run(runs), SCORES | TRAINED), usual_stream(runs), score_table(runs)
+    for name, title in {system: SYSTEMS[system].title for system in _systems(usual)}.items():
+        own, row = [run for run in usual if run.config.training.system == name], frame["system"] == title
+        frame.loc[row, INTERVAL] = str(accuracy_interval(*own))
+        frame.loc[row, NOISE] = noise(scores, "accuracy", name)
+        frame.loc[row, COLLAPSED] = collapse.share(own)
+    if len(frame):
+        frame = frame.loc[:, (frame != "").any()]  # no mark where nothing has collapsed
+    caption = (
+        f"Scores of the final epoch in per cent, {_MEAN}. The interval is of the accuracy on D3, over speakers and, of "
+        "several runs, over trainings jointly. Noise: how much a run's accuracy differs from itself under another "
+        "random stream."
+    )
+    return Table("systems", caption, frame, missing={NOISE: "unknown"}, lacking=NO_RUN)
 
 
 def paper(runs: Sequence[Run], table: str = "table3", reference: str = "baseline") -> Table:
@@ -98,12 +110,14 @@ def paper(runs: Sequence[Run], table: str = "table3", reference: str = "baseline
     frame = frame.merge(accuracies, on="system", how="left") if len(accuracies) else frame.iloc[:0]
     gains = [f"over {SYSTEMS[reference].title}, {name}" for name in ("here", "paper")]
     if len(frame):
-        frame["seeds"] = frame["seeds"].fillna(0).astype(int)
+        counts = [name for name in ("seeds", "partitions", "runs") if name in frame]
+        frame[counts] = frame[counts].fillna(0).astype(int)
         is_reference = frame["system"] == SYSTEMS[reference].title
         for name, gain in zip(("here", "paper"), gains, strict=True):
             frame[gain] = (frame[name] - frame.loc[is_reference, name].iloc[0]).where(~is_reference)
-        frame = frame[[c for c in ("system", "seeds", *_pair("here"), "paper", *gains) if c in frame]]
-    caption = "Accuracy on D3 of the final epoch in per cent. " + (unlike_paper(runs[0]) if runs else "")
+        here = ("here", "here" + DEVIATION, "here" + BETWEEN)
+        frame = frame[[c for c in ("system", *counts, *here, "paper", *gains) if c in frame]]
+    caption = f"Accuracy on D3 of the final epoch in per cent, {_MEAN}. " + (unlike_paper(runs[0]) if runs else "")
     return Table("paper", caption.replace("`", ""), frame, decimals={"paper": 2, gains[1]: 2}, lacking=NO_RUN)
 
 
@@ -114,20 +128,26 @@ def recalls(runs: Sequence[Run]) -> Table:
         return dict(zip(run.meta["classes"], 100 * metrics.recalls(run.history()[-1].confusion), strict=True))
 
     by_run = _by_run(runs, by_class)
-    names = {name: name for name in by_run.columns if name not in ("system", "seed")}
-    caption = "Recall of each class on D3 in per cent, final epoch, mean ± standard deviation over the seeds."
+    names = {name: name for name in by_run.columns if name not in _WHICH}
+    caption = f"Recall of each class on D3 in per cent, final epoch, {_MEAN}."
     return Table("recalls", caption, _over_seeds(by_run, names), lacking=NO_RUN)
 
 
 def soft(runs: Sequence[Run]) -> Table:
-    """Compare soft labels, and uniform ones, with the annotators' votes: a row a system and part.
+    """Compare soft labels, calibrated and not, and constant ones with the annotators' votes: a row each and part.
 
     If the annotators are simulated, the table's name and caption say so: it is about classifiers, not people.
     """
     finished = usual_stream(runs)
-    rows = [{"system": run.config.training.system, **row} for run in finished for row in _soft_rows(run)]
-    rows += [{"system": UNIFORM, **row} for run in finished[:1] for row in _soft_rows(run, uniform=True)]
-    parts = [_over_seeds(DataFrame([r for r in rows if r["part"] == part]), SOFT).assign(part=part) for part in PARTS]
+    ordered = sorted(finished, key=lambda run: _rank(run.config.training.system))
+    rows = [_which(run) | row for run in ordered for row in soft_labels.rows(run)]
+    one_a_partition = {run.meta["corpus"]: run for run in finished}.values()
+    rows += [_which(run) | row for run in one_a_partition for row in soft_labels.constant_rows(run)]
+    titles = SOFT | ({"temperature": "temperature"} if any("temperature" in row for row in rows) else {})
+    parts = [
+        _over_seeds(DataFrame([row for row in rows if row["part"] == part]), titles).assign(part=part)
+        for part in soft_labels.PARTS
+    ]
     frame = pd.concat(parts, ignore_index=True)
     if len(frame):
         frame.insert(1, "part", frame.pop("part"))
@@ -135,34 +155,38 @@ def soft(runs: Sequence[Run]) -> Table:
     simulated = bool(finished) and finished[0].meta["simulated_annotators"]
     votes = "the votes of SIMULATED annotators (classifiers, no people)" if simulated else "the annotators' votes"
     caption = (
-        f"Soft labels against {votes}, mean ± standard deviation over the seeds. AUPRC: how well entropy finds the "
-        "utterances where no emotion has more than half of the votes; labels that know nothing get their share."
+        f"Soft labels against {votes}, {_MEAN}. Labels are calibrated with the temperature; uncalibrated ones and "
+        "constants, which any system has to beat, stand below. ECE: the gap between the largest share and the votes "
+        "for that class; uniform labels name none. AUPRC: how well entropy finds the utterances where no emotion has "
+        "more than half of the votes; labels that know nothing get their share."
     )
     name = "soft_labels_simulated_votes" if simulated else "soft_labels"
     return Table(name, caption, frame, digits=3, lacking=_NO_VOTES if finished else NO_RUN)
 
 
 def cost(runs: Sequence[Run]) -> Table:
-    """Tabulate the cost by the records' clock: a row a system, and all runs together.
+    """Tabulate the cost by the records' clock, and the trained parameters: a row a system, and all runs together.
 
     Training and evaluation count, reading the corpus does not. A warm-up that was reused counts as if trained again.
     """
     by_run = _by_run(runs, _cost)
-    names = {name: name for name in by_run.columns if name not in ("system", "seed")}
+    names = {name: name for name in by_run.columns if name not in _WHICH}
     frame = _over_seeds(by_run, names)
     if len(frame):
-        sums = {name: by_run[name].sum(min_count=1) for name in names if name != _PEAK}
-        total = {"system": "all together", "seeds": len(by_run), **sums, _PEAK: by_run[_PEAK].max()}
+        sums = {name: by_run[name].sum(min_count=1) for name in names if name not in (_PEAK, _PARAMETERS)}
+        total = {"system": "all together", **repetitions(by_run), **sums, _PEAK: by_run[_PEAK].max()}
         frame = pd.concat([frame, DataFrame([total])], ignore_index=True).dropna(axis=1, how="all")
-    caption = "Cost of a run, mean ± standard deviation over the seeds; below, all runs together (their highest peak)."
-    return Table("cost", caption, frame, decimals={_WALL: 4, "audio trained on, s": 0, _PEAK: 0}, lacking=NO_RUN)
+        frame = frame.drop(columns=[_PARAMETERS + DEVIATION, _PARAMETERS + BETWEEN], errors="ignore")
+    caption = f"Cost of a run, {_MEAN}; below, all runs together (their highest peak)."
+    decimals = {_WALL: 4, "audio trained on, s": 0, _PEAK: 0, _PARAMETERS: 0}
+    return Table("cost", caption, frame, decimals=decimals, lacking=NO_RUN)
 
 
 def moves(runs: Sequence[Run]) -> Table:
     """Tabulate what D2's moves of the prototypes did in the refinement (Eq. 4): a row a system whose D2 moves any."""
     counted = [run for run in runs if run.finished and run.system.moves_prototypes and _moves(run)]
     by_run = _by_run(counted, _moves)
-    names = {name: name for name in by_run.columns if name not in ("system", "seed")}
+    names = {name: name for name in by_run.columns if name not in _WHICH}
     caption = (
         "What D2's moves of the prototypes did (Eq. 4), over all epochs of the refinement: labels of D2 that the moves"
         " of an epoch changed; labels of D2 that are other ones than by D1's class means; the mean angle of a"
@@ -208,7 +232,7 @@ def _moves(run: Run) -> dict[str, float]:
     }
 
 
-_WALL, _PEAK = "wall time, h", "peak memory, MB"
+_WALL, _PEAK, _PARAMETERS = "wall time, h", "peak memory, MB", "trained parameters"
 
 
 def _cost(run: Run) -> dict[str, float]:
@@ -218,7 +242,9 @@ def _cost(run: Run) -> dict[str, float]:
     on_gpu = [clock.get("gpu_seconds", np.nan) for clock in clocks]
     seconds = sum(clock["seconds"] for clock in clocks)
     return {
+        _PARAMETERS: run.meta.get("parameters", np.nan),
         _WALL: seconds / 3600,
+        "training, s": training_seconds(run.history()),
         "audio trained on, s": float(np.sum(audio)),
         "GPU, s": float(np.sum(on_gpu)),
         "CPU, s": seconds - float(np.sum(on_gpu)),
@@ -226,41 +252,83 @@ def _cost(run: Run) -> dict[str, float]:
     }
 
 
-def _soft_rows(run: Run, uniform: bool = False) -> list[dict[str, Any]]:
-    """Return `metrics.soft_scores` of a run, or of uniform labels, on each of PARTS."""
-    table, classes = run.table, run.meta["classes"]
-    votes = soft_votes(table, classes)
-    soft = run.labels[[f"soft_{name}" for name in classes]].to_numpy(float)
-    soft = np.full_like(votes, 1 / len(classes)) if uniform else soft
-    judged = np.isfinite(votes).all(axis=1)
-    masks = {name: judged & table["part"].isin(parts).to_numpy() for name, parts in PARTS.items()}
-    return [{"part": name, **metrics.soft_scores(soft[m], votes[m])} for name, m in masks.items() if m.any()]
+_WHICH = ("system", "partition", "seed")
+_MEAN = (
+    "mean ± standard deviation over the seeds of a partition; behind a slash, where there are several partitions, the "
+    "deviation between their means"
+)
 
 
 def _by_run(runs: Sequence[Run], measure: Callable[[Run], dict[str, Any]] = run_scores) -> DataFrame:
-    """Return a row a run: its system and its measurements."""
-    return DataFrame([{"system": run.config.training.system, **measure(run)} for run in usual_stream(runs)])
+    """Return a row a run: its system, partition, seed and measurements."""
+    return DataFrame([_which(run) | measure(run) for run in usual_stream(runs)])
+
+
+def _which(run: Run) -> dict[str, Any]:
+    training = run.config.training
+    return {"system": training.system, "partition": run.meta["corpus"], "seed": training.seed}
 
 
 def _over_seeds(by_run: DataFrame, titles: dict[str, str]) -> DataFrame:
-    """Return number of seeds, mean and deviation of every titled column: a row a system."""
+    """Return the numbers of repetitions, and mean and deviations of every titled column: a row a system."""
     if by_run.empty:
         return by_run
     rows = []
     for system, group in sorted(by_run.groupby("system", sort=False), key=lambda pair: _rank(pair[0])):
-        row: dict[str, Any] = {"system": SYSTEMS[system].title if system in SYSTEMS else system, "seeds": len(group)}
+        row = {"system": SYSTEMS[system].title if system in SYSTEMS else system} | repetitions(group)
         for name, title in titles.items():
-            row |= dict(zip(_pair(title), (group[name].mean(), group[name].std(ddof=1)), strict=True))
+            row |= dict(zip((title, title + DEVIATION, title + BETWEEN), spread(group, name), strict=True))
         rows.append(row)
     return DataFrame(rows).dropna(axis=1, how="all")
 
 
-def _pair(title: str) -> tuple[str, str]:
-    return title, title + DEVIATION
+def repetitions(group: DataFrame) -> dict[str, int]:
+    """Return how many seeds a system's runs have, and how many partitions and runs if there are several partitions.
+
+    group: columns partition and seed, a row a run
+    """
+    partitions = group["partition"].nunique()
+    several = {"partitions": partitions, "runs": len(group)} if partitions > 1 else {}
+    return {"seeds": group["seed"].nunique()} | several
+
+
+def spread(group: DataFrame, name: str) -> tuple[float, float, float]:
+    """Return mean of the partitions' means, deviation over a partition's seeds, and between the partitions' means.
+
+    The deviation over seeds is that of all partitions pooled. nan where a deviation has fewer than two values.
+    """
+    partitions = group.groupby("partition")[name]
+    within = float(np.sqrt(partitions.var(ddof=1).mean()))
+    return float(partitions.mean().mean()), within, float(partitions.mean().std(ddof=1))
 
 
 def _rank(system: str) -> int:
     return list(SYSTEMS).index(system) if system in SYSTEMS else len(SYSTEMS)
+
+
+def _systems(runs: Sequence[Run]) -> list[str]:
+    """Return the systems of runs in their usual order."""
+    return sorted({run.config.training.system for run in runs}, key=_rank)
+
+
+def _repetitions(runs: Sequence[Run]) -> str:
+    """Return the seeds and, if there are several, the partitions of runs, in words."""
+    seeds = sorted({run.config.training.seed for run in runs})
+    partitions = sorted({run.meta["corpus"]: run.config.data.data_seed for run in runs}.values())
+    several = f", {len(partitions)} partitions (`data_seed` {', '.join(map(str, partitions))})"
+    return f"seeds {', '.join(map(str, seeds))}" + (several if len(partitions) > 1 else "")
+
+
+def _parts(runs: Sequence[Run]) -> str:
+    """Return the parts with their sizes, from the smallest to the largest of all partitions, in words."""
+    partitions = {run.meta["corpus"]: run for run in runs}.values()
+    sizes = DataFrame([run.table["part"].value_counts() for run in partitions]).fillna(0).astype(int)
+    words = []
+    for part in ("D1", "D2", "D3", "V1", "V2"):
+        if part in sizes:
+            low, high = sizes[part].min(), sizes[part].max()
+            words.append(f"{part} {low:,}" + (f" to {high:,}" if high > low else ""))
+    return ", ".join(words)
 
 
 def _encoder(run: Run) -> str:

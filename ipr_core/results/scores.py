@@ -16,6 +16,7 @@ from ipr_core import metrics
 from ipr_core.config import SettingsError
 from ipr_core.data.ambiguity import soft_votes
 from ipr_core.method.systems import SYSTEMS
+from ipr_core.results import soft_labels
 from ipr_core.runs.events import EpochEnd
 from ipr_core.runs.run import Run
 
@@ -56,7 +57,7 @@ def score_table(runs: Sequence[Run]) -> DataFrame:
 
 
 def run_scores(run: Run) -> dict[str, Any]:
-    """Return the figures of one finished run."""
+    """Return the figures of one finished run; version 0.1 kept no number of parameters."""
     history, training = run.history(), run.config.training
     warm_up_end = history[max(training.warm_up - 1, 0)]
     return {
@@ -64,13 +65,13 @@ def run_scores(run: Run) -> dict[str, Any]:
         "partition": run.meta["corpus"],
         "seed": training.seed,
         "stream": training.stream,
-        "training_accuracy": _percent(_right(run, "D1")["right"].mean()),
+        "training_accuracy": _percent(_right(run, "D1").mean()),
         **{name: _percent(getattr(history[-1], name)) for name in SCORES},
         **{f"{name}_before": _percent(getattr(warm_up_end, name)) for name in BEFORE},
         **divergences(run),
         "seconds": sum(epoch.clock["seconds"] for epoch in history),
         "training_seconds": training_seconds(history),
-        "parameters": np.nan if run.parameters is None else float(run.parameters),
+        "parameters": run.meta.get("parameters", np.nan),
     }
 
 
@@ -80,25 +81,28 @@ def training_seconds(history: Sequence[EpochEnd]) -> float:
 
 
 def divergences(run: Run) -> dict[str, float]:
-    """Return the JS divergences of a run's soft labels, and of uniform ones, to the truth.
+    """Return the JS divergences of a run's soft labels to the truth, and those of uncalibrated and constant labels.
 
     The truth is the true mixtures and the annotators' votes, as far as they are known, on D2 and D3, whose votes the
-    system was not given. nan if nothing is known.
+    system was not given. nan if nothing is known, and for the votes of simulated annotators.
+    returns: of each name in DIVERGENCES the run's, and with _uncalibrated, _uniform, _prior and _mean behind it
     """
     table, classes = run.table, run.meta["classes"]
-    judged = table["part"].isin(["D2", "D3"]).to_numpy()
-    soft = run.labels.loc[judged, [f"soft_{c}" for c in classes]].to_numpy()
-    truths = {"votes": soft_votes(table[judged], classes)}
+    votes = soft_votes(table, classes)
+    truths = {"js_votes": votes}
     columns = [f"mixture_{c}" for c in classes]
     if set(columns) <= set(table.columns):
-        truths["mixture"] = table.loc[judged, columns].to_numpy()
-    values = dict.fromkeys([*DIVERGENCES, *(f"{name}_uniform" for name in DIVERGENCES)], np.nan)
+        truths["js_mixture"] = table[columns].to_numpy()
+    endings = ["", "_uncalibrated", *(f"_{name}" for name in soft_labels.CONSTANTS)]
+    values = {name + ending: np.nan for name in DIVERGENCES for ending in endings}
+    judged = table["part"].isin(soft_labels.PARTS[soft_labels.BOTH]).to_numpy()
     for name, truth in truths.items():
-        rows = np.isfinite(truth).all(axis=1)
+        rows = judged & np.isfinite(truth).all(axis=1)
         if rows.any() and not run.meta["simulated_annotators"]:
-            uniform = np.full_like(truth[rows], 1 / len(classes))
-            values[f"js_{name}"] = float(metrics.js_divergence(soft[rows], truth[rows]).mean())
-            values[f"js_{name}_uniform"] = float(metrics.js_divergence(uniform, truth[rows]).mean())
+            labels = {"": soft_labels.own(run)[rows], "_uncalibrated": soft_labels.uncalibrated(run)[rows]}
+            labels |= {f"_{constant}": soft for constant, soft in soft_labels.constants(run, votes[rows]).items()}
+            for ending, soft in labels.items():
+                values[name + ending] = float(metrics.js_divergence(soft, truth[rows]).mean())
     return values
 
 
@@ -118,7 +122,7 @@ def noise(scores: DataFrame, score: str, system: str) -> float:
 
 def correct(run: Run) -> pd.Series:
     """Return whether the classifier is right, by the id of every utterance of D3."""
-    return _right(run, "D3")["right"]
+    return _right(run, "D3")
 
 
 def speakers(run: Run) -> pd.Series:
@@ -127,12 +131,11 @@ def speakers(run: Run) -> pd.Series:
     return table[table["part"] == "D3"].set_index("id")["speaker"]
 
 
-def _right(run: Run, part: str) -> DataFrame:
-    """Return whether the final classifier is right, column right, by the id of every utterance of a part."""
+def _right(run: Run, part: str) -> pd.Series:
+    """Return whether the classifier is right, by the id of every utterance of a part."""
     labels, classes = run.labels, run.meta["classes"]
     labels = labels[labels["part"] == part].set_index("id")
-    named = labels[[f"model_{name}" for name in classes]].set_axis(classes, axis=1).idxmax(axis=1)
-    return DataFrame({"right": named == labels["label"]})
+    return labels[[f"model_{name}" for name in classes]].set_axis(classes, axis=1).idxmax(axis=1) == labels["label"]
 
 
 def _percent(share: float | None) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ipr_core.config import FIELDS, Mark, SettingsError, marked
 from ipr_core.method.systems import SYSTEMS
+from ipr_core.results import collapse
 from ipr_core.runs.run import Run, default_runs
 from ipr_core.texts import plain
 
@@ -32,21 +33,25 @@ def finished_runs(folder: Path | str | None = None, grid: Path | str | None = No
 
 
 def comparable(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
-    """Group runs that differ in system, seed and stream alone.
+    """Group runs that differ in system, seed, stream and partition (`data_seed`) alone.
 
+    If the utterances of one `data_seed` are not the same in all runs of a group, as where audio has changed, the
+    group is divided by its utterances: nobody knows which partitions belong together.
+    Of runs that differ in `data_seed` but not in their utterances, the first one counts.
     returns: for each group the settings that set it apart from the others, in words, and its runs
     """
     groups: dict[str, list[Run]] = {}
     settings: dict[str, dict[str, Any]] = {}
     for run in runs:
         shared = {name: value for name, value in run.meta["settings"].items() if name not in marked(Mark.COMPARED)}
-        key = json.dumps([shared, run.meta["corpus"]], sort_keys=True)
+        key = json.dumps(shared, sort_keys=True)
         groups.setdefault(key, []).append(run)
         settings[key] = shared
     varying = [name for name in FIELDS if len({json.dumps(values.get(name)) for values in settings.values()}) > 1]
     return [
-        (", ".join(f"{name} {plain(settings[key].get(name))}" for name in varying), group)
+        (", ".join([*(f"{name} {plain(settings[key].get(name))}" for name in varying), *utterances]), part)
         for key, group in groups.items()
+        for utterances, part in _by_utterances(group)
     ]
 
 
@@ -69,15 +74,38 @@ def usual_stream(runs: Sequence[Run]) -> list[Run]:
 
 
 def cautions(runs: Sequence[Run]) -> list[str]:
-    """Return the warnings that some systems' results need, in Markdown, a line each."""
+    """Return the warnings that some systems' results need, in Markdown, a line each; the collapsed ones come last."""
     lines = {}
     for run in runs:
         system = SYSTEMS[run.config.training.system]
         if caution := system.caution(run.config.encoder):
             lines[system.title] = f"**{system.title}**: {caution}."
-    return list(lines.values())
+    return [*lines.values(), *collapse.cautions(usual_stream(runs))]
 
 
 def tables_folder(runs: Sequence[Run]) -> Path:
     """Return the default folder for the tables of runs: `tables`, beside the first run."""
     return (runs[0].folder.parent if runs else default_runs()) / "tables"
+
+
+def _by_utterances(runs: Sequence[Run]) -> list[tuple[list[str], list[Run]]]:
+    """Divide runs of equal settings whose utterances contradict each other, with a word for each part."""
+    corpora: dict[int, set[str]] = {}
+    for run in runs:
+        corpora.setdefault(run.config.data.data_seed, set()).add(run.meta["corpus"])
+    if all(len(digests) == 1 for digests in corpora.values()):
+        return [([], _distinct(runs))]
+    digests = dict.fromkeys(run.meta["corpus"] for run in runs)
+    return [
+        ([f"utterances {digest}"], _distinct([run for run in runs if run.meta["corpus"] == digest]))
+        for digest in digests
+    ]
+
+
+def _distinct(runs: Sequence[Run]) -> list[Run]:
+    """Return the runs without those that another `data_seed` has not changed."""
+    first: dict[tuple[Any, ...], Run] = {}
+    for run in runs:
+        training = run.config.training
+        first.setdefault((training.system, training.seed, training.stream, run.meta["corpus"]), run)
+    return list(first.values())

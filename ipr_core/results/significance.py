@@ -1,57 +1,105 @@
-"""Tests of differences between systems, and intervals of scores: is it more than chance?
+"""Tests of differences and their intervals: is it more than chance?
 
-**Over seeds** a pair is one seed of both systems: the test is about another training on the same data. **Over
-utterances** a pair is one utterance of D3, right or wrong by both systems: the test is about other utterances of the
-same kind, given these trainings. Neither replaces the other, and five seeds cannot show much: see `sign_flip`.
+A difference between two systems varies with the **training** (its seed), with the **partition** of the corpus, and with
+the **speakers** of D3. `crossed_bootstrap` covers all three at once. `within_partitions` and `sign_flip` are about
+other trainings on the same data, `bootstrap` and `mcnemar` about other speakers or utterances, given these trainings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from pandas import DataFrame
 from scipy import stats
 
-from ipr_core import metrics
-from ipr_core.method.systems import SYSTEMS
-from ipr_core.results.scores import SCORES, correct, noise, score_table, speakers
-from ipr_core.results.selection import usual_stream
-from ipr_core.results.table import Table
+from ipr_core.results.hits import clusters_in_words, hits, sums_by_cluster, units_in_words
 from ipr_core.runs.run import Run
 
 RESAMPLES = 10_000
 """Draws of a bootstrap, and of sign flips if there are too many to try them all."""
-REFERENCE = "ipr"
-"""The system that the others are compared with unless another one is named."""
-FEWEST_SPEAKERS = 5
-"""An interval resamples speakers if D3 has at least this many: fewer say nothing about how speakers differ."""
 
 _EXACT = 14  # so many pairs have at most 16,384 ways to flip their signs: all are tried
 _AT_ONCE = 1_000_000  # numbers that are drawn at once, so that memory stays small
-TWO_SEEDS = (
-    "A test over seeds needs two seeds that both systems were trained with: "
-    "`ipr train --systems all --seeds 0 1 2 3 4`, or `ipr batch table3`."
-)
-TWO_SYSTEMS = "A comparison over utterances needs two systems that were trained with the same seed: `ipr batch table3`."
-
-Pairs = Literal["seeds", "utterances"]
 
 
-# The tests: of differences d, (N,), one a pair.
+@dataclass(frozen=True)
+class Estimate:
+    """A mean, and how sure it is."""
+
+    mean: float
+    error: float
+    """Standard error of the mean; nan if there is nothing to estimate it from."""
+    freedom: float
+    """Degrees of freedom of the standard error."""
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Return the interval of Student's t; nan without a standard error."""
+        half = float(stats.t.ppf((1 + level) / 2, self.freedom)) * self.error if self.error else self.error
+        return self.mean - half, self.mean + half
+
+    @property
+    def p(self) -> float:
+        """The two-sided p that the mean is 0: the interval of level 1 − p ends at 0."""
+        if self.error == 0:
+            return float(self.mean == 0)
+        return float(2 * stats.t.sf(abs(self.mean) / self.error, self.freedom))
 
 
-def t_interval(d: ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """Return the interval of Student's t for the mean of d; nan for fewer than two pairs."""
+def within_partitions(d: ArrayLike, partitions: ArrayLike | None = None) -> Estimate:
+    """Estimate a mean over other trainings on the same partitions: the paired t-test, stratified by partition.
+
+    d: (N,) differences, one a seed and partition   partitions: (N,) their names; None: a single one
+    Every partition counts alike, and the variance is that over its own seeds. If a partition has one seed alone, there
+    is none; then all differences are one sample.
+    """
     values = np.asarray(d, np.float64)
+    names = np.zeros(values.size) if partitions is None else np.asarray(partitions)
+    strata = [values[names == name] for name in np.unique(names)]
+    if any(stratum.size < 2 for stratum in strata):
+        strata = [values]
+    mean = float(np.mean([stratum.mean() for stratum in strata])) if values.size else float("nan")
     if values.size < 2:
-        return float("nan"), float("nan")
-    half = stats.t.ppf((1 + level) / 2, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size)
-    return float(values.mean() - half), float(values.mean() + half)
+        return Estimate(mean, float("nan"), float("nan"))
+    variance = sum(stratum.var(ddof=1) / stratum.size for stratum in strata) / len(strata) ** 2
+    return Estimate(mean, float(np.sqrt(variance)), values.size - len(strata))
+
+
+def crossed_bootstrap(sums: ArrayLike, sizes: ArrayLike, partitions: ArrayLike, seed: int = 0) -> Estimate:
+    """Estimate a mean over other trainings, partitions and speakers jointly, drawing both sides with replacement.
+
+    U units of repetition, each a seed in a partition; K clusters of utterances, such as speakers.
+    sums, sizes: (U, K) sum of the values of a unit's utterances in a cluster, and their number (0 if it has none)
+    partitions: (U,) the unit's partition. A single partition's seeds are drawn; several are drawn whole, as seeds of
+    one partition are no independent repetitions.   returns: the mean over partitions of the mean over units
+
+    Every one of `RESAMPLES` draws takes units and, independently of them, clusters, and recomputes the mean (the
+    pigeonhole bootstrap: Owen 2007, Annals of Applied Statistics 1, 386-411). Its percentiles cover too little for a
+    handful of seeds, and its variance counts the interaction of units and clusters three times. So the draws are split
+    into both main effects and the interaction, each is made unbiased by n/(n − 1), and the variance is unit + cluster −
+    interaction, never below either (random effects, crossed: Clark 1973, J. Verbal Learning 12, 335-359); degrees of
+    freedom are Satterthwaite's (1946, Biometrics Bulletin 2, 110-114).
+    """
+    totals, counts = np.asarray(sums, np.float64), np.asarray(sizes, np.float64)  # (U, K)
+    names, index = np.unique(np.asarray(partitions), return_inverse=True)
+    n_units, n_clusters = counts.shape
+    several = len(names) > 1
+    drawn = index if several else np.arange(n_units)  # the unit's row among those that are drawn
+    average = (drawn[None] == np.unique(drawn)[:, None]).astype(float)  # (P or U, U)
+    average /= average.sum(axis=1, keepdims=True)
+    means = totals.sum(axis=1) / counts.sum(axis=1)  # (U,)
+    mean, n = float((average @ means).mean()), len(average)
+    if n < 2 or n_clusters < 2:
+        return Estimate(mean, float("nan"), float("nan"))
+    draws = _draws(totals, counts, means, average, np.random.default_rng(seed))
+    unit, cluster, both = (np.concatenate(part) for part in zip(*draws, strict=True))
+    return _of_components(
+        mean,
+        (unit.var() * n / (n - 1), n - 1),
+        (cluster.var() * n_clusters / (n_clusters - 1), n_clusters - 1),
+        ((both - unit - cluster).var() * n * n_clusters / ((n - 1) * (n_clusters - 1)), (n - 1) * (n_clusters - 1)),
+    )
 
 
 def sign_flip(d: ArrayLike, seed: int = 0) -> float:
@@ -68,8 +116,8 @@ def sign_flip(d: ArrayLike, seed: int = 0) -> float:
         return 1.0  # no difference, or one whose two signs are equally far from 0
     ways = np.inf if values.size <= _EXACT else RESAMPLES
     test = stats.permutation_test(
-        (values,), np.mean, permutation_type="samples", n_resamples=ways, batch=_rows_at_once(values), vectorized=True,
-        rng=np.random.default_rng(seed),
+        (values,), np.mean, permutation_type="samples", n_resamples=ways, batch=_rows_at_once(values.size),
+        vectorized=True, rng=np.random.default_rng(seed),
     )  # fmt: skip
     return float(test.pvalue)
 
@@ -101,7 +149,7 @@ def bootstrap(
     # Percentile, not BCa: it never leaves the range of a share, and it has an answer where all values are alike. BCa's
     # acceleration would be estimated from a handful of speakers.
     result = stats.bootstrap(
-        (np.arange(sums.size),), mean, n_resamples=RESAMPLES, batch=_rows_at_once(sums), vectorized=True,
+        (np.arange(sums.size),), mean, n_resamples=RESAMPLES, batch=_rows_at_once(sums.size), vectorized=True,
         confidence_level=level, method="percentile", rng=np.random.default_rng(seed),
     )  # fmt: skip
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
@@ -120,16 +168,44 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
     return corrected
 
 
-def _rows_at_once(values: NDArray) -> int:
-    return max(1, _AT_ONCE // max(1, values.size))
+def _draws(
+    sums: NDArray, sizes: NDArray, means: NDArray, average: NDArray, rng: np.random.Generator
+) -> Iterator[tuple[NDArray, NDArray, NDArray]]:
+    """Yield drawn means, some at once: of drawn units, of drawn clusters, and of both.
+
+    sums, sizes: (U, K)   means: (U,)   average: (n, U) weights of the units in each of n that are drawn
+    """
+    n, n_clusters = len(average), sizes.shape[1]
+    step = _rows_at_once(max(sizes.shape))
+    for start in range(0, RESAMPLES, step):
+        b = min(step, RESAMPLES - start)
+        units = rng.multinomial(n, np.full(n, 1 / n), size=b) / n  # (b, n) how often each is drawn
+        clusters = rng.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), size=b)  # (b, K)
+        drawn_sizes = clusters @ sizes.T  # (b, U)
+        untouched = np.broadcast_to(means, drawn_sizes.shape).copy()  # a unit of which no cluster is drawn
+        drawn = np.divide(clusters @ sums.T, drawn_sizes, out=untouched, where=drawn_sizes > 0) @ average.T  # (b, n)
+        yield units @ (average @ means), drawn.mean(axis=1), (units * drawn).sum(axis=1)
 
 
-# The interval of a single run
+def _of_components(
+    mean: float, unit: tuple[float, float], cluster: tuple[float, float], interaction: tuple[float, float]
+) -> Estimate:
+    """Return the estimate whose variance is unit + cluster − interaction.  Each: variance and degrees of freedom"""
+    variance = max(unit[0] + cluster[0] - interaction[0], unit[0], cluster[0])
+    uncertainty = sum(part**2 / freedom for part, freedom in (unit, cluster, interaction))
+    return Estimate(mean, float(np.sqrt(variance)), variance**2 / uncertainty if uncertainty else 1.0)
+
+
+def _rows_at_once(size: int) -> int:
+    return max(1, _AT_ONCE // max(1, size))
+
+
+# The interval of accuracy
 
 
 @dataclass(frozen=True)
 class Interval:
-    """The 95 % interval of a run's accuracy on D3, in per cent."""
+    """The 95 % interval of an accuracy on D3, in per cent."""
 
     low: float
     """nan if there is no interval."""
@@ -141,142 +217,22 @@ class Interval:
         return f"{self.low:.1f} to {self.high:.1f} ({self.units})" if np.isfinite(self.low) else f"none: {self.units}"
 
 
-def accuracy_interval(run: Run) -> Interval:
-    """Return the interval of a single run's accuracy over other utterances like those of D3.
+def accuracy_interval(*runs: Run) -> Interval:
+    """Return the interval of the accuracy of one system's runs.
 
-    Whole speakers are resampled if D3 has `FEWEST_SPEAKERS` and all are known: utterances of one speaker are alike, so
-    they say less than as many of different ones. Single utterances are resampled otherwise.
-    It knows nothing of other seeds: another training may differ by more.
+    Of a single run: over other utterances like those of D3. It knows nothing of other seeds: another training may
+    differ by more. Of several: over speakers, seeds and partitions jointly; see `crossed_bootstrap`.
+    Speakers are drawn whole where `hits` knows enough of them, since utterances of one speaker are alike; single
+    utterances otherwise.
     """
-    hits = correct(run)
-    if len(hits) < 2 or hits.nunique() < 2:
-        alike = "too few utterances" if len(hits) < 2 else "all utterances right" if hits.all() else "none right"
+    table = hits(runs)
+    right, clusters = table["right"], clusters_in_words(table)
+    if len(table) < 2 or right.nunique() < 2:
+        alike = "too few utterances" if len(table) < 2 else "all utterances right" if right.all() else "none right"
         return Interval(np.nan, np.nan, alike)
-    names = speakers(run).reindex(hits.index).fillna("")
-    clustered = bool((names != "").all()) and names.nunique() >= FEWEST_SPEAKERS
-    low, high = bootstrap(hits, names if clustered else None)
-    return Interval(100 * low, 100 * high, f"{names.nunique()} speakers" if clustered else f"{len(hits)} utterances")
-
-
-# The table of differences
-
-
-def differences(
-    runs: Sequence[Run], reference: str | None = None, score: str = "accuracy", pairs: Pairs | None = None
-) -> Table:
-    """Tabulate the differences of every system from a reference, with 95 % intervals and p after Holm.
-
-    runs: `selection.comparable` ones; those of another random stream only measure the noise
-    reference: a system; None: `REFERENCE` if it was trained, else the first one
-    score: one of `scores.SCORES`; over utterances it is the accuracy
-    pairs: of seeds or of utterances of D3; None: of seeds if two are shared by any two systems, else of utterances
-    """
-    systems = {run.config.training.system for run in usual_stream(runs)}
-    reference = reference or (REFERENCE if REFERENCE in systems else next((s for s in SYSTEMS if s in systems), ""))
-    if pairs == "utterances":
-        return _over_utterances(runs, reference)
-    table = _over_seeds(runs, reference, score)
-    return _over_utterances(runs, reference) if pairs is None and table.values.empty else table
-
-
-def paired_by_seed(d: pd.Series, noise: float) -> dict[str, Any]:
-    """Test one comparison over seeds: difference, interval, p and noise, in the unit of d.
-
-    d: differences by seed, nan if one of both has no such run   noise: of a single seed, `scores.noise`
-    """
-    d = d.dropna()
-    low, high = t_interval(d)
-    testable = len(d) > 1
-    band = 2 * noise / np.sqrt(len(d)) if len(d) else np.nan
-    return {
-        "seeds": len(d),
-        "difference": d.mean(),
-        "difference ±": d.std(ddof=1) if testable else np.nan,
-        "95 % from": low,
-        "to": high,
-        "p, t-test": metrics.paired_difference(d, np.zeros(len(d)))["p"] if testable else np.nan,
-        "p, signs": sign_flip(d) if testable else np.nan,
-        "noise": band,
-        "within noise": "not measured" if np.isnan(band) else ("yes" if abs(d.mean()) <= band else "no"),
-    }
-
-
-def corrected(rows: Sequence[dict[str, Any]]) -> DataFrame:
-    """Return comparisons as a table, with Holm's correction beside each p."""
-    frame = DataFrame(rows)
-    for name in ("p, t-test", "p, signs", "p"):
-        if name in frame:
-            frame.insert(frame.columns.get_loc(name) + 1, f"{name}, Holm", holm(frame[name]))
-    return frame
-
-
-def _over_seeds(runs: Sequence[Run], reference: str, score: str) -> Table:
-    scores = score_table(runs)
-    by_seed = (
-        scores[scores["stream"] == 0].pivot(index="seed", columns="system", values=score) if len(scores) else scores
-    )
-    noise_of_a_seed = noise(scores, score)
-    rows = [
-        {"comparison": _minus(system, reference), "pairs": "seeds"} | paired_by_seed(d, noise_of_a_seed)
-        for system in _compared(by_seed, reference)
-        if (d := by_seed[system] - by_seed[reference]).notna().sum() > 1
-    ]
-    caption = (
-        f"Over seeds: differences of {SCORES[score]}, in points, paired by seed; 95 % interval and p of the "
-        "paired t-test, p of the sign-flip test, each corrected by Holm for the rows of this table. Noise: where the "
-        "mean difference of as many seeds would lie in 95 of 100 cases if only the random stream differed."
-    )
-    return Table("over_seeds", caption, corrected(rows), digits=2, lacking=TWO_SEEDS)
-
-
-def _over_utterances(runs: Sequence[Run], reference: str) -> Table:
-    """Pair by utterance the share of the shared seeds whose classifier gets it right.
-
-    p: McNemar's exact test for one shared seed; for several the sign-flip test over utterances, its generalisation.
-    """
-    hits: dict[str, dict[int, pd.Series]] = {}
-    for run in usual_stream(runs):
-        hits.setdefault(run.config.training.system, {})[run.config.training.seed] = correct(run)
-    rows = [
-        {"comparison": _minus(system, reference), "pairs": "utterances"} | row
-        for system in _compared(hits, reference)
-        if (row := _paired_by_utterance(hits[system], hits[reference]))
-    ]
-    caption = (
-        "Over utterances: differences of accuracy on D3, in points, paired by utterance, each utterance's correctness "
-        f"averaged over the seeds that both systems have; 95 % interval by a bootstrap of utterances ({RESAMPLES:,} "
-        "resamples); p of McNemar's exact test for one seed, of sign flips over utterances for several, corrected by "
-        "Holm for the rows of this table."
-    )
-    return Table("over_utterances", caption, corrected(rows), digits=2, lacking=TWO_SYSTEMS)
-
-
-def _paired_by_utterance(hits: dict[int, pd.Series], reference: dict[int, pd.Series]) -> dict[str, Any]:
-    """Test one comparison over utterances; empty if no seed is shared."""
-    seeds = sorted(hits.keys() & reference.keys())
-    if not seeds:
-        return {}
-    shares = [pd.concat([series[seed] for seed in seeds], axis=1).mean(axis=1) for series in (hits, reference)]
-    d = (shares[0] - shares[1]).to_numpy()
-    low, high = bootstrap(d)
-    p = mcnemar(int((d > 0).sum()), int((d < 0).sum())) if len(seeds) == 1 else sign_flip(d)
-    return {
-        "seeds": len(seeds),
-        "utterances": len(d),
-        "better on": int((d > 0).sum()),
-        "worse on": int((d < 0).sum()),
-        "difference": 100 * d.mean(),
-        "95 % from": 100 * low,
-        "to": 100 * high,
-        "p": p,
-    }
-
-
-def _compared(systems: Iterable[str], reference: str) -> list[str]:
-    """Return the systems that are compared with the reference, in their usual order."""
-    names = set(systems)
-    return [name for name in SYSTEMS if name in names and name != reference] if reference in names else []
-
-
-def _minus(system: str, reference: str) -> str:
-    return f"{SYSTEMS[system].title} − {SYSTEMS[reference].title}"
+    if len(runs) == 1:
+        low, high = bootstrap(right, table["cluster"])
+        return Interval(100 * low, 100 * high, clusters)
+    ends = crossed_bootstrap(*sums_by_cluster(table, right)).interval()
+    low, high = (min(max(100 * end, 0.0), 100.0) for end in ends)
+    return Interval(low, high, f"{units_in_words(table)}, {clusters}")

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from pandas import DataFrame
 
 from ipr_core.method.systems import SYSTEMS
-from ipr_core.results.scores import BEFORE, DIVERGENCES, SCORES, score_table
+from ipr_core.results import collapse, soft_labels
+from ipr_core.results.comparisons import differences
+from ipr_core.results.over_seeds import COLLAPSED, INTERVAL, repetitions, spread
+from ipr_core.results.scores import BEFORE, DIVERGENCES, SCORES, TRAINED, score_table
 from ipr_core.results.selection import cautions, comparable
-from ipr_core.results.significance import accuracy_interval, differences
+from ipr_core.results.significance import accuracy_interval
 from ipr_core.results.table import Table, show
 from ipr_core.runs.run import Run
 
 NO_RUN = "no finished run"
-INTERVAL = "95 % interval"
-"""The column with the interval of the accuracy; only a system with a single run has one."""
 _WIDTH = 120  # characters of a caption's line
 
 
 def summary(runs: Sequence[Run], reference: str | None = None) -> str:
     """Return the tables of runs as Markdown, a group of comparable runs after another.
 
-    reference: the system that the others are compared with, as in `significance.differences`
+    reference: the system that the others are compared with, as in `comparisons.differences`
     """
     parts = []
     for title, group in comparable(runs):
@@ -35,8 +36,10 @@ def summary(runs: Sequence[Run], reference: str | None = None) -> str:
         parts += [
             part
             for test in tests
-            for part in (textwrap.fill(test.caption, _WIDTH, break_on_hyphens=False), show(test.texts))
+            for part in (_filled(test.caption), show(test.texts), _filled(test.conclusion))
+            if part
         ]
+        parts += map(_filled, soft_labels.notes([run for run in group if run.finished]))
     return "\n\n".join(parts) or NO_RUN
 
 
@@ -44,16 +47,16 @@ def tables(runs: Sequence[Run], reference: str | None = None) -> list[Table]:
     """Return the scores of comparable runs, and the differences if two systems can be compared."""
     tests = differences(runs, reference)
     names = [name for name in tests.values if f"{name}, Holm" not in tests.values]  # p is shown corrected only
-    short = Table(tests.name, tests.caption, tests.values[names], tests.digits)
+    short = dataclasses.replace(tests, values=tests.values[names])
     return [Table("results", _CAPTION, score_rows(runs)), *([short] if len(tests.values) else [])]
 
 
 def score_rows(runs: Sequence[Run]) -> DataFrame:
-    """Return mean and standard deviation of every score over the seeds: a row a system.
+    """Return mean and deviations of every score over the seeds and partitions: a row a system.
 
     runs: `selection.comparable` ones, of which the finished ones count
-    returns: texts; agreement on D2 stands behind its mean at the end of the warm-up. A system with a single run has the
-    interval of its accuracy beside it. Where soft labels can be judged, the last row is for uniform ones.
+    returns: texts; agreement on D2 stands behind its mean at the end of the warm-up, and the divergence of calibrated
+    soft labels behind that before calibration. Where soft labels can be judged, the last rows are for constant ones.
     """
     scores = score_table(runs)
     if scores.empty:
@@ -64,32 +67,52 @@ def score_rows(runs: Sequence[Run]) -> DataFrame:
     groups = ordered.groupby(["stream", "system"], sort=False)
     rows = [_row(system, stream, group) for (stream, system), group in groups]
     judged = [name for name in DIVERGENCES if ordered[f"{name}_uniform"].notna().any()]
-    if judged:
-        uniform = {DIVERGENCES[name]: f"{ordered[f'{name}_uniform'].mean():.3f}" for name in judged}
-        rows.append({"system": "uniform soft labels", "seeds": 0} | uniform)
-    return DataFrame(rows).dropna(axis=1, how="all")
+    for constant, title in soft_labels.CONSTANTS.items() if judged else ():
+        means = {DIVERGENCES[name]: f"{ordered[f'{name}_{constant}'].mean():.3f}" for name in judged}
+        rows.append({"system": title, "seeds": 0} | means)
+    frame = DataFrame(rows)
+    counts = [name for name in ("partitions", "runs") if name in frame]
+    frame[counts] = frame[counts].fillna(0).astype(int)
+    return frame.replace("", np.nan).dropna(axis=1, how="all")
 
 
 _CAPTION = (
-    "Scores of the final epoch, mean ± standard deviation over the seeds. The interval of a single run's accuracy is "
-    "about other utterances like those of D3, not about other seeds."
+    "Scores of the final epoch, mean ± standard deviation over the seeds of a partition; behind a slash, where there "
+    "are several partitions, the deviation between their means. The interval of the accuracy is over speakers and, of "
+    "several runs, over trainings jointly."
 )
 
 
 def _row(system: str, stream: int, scores: DataFrame) -> dict[str, Any]:
     title = SYSTEMS[system].title + (f", random stream {stream}" if stream else "")
-    row: dict[str, Any] = {"system": title, "seeds": len(scores)}
+    row: dict[str, Any] = {"system": title} | repetitions(scores)
     for name, heading in SCORES.items():
         warm_up = f"{scores[f'{name}_before'].mean():.1f} → " if name in BEFORE else ""
-        spread = _spread(scores[name], "{:.1f}")
-        row[heading] = warm_up + spread if isinstance(spread, str) else spread
+        text = _spread(scores, name, "{:.1f}")
+        row[heading] = warm_up + text if text else np.nan
         if name == "accuracy":
-            row[INTERVAL] = str(accuracy_interval(scores["run"].iloc[0])) if len(scores) == 1 else np.nan
-    return row | {heading: _spread(scores[name], "{:.3f}") for name, heading in DIVERGENCES.items()}
+            row[INTERVAL] = str(accuracy_interval(*scores["run"]))
+    for name, heading in DIVERGENCES.items():
+        before = scores[f"{name}_uncalibrated"]
+        uncalibrated = "" if before.equals(scores[name]) else f"{before.mean():.3f} → "
+        row[heading] = uncalibrated + _spread(scores, name, "{:.3f}")
+    row |= {title: _spread(scores, name, "{:.1f}") for name, title in TRAINED.items()}
+    parameters = scores["parameters"].dropna()
+    return row | {
+        "trained parameters": f"{parameters.mean():,.0f}" if len(parameters) else np.nan,
+        "training, s": f"{scores['training_seconds'].mean():.1f}",
+        COLLAPSED: collapse.share(list(scores["run"])),
+    }
 
 
-def _spread(values: pd.Series, form: str) -> str | float:
-    if values.isna().any():
-        return np.nan
-    mean = form.format(values.mean())
-    return mean if len(values) < 2 else f"{mean} ± {form.format(values.std(ddof=1))}"
+def _spread(scores: DataFrame, name: str, form: str) -> str:
+    """Return mean and deviations of a score; "" if a run has no value."""
+    if scores[name].isna().any():
+        return ""
+    mean, within, between = spread(scores, name)
+    ends = ((" ± ", within), (" / ", between))
+    return form.format(mean) + "".join(sign + form.format(value) for sign, value in ends if np.isfinite(value))
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, _WIDTH, break_on_hyphens=False)

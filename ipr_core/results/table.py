@@ -18,6 +18,8 @@ from ipr_core.texts import plain
 
 DEVIATION = " ±"
 """The ending of a column that holds another one's standard deviation; both are shown as one."""
+BETWEEN = " ± partitions"
+"""The ending of a column that holds another one's standard deviation between partitions; it stands behind a slash."""
 
 _LATEX = str.maketrans(
     {
@@ -40,31 +42,36 @@ class Table:
     """The name of its files."""
     caption: str
     values: DataFrame
-    """Numbers and words, a row a result; a column "x ±" holds the standard deviation of column "x"."""
+    """Numbers and words, a row a result; columns "x ±" and "x ± partitions" hold deviations of column "x"."""
     digits: int = 1
     """Decimals of a number; p has three."""
     decimals: Mapping[str, int] = field(default_factory=dict)
     """Decimals of single columns."""
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """The word for a missing value of single columns; none elsewhere."""
+    conclusion: str = ""
+    """The sentence below the table."""
     lacking: str = "No finished run."
     """The sentence that stands for a table without rows: what it needs."""
 
     @property
     def texts(self) -> DataFrame:
         """The table as it is read: mean and deviation together, "" for a missing value."""
-        spread = [name for name in self.values if f"{name}{DEVIATION}" in self.values]
-        columns = [name for name in self.values if name.removesuffix(DEVIATION) not in spread or name in spread]
+        beside = {f"{name}{ending}" for name in self.values for ending in (DEVIATION, BETWEEN)}
+        columns = [name for name in self.values if name not in beside]
         return DataFrame({name: [self._cell(i, name) for i in range(len(self.values))] for name in columns})
 
     def markdown(self) -> str:
-        """Return the caption and the table."""
-        return f"{self.caption}\n\n{show(self.texts)}\n"
+        """Return the caption, the table and the conclusion."""
+        return "\n\n".join(filter(None, [self.caption, show(self.texts), self.conclusion])) + "\n"
 
     def latex(self) -> str:
         """Return a table environment with booktabs' rules; its label is tab: and the name."""
         frame = self.texts.rename(columns=_escaped).map(_escaped)
         columns = "l" + "".join("l" if _is_text(self.values[name]) else "r" for name in self.texts.columns[1:])
+        caption = _escaped(" ".join(filter(None, [self.caption, self.conclusion])))
         return frame.to_latex(
-            index=False, escape=False, column_format=columns, caption=_escaped(self.caption), label=f"tab:{self.name}"
+            index=False, escape=False, column_format=columns, caption=caption, label=f"tab:{self.name}"
         )
 
     def csv(self) -> str:
@@ -75,14 +82,16 @@ class Table:
         if self.values.empty:
             return f"<p>{html.escape(self.lacking)}</p>"
         texts = self.texts.rename(columns=_cell_text).map(_cell_text)
-        return f"<p>{html.escape(self.caption)}</p>{texts.to_html(index=False, border=0)}"
+        conclusion = f"<p>{html.escape(self.conclusion)}</p>" if self.conclusion else ""
+        return f"<p>{html.escape(self.caption)}</p>{texts.to_html(index=False, border=0)}{conclusion}"
 
     def _cell(self, row: int, name: str) -> str:
         value, digits = self.values[name].iloc[row], 3 if _is_p(name) else self.decimals.get(name, self.digits)
-        spread = self.values.get(f"{name}{DEVIATION}")
-        deviation = np.nan if spread is None else spread.iloc[row]
         text = _number(value, digits, smallest=_is_p(name), signed=name == "difference" or name.startswith("over "))
-        return f"{text} ± {_number(deviation, digits)}" if text and not pd.isna(deviation) else text
+        for ending, sign in {DEVIATION: " ± ", BETWEEN: " / "}.items():
+            deviation = self.values[name + ending].iloc[row] if name + ending in self.values else np.nan
+            text += f"{sign}{_number(deviation, digits)}" if text and not pd.isna(deviation) else ""
+        return text or self.missing.get(name, "")
 
 
 def write(tables: Iterable[Table], folder: Path | str) -> list[Path]:

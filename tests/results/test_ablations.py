@@ -1,22 +1,24 @@
 """Ablations, from run folders written by hand."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
 from helpers.fake_runs import fake_run
-from ipr_core.results import ablations, significance
+from ipr_core.results import ablations, comparisons, significance
 
 
 @pytest.fixture
 def make(frozen, data, tmp_path):
     """Accuracies by seed, and settings → finished runs."""
 
-    def make(*accuracies, system="ipr", stream=0, **settings):
+    def make(*accuracies, system="ipr", stream=0, utterances=data, **settings):
+        configs = [frozen.replace(system=system, seed=s, stream=stream, **settings) for s in range(len(accuracies))]
         return [
-            fake_run(tmp_path, frozen.replace(system=system, seed=s, stream=stream, **settings), data, (0.9, value))
-            for s, value in enumerate(accuracies)
+            fake_run(tmp_path, config, utterances, (0.9, value))
+            for config, value in zip(configs, accuracies, strict=True)
         ]
 
     return make
@@ -29,6 +31,7 @@ def campaign(make):
         *make(0.50, 0.60, 0.73),
         *make(0.50, 0.61, 0.72, stream=1),
         *make(0.40, 0.55, 0.60, gamma=0.9),
+        *make(0.42, 0.55, 0.58, gamma=0.9, stream=1),
         *make(0.51, 0.61, gamma=0.99),
         *make(0.30, 0.40, 0.50, system="baseline"),
         *make(0.30, 0.40, 0.50, system="baseline", mu=0.0),
@@ -82,11 +85,12 @@ def test_effects_by_hand(campaign):
     assert table["difference"].tolist() == pytest.approx([9, 1, -28 / 3])
     d = np.array([10, 10, 7.0])
     assert table.loc["mu 0.0", "p, t-test"] == pytest.approx(2 * t_sf(d))
-    low, high = significance.t_interval(d)
+    low, high = significance.within_partitions(d).interval()
     assert (table.loc["mu 0.0", "95 % from"], table.loc["mu 0.0", "to"]) == pytest.approx((low, high))
-    # the base differs from itself by 0, 1 and −1
-    assert table.loc["mu 0.0", "noise"] == pytest.approx(2 * math.sqrt(2 / 3) / math.sqrt(3))
-    assert table["within noise"].tolist() == ["no", "yes", "no"]
+    # the base differs from itself by 0, 1 and −1, and with gamma 0.9 by 2, 0 and −2
+    assert table.loc["mu 0.0", "reference's noise"] == pytest.approx(2 * math.sqrt(2 / 3) / math.sqrt(3))
+    assert table.loc["gamma 0.9", "noise"] == pytest.approx(2 * math.sqrt(8 / 3) / math.sqrt(3))
+    assert table["within noise"].tolist() == ["unknown", "yes", "no"]
     np.testing.assert_allclose(table["p, t-test, Holm"], significance.holm(table["p, t-test"]))
 
 
@@ -96,14 +100,27 @@ def t_sf(d):
     return t.sf(abs(d.mean()) / (d.std(ddof=1) / math.sqrt(len(d))), len(d) - 1)
 
 
-def test_the_baselines_noise_stands_in_and_no_noise_is_said(make):
+def test_no_other_systems_noise_stands_in_and_unknown_noise_is_said(make):
     runs = [*make(0.5, 0.6), *make(0.6, 0.7, mu=0.0)]
-    table = ablations.effects(ablations.arrange(runs))
-    assert "Noise was not measured" in table.caption
-    assert table.values["within noise"].tolist() == ["not measured"]
     runs += [*make(0.5, 0.5, system="baseline"), *make(0.52, 0.5, system="baseline", stream=1)]
-    table = ablations.effects(ablations.arrange(runs)).values
-    assert table["noise"].tolist() == pytest.approx([2 * math.sqrt(2) / math.sqrt(2)])
+    table = ablations.effects(ablations.arrange(runs))
+    assert table.values["within noise"].tolist() == ["unknown"]
+    assert table.texts[[*comparisons.NOISES]].to_numpy().tolist() == [["unknown", "unknown"]]
+
+
+def test_variations_are_paired_within_the_partitions_of_the_base(make, data):
+    second = dataclasses.replace(data, table=data.table.assign(share=data.table["share"] / 2))
+    third = dataclasses.replace(data, table=data.table.assign(share=data.table["share"] / 4))
+    runs = [*make(0.5, 0.6), *make(0.7, 0.9, data_seed=1, utterances=second)]
+    runs += [*make(0.6, 0.6, mu=0.0), *make(0.7, 0.8, mu=0.0, data_seed=1, utterances=second)]
+    runs += make(0.1, 0.1, mu=0.0, data_seed=2, utterances=third)
+    ablation = ablations.arrange(runs, base=runs[0].folder)
+    assert "**Base**, 2 seeds in 2 partitions" in ablations.circumstances(ablation)
+    assert ablation.left_out == 2
+    (row,) = ablations.effects(ablation).values.to_dict("records")
+    assert (row["seeds"], row["partitions"]) == (2, 2)
+    assert row["difference"] == pytest.approx((10 + 0 + 0 - 10) / 4)
+    assert ablations.readings(ablation).values["runs"].tolist() == [4, 4]
 
 
 def test_one_seed_has_a_difference_and_no_test(make):
@@ -121,7 +138,7 @@ def test_readings_are_grouped_with_their_sentence(campaign):
         ("gamma", "0.9"),
         ("gamma", "0.99"),
     ]
-    assert table["within noise"].tolist() == ["the base", "no", "the base", "no", "yes"]
+    assert table["within noise"].tolist() == ["the base", "unknown", "the base", "no", "yes"]
     assert table["what it decides"].iloc[2].startswith("γ of Eq. 4, the share of the old prototype kept")
     assert table["Acc D3 %"].tolist() == pytest.approx([61, 70, 61, 155 / 3, 56])
 

@@ -1,5 +1,6 @@
 """Tables over seeds, from run folders written by hand."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from helpers.fake_runs import fake_run
 from helpers.whole_runs import unvouched
 from ipr_core import metrics
-from ipr_core.results import over_seeds
+from ipr_core.results import over_seeds, significance, soft_labels
 from ipr_core.training.advance import advance, prepare
 
 SYSTEMS = {"ipr": (0.60, 0.80), "baseline": (0.50, 0.60), "supervised": (0.9, 0.9)}
@@ -18,9 +19,9 @@ SYSTEMS = {"ipr": (0.60, 0.80), "baseline": (0.50, 0.60), "supervised": (0.9, 0.
 def make(frozen, data, tmp_path):
     """System, seed, accuracies of the epochs → a finished run."""
 
-    def make(system, seed, *accuracies, stream=0, settings=None, **options):
+    def make(system, seed, *accuracies, stream=0, settings=None, utterances=data, **options):
         config = frozen.replace(system=system, seed=seed, stream=stream, **settings or {})
-        return fake_run(tmp_path, config, data, accuracies, **options)
+        return fake_run(tmp_path, config, utterances, accuracies, **options)
 
     return make
 
@@ -56,6 +57,43 @@ def test_moves_are_counted_over_the_epochs_of_the_refinement(frozen, data, views
     assert "baseline" not in over_seeds.moves([run, *campaign]).values["system"].tolist()
 
 
+def test_means_are_over_seeds_and_partitions_with_the_spread_of_each(make, data):
+    second = dataclasses.replace(data, table=data.table.assign(share=data.table["share"] / 2))
+    runs = [make("ipr", seed, 0.2, score) for seed, score in enumerate((0.5, 0.6, 0.7))]
+    other = dict(utterances=second, settings={"data_seed": 1})
+    runs += [make("ipr", seed, 0.2, score, **other) for seed, score in enumerate((0.7, 0.9))]
+    table = over_seeds.systems(runs)
+    values = row(table, "IPR")
+    assert (values["seeds"], values["partitions"], values["runs"]) == (3, 2, 5)
+    assert values["Acc D3 %"] == pytest.approx((60 + 80) / 2)  # partitions count alike
+    assert values["Acc D3 % ±"] == pytest.approx(math.sqrt((100 + 200) / 2))
+    assert values["Acc D3 % ± partitions"] == pytest.approx(math.sqrt(200))
+    assert table.texts["Acc D3 %"].tolist() == ["70.0 ± 12.2 / 14.1"]
+    assert "seeds 0, 1, 2, 2 partitions (`data_seed` 0, 1): corpus" in over_seeds.circumstances(runs)
+    absent = row(over_seeds.paper(runs), "baseline")
+    assert (absent["seeds"], absent["partitions"]) == (0, 0)
+
+
+def test_systems_have_accuracy_on_d1_and_an_interval(make, data):
+    runs = [make("ipr", seed, 0.2, 0.5, right=np.arange(len(data.rows("D3"))) != seed) for seed in range(2)]
+    values = row(over_seeds.systems(runs), "IPR")
+    assert values["Acc D1 %"] == 100
+    assert values["95 % interval"] == str(significance.accuracy_interval(*runs))
+
+
+def test_held_out_parts_are_named_and_are_no_part_of_d1_or_d2(make, data):
+    table = data.table.copy()
+    held_out = {part: table.index[table["part"] == part][:2] for part in ("D1", "D2")}
+    for part, rows in held_out.items():
+        table.loc[rows, "part"] = part.replace("D", "V")
+    run = make("ipr", 0, 0.2, 0.5, utterances=dataclasses.replace(data, table=table))
+    sizes = {part: int((table["part"] == part).sum()) for part in ("D1", "D2", "D3", "V1", "V2")}
+    words = ", ".join(f"{part} {size}" for part, size in sizes.items())
+    assert f"({words}; votes are the corpus's own)" in over_seeds.circumstances([run])
+    assert row(over_seeds.systems([run]), "IPR")["Acc D1 %"] == 100
+    assert set(over_seeds.soft([run]).values["part"]) == {"D2", "D3", "D2 and D3"}
+
+
 def test_one_seed_has_no_deviation(make):
     assert over_seeds.systems([make("ipr", 0, 0.2, 0.5)]).texts["Acc D3 %"].tolist() == ["50.0"]
 
@@ -63,7 +101,10 @@ def test_one_seed_has_no_deviation(make):
 def test_another_stream_and_unfinished_runs_do_not_count(campaign, make):
     stream, unfinished = make("ipr", 0, 0.2, 0.1, stream=1), make("ipr", 5, 0.2, 0.1)
     (unfinished.folder / "labels.csv").unlink()
-    assert over_seeds.systems([*campaign, stream, unfinished]).values.equals(over_seeds.systems(campaign).values)
+    table = over_seeds.systems([*campaign, stream, unfinished])
+    assert table.values.drop(columns="noise").equals(over_seeds.systems(campaign).values.drop(columns="noise"))
+    assert over_seeds.systems(campaign).texts["noise"].tolist() == ["unknown"] * 3
+    assert table.texts["noise"].tolist() == ["unknown", "50.0", "unknown"]  # from 60 to 10
 
 
 def test_the_papers_figures_stand_beside_ours(campaign):
@@ -97,7 +138,7 @@ def test_soft_labels_are_judged_on_what_no_system_was_told(make, data):
     (judged,) = table.values.query("system == 'IPR' and part == 'D3'").to_dict("records")
     for name, title in over_seeds.SOFT.items():
         assert judged[title] == pytest.approx(expected[name], rel=1e-6), name
-    (plain,) = table.values.query("system == @over_seeds.UNIFORM and part == 'D3'").to_dict("records")
+    (plain,) = table.values.query(f"system == '{soft_labels.UNIFORM}' and part == 'D3'").to_dict("records")
     assert plain["AUPRC"] == pytest.approx(plain["without majority"])  # labels that know nothing find by chance
     assert plain["NLL, nats"] == pytest.approx(math.log(4))
     assert list(table.values["part"].unique()) == ["D2", "D3", "D2 and D3"]
@@ -125,8 +166,13 @@ def test_cost_is_read_from_the_records_clock(campaign):
     assert cost["audio trained on, s"] == pytest.approx(4000)
     assert (cost["GPU, s"], cost["CPU, s"]) == (0, 3600)
     assert cost["peak memory, MB"] == 101
+    assert "trained parameters" not in cost  # of runs that version 0.1 made
+    campaign[0].keep(1, None, 1_234)
+    texts = over_seeds.cost(campaign).texts.set_index("system")["trained parameters"]
+    assert texts.to_dict() == {"baseline": "", "IPR": "1234", "supervised": "", "all together": ""}
     total = row(table, "all together")
-    assert (total["seeds"], total["wall time, h"], total["peak memory, MB"]) == (6, pytest.approx(6), 101)
+    assert (total["seeds"], total["wall time, h"], total["peak memory, MB"]) == (2, pytest.approx(6), 101)
+    assert (cost["training, s"], total["training, s"]) == (2000, 12000)
 
 
 def test_curves_have_mean_and_deviation_in_every_epoch(campaign):

@@ -62,9 +62,9 @@ def test_noise_is_the_root_mean_square_between_two_streams(make):
     runs = [make("baseline", seed, value, stream) for stream, row in streams.items() for seed, value in enumerate(row)]
     table = scores.score_table(runs)
     # the baseline differs from itself by 2, 0 and −3: their mean square is 13/3
-    assert scores.noise(table, "accuracy") == pytest.approx(math.sqrt(13 / 3))
+    assert scores.noise(table, "accuracy", "baseline") == pytest.approx(math.sqrt(13 / 3))
     assert math.isnan(scores.noise(table, "accuracy", "ipr"))
-    assert math.isnan(scores.noise(scores.score_table([]), "accuracy"))
+    assert math.isnan(scores.noise(scores.score_table([]), "accuracy", "baseline"))
 
 
 def test_correct_is_the_classifiers_label_on_d3(make, data):

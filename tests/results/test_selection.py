@@ -1,5 +1,6 @@
 """Selection of runs: those that are finished, and those that can be compared."""
 
+import dataclasses
 import json
 
 import pytest
@@ -14,8 +15,8 @@ from ipr_core.results import selection
 def make(frozen, data, tmp_path):
     """System, seed and settings → a finished run."""
 
-    def make(system="ipr", seed=0, **settings):
-        return fake_run(tmp_path, frozen.replace(system=system, seed=seed, **settings), data, (0.2, 0.5))
+    def make(system="ipr", seed=0, utterances=data, **settings):
+        return fake_run(tmp_path, frozen.replace(system=system, seed=seed, **settings), utterances, (0.2, 0.5))
 
     return make
 
@@ -42,6 +43,25 @@ def test_runs_of_other_settings_are_a_group_of_their_own(make, campaign):
     write_text(run.folder / "config.json", json.dumps(meta))
     groups = selection.comparable([*campaign, run])
     assert [(title, len(runs)) for title, runs in groups] == [("gamma 0.999", len(campaign)), ("gamma 0.5", 1)]
+
+
+def test_partitions_of_the_same_settings_are_one_group(make, campaign, data):
+    second = dataclasses.replace(data, table=data.table.assign(share=data.table["share"] / 2))
+    runs = [*campaign, make(utterances=second, data_seed=1)]
+    assert [(title, len(group)) for title, group in selection.comparable(runs)] == [("", 5)]
+    # a third data_seed changes nothing: its runs repeat others and count once
+    assert [len(group) for _, group in selection.comparable([*runs, make(data_seed=2)])] == [5]
+
+
+def test_other_utterances_of_one_data_seed_are_no_partition(make, campaign, data):
+    changed = dataclasses.replace(data, table=data.table.assign(share=data.table["share"] / 2))
+    run = make("supervised", utterances=changed)
+    groups = selection.comparable([*campaign, run])
+    digests = [runs[0].meta["corpus"] for runs in (campaign, [run])]
+    assert [(title, len(group)) for title, group in groups] == [
+        (f"utterances {digests[0]}", len(campaign)),
+        (f"utterances {digests[1]}", 1),
+    ]
 
 
 def test_the_largest_group_has_most_systems(make, campaign):

@@ -10,6 +10,7 @@ from scipy import stats
 from helpers.fake_runs import fake_run
 from helpers.whole_runs import unvouched
 from ipr_core.results import significance
+from ipr_core.results.scores import correct
 
 
 def d(n: int, seed: int = 0, mean: float = 0.5) -> np.ndarray:
@@ -19,17 +20,42 @@ def d(n: int, seed: int = 0, mean: float = 0.5) -> np.ndarray:
 # Intervals and tests
 
 
-def test_the_t_interval_is_scipys_and_known_for_two_pairs():
+def test_the_t_test_is_scipys_and_its_interval_known_for_two_pairs():
     values = d(7)
-    expected = stats.t.interval(0.95, 6, loc=values.mean(), scale=stats.sem(values))
-    assert significance.t_interval(values) == pytest.approx(expected)
+    estimate = significance.within_partitions(values)
+    assert estimate.interval() == pytest.approx(stats.t.interval(0.95, 6, loc=values.mean(), scale=stats.sem(values)))
+    assert estimate.p == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
     # differences 1 and 3: mean 2, standard error 1, and t(0.975) of one degree of freedom is tan(0.475 π)
-    low, high = significance.t_interval([1, 3])
+    low, high = significance.within_partitions([1, 3]).interval()
     assert (low, high) == pytest.approx((2 - math.tan(0.475 * math.pi), 2 + math.tan(0.475 * math.pi)))
 
 
+def test_differences_between_partitions_do_not_widen_the_t_interval():
+    # partitions of 1, 3 and of 11, 13, 15: means 2 and 13, variances of the means 2/2 and 4/3
+    estimate = significance.within_partitions([1, 11, 3, 13, 15], ["a", "b", "a", "b", "b"])
+    assert estimate.mean == pytest.approx((2 + 13) / 2)
+    assert estimate.error == pytest.approx(math.sqrt((1 + 4 / 3) / 4))
+    assert estimate.freedom == 3
+    # one seed in each partition: the partitions are the sample
+    alone = significance.within_partitions([1, 3, 11], ["a", "b", "c"])
+    assert alone == significance.within_partitions([1, 3, 11])
+
+
+def test_an_interval_ends_at_0_where_its_level_is_1_minus_p():
+    estimate = significance.Estimate(1.5, 0.5, 4.3)
+    low, high = estimate.interval(1 - estimate.p)
+    assert (low, high) == pytest.approx((0, 3))
+
+
+def test_a_mean_without_any_spread_is_sure():
+    estimate = significance.within_partitions([2.0, 2.0, 2.0])
+    assert (estimate.interval(), estimate.p) == ((2, 2), 0)
+    assert significance.within_partitions(np.zeros(3)).p == 1
+
+
 def test_one_pair_has_no_interval():
-    assert all(math.isnan(end) for end in significance.t_interval([1.0]))
+    assert all(math.isnan(end) for end in significance.within_partitions([1.0]).interval())
+    assert math.isnan(significance.within_partitions([1.0]).p)
     assert all(math.isnan(end) for end in significance.bootstrap([]))
     assert all(math.isnan(end) for end in significance.bootstrap([1.0]))
     assert all(math.isnan(end) for end in significance.bootstrap([1.0, 0.0], clusters=["one", "one"]))
@@ -126,6 +152,101 @@ def test_the_bootstrap_of_two_values_is_known():
     assert significance.bootstrap(np.ones(4)) == (1, 1)
 
 
+# Trainings, partitions and speakers jointly
+
+
+def crossed(rng, n_units, n_clusters, unit=0.0, cluster=0.0, interaction=0.0, partitions=1, partition=0.0):
+    """Draw sums and sizes of a true mean of 0, from components with these standard deviations."""
+    index = np.repeat(np.arange(partitions), n_units // partitions)
+    sizes = np.tile(rng.integers(5, 20, n_clusters), (n_units, 1))
+    shifts = rng.normal(0, partition, partitions)[index] + rng.normal(0, unit, n_units)
+    means = shifts[:, None] + rng.normal(0, cluster, n_clusters)
+    return sizes * (means + rng.normal(0, interaction, sizes.shape)), sizes, index
+
+
+def anova(values):
+    """Return the variance of the mean by the mean squares of a crossed table with a value a cell."""
+    u, k = values.shape
+    rows, columns = values.mean(axis=1), values.mean(axis=0)
+    rest = values - rows[:, None] - columns + values.mean()
+    squares = rows.var(ddof=1) / u, columns.var(ddof=1) / k, (rest**2).sum() / ((u - 1) * (k - 1)) / (u * k)
+    return max(squares[0] + squares[1] - squares[2], squares[0], squares[1])
+
+
+def test_the_crossed_bootstrap_has_the_variance_of_a_crossed_random_effects_table():
+    values = np.random.default_rng(3).normal(0, 1, (5, 12)) + np.arange(5)[:, None] / 2 + np.sin(np.arange(12))
+    estimate = significance.crossed_bootstrap(values, np.ones((5, 12)), ["one"] * 5)
+    assert estimate.mean == pytest.approx(values.mean())
+    assert estimate.error**2 == pytest.approx(anova(values), rel=0.05)
+    assert estimate == significance.crossed_bootstrap(values, np.ones((5, 12)), ["one"] * 5)
+
+
+def test_clusters_count_by_their_utterances_and_partitions_alike():
+    # partition a: (2 + 4) / (1 + 2) = 2 and (1 + 2) / (1 + 2) = 1; partition b: 6 / 3 = 2
+    sums, sizes = [[2, 4], [1, 2], [6, 0]], [[1, 2], [1, 2], [3, 0]]
+    assert significance.crossed_bootstrap(sums, sizes, ["a", "a", "b"]).mean == pytest.approx((1.5 + 2) / 2)
+
+
+def test_one_unit_or_one_cluster_has_a_mean_and_no_interval():
+    for estimate in (
+        significance.crossed_bootstrap([[1, 2]], [[1, 1]], ["a"]),
+        significance.crossed_bootstrap([[1], [2]], [[1], [1]], ["a", "a"]),
+    ):
+        assert estimate.mean == 1.5
+        assert math.isnan(estimate.p)
+        assert all(math.isnan(end) for end in estimate.interval())
+
+
+def coverage(monkeypatch, repetitions=300, **design):
+    """Return how often the true mean lies in the intervals: jointly, over units alone, and over clusters alone."""
+    monkeypatch.setattr(significance, "RESAMPLES", 300)
+    rng, inside = np.random.default_rng(0), np.zeros((repetitions, 3))
+    for row in inside:
+        sums, sizes, partitions = crossed(rng, **design)
+        means = sums / sizes
+        intervals = (
+            significance.crossed_bootstrap(sums, sizes, partitions).interval(),
+            significance.within_partitions(sums.sum(axis=1) / sizes.sum(axis=1)).interval(),
+            significance.within_partitions(means.mean(axis=0)).interval(),
+        )
+        row[:] = [low <= 0 <= high for low, high in intervals]
+    return inside.mean(axis=0)
+
+
+# Of 300 intervals that cover in 95 of 100 cases 272 to 297 do so in 99.9 of 100 cases.
+
+
+@pytest.mark.parametrize(
+    "design",
+    [
+        dict(n_units=5, n_clusters=24, unit=0.8, cluster=2.5, interaction=3),
+        dict(n_units=10, n_clusters=12, unit=1.5, cluster=2, interaction=1),
+    ],
+)
+def test_joint_intervals_cover_and_those_that_ignore_seeds_or_speakers_do_not(monkeypatch, design):
+    jointly, units, clusters = coverage(monkeypatch, **design)
+    assert 0.905 <= jointly <= 0.99
+    assert units < 0.9
+    assert clusters < 0.9
+
+
+def test_joint_intervals_cover_over_few_partitions_that_differ(monkeypatch):
+    design = dict(n_units=15, n_clusters=24, unit=1, cluster=2, interaction=2, partitions=3, partition=1.5)
+    jointly, units, clusters = coverage(monkeypatch, **design)
+    assert 0.905 <= jointly <= 0.99
+    assert units < 0.8  # seeds of one partition are no independent repetitions
+    assert clusters < 0.8
+
+
+def test_a_speaker_who_is_in_no_draw_of_a_partition_leaves_its_mean():
+    # disjoint test speakers: each partition's mean rests on one of two speakers
+    estimate = significance.crossed_bootstrap(
+        [[1, 0], [2, 0], [0, 3], [0, 4]], [[1, 0], [1, 0], [0, 1], [0, 1]], [0, 0, 1, 1]
+    )
+    assert estimate.mean == 2.5
+    assert np.isfinite(estimate.error)
+
+
 def test_holm_by_hand():
     # sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1: 0.04, 0.06, 0.06 and not below the one before
     np.testing.assert_allclose(significance.holm([0.04, 0.01, 0.03, 0.02]), [0.06, 0.04, 0.06, 0.06])
@@ -146,151 +267,37 @@ def test_holm_never_lies_above_bonferroni_or_below_p():
     assert (np.argsort(corrected[np.argsort(p)], kind="stable") == np.arange(20)).all()
 
 
-# The tables
+# The interval of accuracy
 
 
 @pytest.fixture
-def campaign(frozen, data, tmp_path):
-    """Three seeds of three systems, and the baseline's other stream; on D3 they differ in known utterances."""
-    accuracies = {
-        ("ipr", 0): (0.60, 0.71, 0.80),
-        ("baseline", 0): (0.50, 0.60, 0.70),
-        ("baseline_plus", 0): (0.51, 0.60, 0.70),
-        ("baseline", 1): (0.52, 0.60, 0.67),
-    }
-    n = len(data.rows("D3"))
-    wrong = {"ipr": [0], "baseline": [0, 1, 2], "baseline_plus": [3]}
-    return [
-        fake_run(
-            tmp_path,
-            frozen.replace(system=system, seed=seed, stream=stream),
-            data,
-            (0.9, accuracy),
-            right=~np.isin(np.arange(n), wrong[system]),
-        )
-        for (system, stream), values in accuracies.items()
-        for seed, accuracy in enumerate(values)
-    ]
+def make(frozen, data, tmp_path):
+    """Seed and the utterances of D3 that are wrong → a finished run."""
+
+    def make(seed, wrong):
+        right = ~np.isin(np.arange(len(data.rows("D3"))), wrong)
+        return fake_run(tmp_path, frozen.replace(seed=seed), data, (0.9, 0.5), right=right)
+
+    return make
 
 
-def test_over_seeds_by_hand(campaign):
-    table = significance.differences(campaign, "baseline").values.set_index("comparison")
-    assert table.index.tolist() == ["baseline+ − baseline", "IPR − baseline"]
-    assert set(table["pairs"]) == {"seeds"}
-    row = table.loc["IPR − baseline"]
-    # differences 10, 11 and 10
-    assert row["difference"] == pytest.approx(31 / 3)
-    assert row["difference ±"] == pytest.approx(math.sqrt(1 / 3))
-    assert row["p, t-test"] == pytest.approx(1 - 31 / math.sqrt(31**2 + 2))
-    assert row["p, signs"] == 1 / 4
-    assert row["p, signs, Holm"] == 2 / 4
-    half = 4.302652729911275 / 3  # t(0.975) of two degrees of freedom, times the standard error 1/3
-    assert (row["95 % from"], row["to"]) == pytest.approx((31 / 3 - half, 31 / 3 + half))
-    assert row["noise"] == pytest.approx(2 * math.sqrt(13 / 3) / math.sqrt(3))
-    assert table["within noise"].tolist() == ["yes", "no"]
-    np.testing.assert_allclose(table["p, t-test, Holm"], significance.holm(table["p, t-test"]))
-
-
-def test_the_reference_is_ipr_or_the_first_system(campaign):
-    table = significance.differences(campaign).values
-    assert table["comparison"].tolist() == ["baseline − IPR", "baseline+ − IPR"]
-    assert table["difference"].tolist()[0] == pytest.approx(-31 / 3)
-    rest = [run for run in campaign if run.config.training.system != "ipr"]
-    assert significance.differences(rest).values["comparison"].tolist() == ["baseline+ − baseline"]
-    assert significance.differences(campaign, "mcil").values.empty
-
-
-def test_over_seeds_needs_two_of_them(campaign):
-    first = [run for run in campaign if run.config.training.seed == 0]
-    table = significance.differences(first, pairs="seeds")
-    assert table.values.empty
-    assert "two seeds" in table._repr_html_()
-    assert significance.differences([], pairs="seeds").values.empty
-
-
-def test_without_two_seeds_utterances_are_paired(campaign):
-    first = [run for run in campaign if run.config.training.seed == 0]
-    table = significance.differences(first)
-    assert (table.name, set(table.values["pairs"])) == ("over_utterances", {"utterances"})
-    assert significance.differences(campaign).name == "over_seeds"
-    assert significance.differences([]).values.empty
-
-
-def test_over_seeds_says_where_noise_was_not_measured(campaign):
-    table = significance.differences([run for run in campaign if run.config.training.stream == 0]).values
-    assert set(table["within noise"]) == {"not measured"}
-
-
-def test_only_seeds_that_both_systems_have_are_paired(campaign, frozen, data, tmp_path):
-    run = fake_run(tmp_path, frozen.replace(system="ipr", seed=9), data, (0.0, 0.0), right=False)
-    for pairs in ("seeds", "utterances"):
-        table = significance.differences([*campaign, run], pairs=pairs).values
-        assert table.equals(significance.differences(campaign, pairs=pairs).values)
-
-
-def test_another_score_is_named(campaign):
-    table = significance.differences(campaign, "baseline", "uar")
-    assert table.values["difference"].tolist()[1] == pytest.approx(31 / 6)
-    assert "UAR D3 %" in table.caption
-
-
-def test_over_utterances_by_hand(campaign, data):
-    n = len(data.rows("D3"))
-    table = significance.differences(campaign, "baseline", pairs="utterances").values.set_index("comparison")
-    row = table.loc["IPR − baseline"]  # the same in all three seeds: right on two more, wrong on none more
-    assert (row["seeds"], row["utterances"], row["better on"], row["worse on"]) == (3, n, 2, 0)
-    assert row["difference"] == pytest.approx(100 * 2 / n)
-    assert row["p"] == pytest.approx(0.5)  # both signs alike: two of four ways
-    assert row["95 % from"] == 0
-    plus = table.loc["baseline+ − baseline"]
-    assert (plus["better on"], plus["worse on"]) == (3, 1)
-    np.testing.assert_allclose(table["p, Holm"], significance.holm(table["p"]))
-
-
-def test_one_seed_is_tested_by_mcnemar(campaign):
-    first = [run for run in campaign if run.config.training.seed == 0]
-    table = significance.differences(first, "baseline", pairs="utterances").values.set_index("comparison")
-    assert table.loc["baseline+ − baseline", "p"] == significance.mcnemar(3, 1)
-    assert set(table["seeds"]) == {1}
-
-
-def test_averages_over_seeds_count_in_parts(frozen, data, tmp_path):
-    n = len(data.rows("D3"))
-    settings = [("baseline", 0, []), ("baseline", 1, []), ("ipr", 0, [0]), ("ipr", 1, [])]
-    runs = [
-        fake_run(
-            tmp_path,
-            frozen.replace(system=system, seed=seed),
-            data,
-            (0.5, 0.5),
-            right=~np.isin(np.arange(n), wrong),
-        )
-        for system, seed, wrong in settings
-    ]
-    (row,) = significance.differences(runs, "baseline", pairs="utterances").values.to_dict("records")
-    assert row["difference"] == pytest.approx(-100 * 0.5 / n)
-    assert (row["better on"], row["worse on"]) == (0, 1)
-
-
-# The interval of a single run
-
-
-def test_a_single_run_is_resampled_by_speaker(campaign, data):
+def test_a_single_run_is_resampled_by_speaker(make, data):
     d3 = data.table.iloc[data.rows("D3")]
     hits = np.arange(len(d3)) > 0  # the first run is wrong on the first utterance alone
     low, high = significance.bootstrap(hits, d3["speaker"])
-    interval = significance.accuracy_interval(campaign[0])
+    interval = significance.accuracy_interval(make(0, [0]))
     assert (interval.low, interval.high) == (100 * low, 100 * high)
     assert str(interval) == f"{100 * low:.1f} to {100 * high:.1f} ({d3['speaker'].nunique()} speakers)"
 
 
 @pytest.mark.parametrize("names", [["one"], ["one", "two", "three", "four"], [""]])
-def test_few_or_unknown_speakers_are_not_resampled(campaign, names):
-    run, n = campaign[0], len(campaign[0].table)
+def test_few_or_unknown_speakers_are_not_resampled(make, names):
+    run = make(0, [0])
+    n = len(run.table)
     unvouched(run, "corpus.parquet")
     run.table.assign(speaker=np.resize(names, n)).to_parquet(run.folder / "corpus.parquet")
     interval = significance.accuracy_interval(run)
-    hits = significance.correct(run)
+    hits = correct(run)
     assert interval.units == f"{len(hits)} utterances"
     assert (interval.low, interval.high) == tuple(100 * end for end in significance.bootstrap(hits))
 
@@ -299,3 +306,14 @@ def test_few_or_unknown_speakers_are_not_resampled(campaign, names):
 def test_without_any_spread_the_reason_is_said(frozen, data, tmp_path, right, reason):
     run = fake_run(tmp_path, frozen, data, (0.5, 0.5), right=right)
     assert str(significance.accuracy_interval(run)) == f"none: {reason}"
+
+
+def test_several_runs_are_resampled_over_seeds_and_speakers(make, data):
+    d3 = data.table.iloc[data.rows("D3")]
+    wrong = ([0], [0, 1, 2], [3, 4])
+    interval = significance.accuracy_interval(*(make(seed, rows) for seed, rows in enumerate(wrong)))
+    hits = np.array([~np.isin(np.arange(len(d3)), rows) for rows in wrong], float)
+    members = np.array([d3["speaker"] == name for name in sorted(set(d3["speaker"]))], float)
+    estimate = significance.crossed_bootstrap(100 * hits @ members.T, np.tile(members.sum(axis=1), (3, 1)), [0, 0, 0])
+    assert (interval.low, min(100, estimate.interval()[1])) == pytest.approx((estimate.interval()[0], interval.high))
+    assert interval.units == f"3 seeds, {len(members)} speakers"

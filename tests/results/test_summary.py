@@ -9,7 +9,7 @@ import pytest
 
 from helpers.fake_runs import fake_run
 from ipr_core.atomic import write_text
-from ipr_core.results import significance, summary
+from ipr_core.results import comparisons, over_seeds, significance, soft_labels, summary
 from ipr_core.results.table import show
 
 
@@ -47,15 +47,18 @@ def test_scores_have_mean_and_deviation_over_seeds(campaign):
         "baseline+",
         "IPR",
         "baseline, random stream 1",
-        "uniform soft labels",
+        *soft_labels.CONSTANTS.values(),
     ]
-    assert table["seeds"].tolist() == [3, 3, 3, 3, 0]
+    assert table["seeds"].tolist() == [3, 3, 3, 3, 0, 0, 0]
     assert table["Acc D3 %"].tolist()[:1] == ["60.0 ± 10.0"]
     deviation = np.std([60, 71, 80], ddof=1)
     assert table["Acc D3 %"]["IPR"] == f"{211 / 3:.1f} ± {deviation:.1f}"
     assert table["UAR D3 %"]["baseline"] == "30.0 ± 5.0"
+    assert table["Acc D1 %"].tolist()[:4] == ["100.0 ± 0.0"] * 4
+    assert table["training, s"].tolist()[:4] == ["2000.0"] * 4
+    assert "trained parameters" not in table  # of runs that version 0.1 made
     assert table["prototypes right on D2 %"]["IPR"] == "75.0 → 75.0 ± 0.0"
-    assert summary.INTERVAL not in table
+    assert set(table[over_seeds.INTERVAL][:4]) == {"none: all utterances right"}
 
 
 def test_a_single_run_has_an_interval_and_no_deviation(make, data):
@@ -63,16 +66,25 @@ def test_a_single_run_has_an_interval_and_no_deviation(make, data):
     runs = [make("baseline", 0, 0.5, right=~wrong), make("ipr", 0, 0.75)]
     table = summary.score_rows(runs)
     assert table["Acc D3 %"].tolist()[:2] == ["50.0", "75.0"]
-    assert table[summary.INTERVAL].tolist()[:2] == [
+    assert table[over_seeds.INTERVAL].tolist()[:2] == [
         str(significance.accuracy_interval(runs[0])),
         "none: all utterances right",
     ]
-    assert list(table).index(summary.INTERVAL) == list(table).index("Acc D3 %") + 1
+    assert list(table).index(over_seeds.INTERVAL) == list(table).index("Acc D3 %") + 1
 
 
-def test_only_the_system_with_one_run_has_an_interval(make):
-    table = summary.score_rows([make("baseline", 0, 0.5), make("baseline", 1, 0.5), make("ipr", 0, 0.75)])
-    assert table[summary.INTERVAL].isna().tolist() == [True, False, True]
+def test_several_runs_have_an_interval_over_seeds_and_speakers(make, data):
+    n = len(data.rows("D3"))
+    runs = [make("ipr", seed, 0.5, right=np.arange(n) % 3 != seed) for seed in range(3)]
+    (interval,) = summary.score_rows(runs)[over_seeds.INTERVAL].dropna()
+    assert interval == str(significance.accuracy_interval(*runs))
+    assert interval.endswith(f"(3 seeds, {data.table['speaker'].iloc[data.rows('D3')].nunique()} speakers)")
+
+
+def test_parameters_are_shown_where_a_run_keeps_their_number(make):
+    run = make("ipr", 0, 0.5)
+    run.keep(1, None, 66_308)
+    assert summary.score_rows([run])["trained parameters"].tolist()[0] == "66,308"
 
 
 def test_simulated_annotators_judge_no_soft_label(make):
@@ -91,9 +103,9 @@ def test_only_finished_runs_count(make, campaign):
 
 def test_differences_are_those_of_the_notebooks_with_p_corrected_alone(campaign):
     _, tests = summary.tables(campaign)
-    notebook = significance.differences(campaign).values
+    notebook = comparisons.differences(campaign).values
     assert tests.values["comparison"].tolist() == ["baseline − IPR", "baseline+ − IPR"]
-    assert list(tests.values.columns) == [name for name in notebook if name not in ("p, t-test", "p, signs")]
+    assert list(tests.values.columns) == [name for name in notebook if name != "p"]
     for name in tests.values:
         assert tests.values[name].equals(notebook[name])
 
@@ -102,7 +114,7 @@ def test_one_seed_is_compared_over_utterances(make, data):
     wrong = np.arange(len(data.rows("D3"))) % 3 == 0
     scores, tests = summary.tables([make("baseline", 0, 0.5, right=~wrong), make("ipr", 0, 0.75)])
     assert scores.name == "results"
-    assert tests.values["pairs"].tolist() == ["utterances"]
+    assert tests.name == "over_utterances"
     assert tests.values["worse on"].tolist() == [wrong.sum()]
 
 
@@ -112,7 +124,8 @@ def test_one_system_has_no_differences(make):
 
 def test_the_summary_has_both_tables_and_the_reference_may_be_chosen(campaign):
     text = summary.summary(campaign)
-    assert text.index("| baseline ") < text.index("Over seeds: differences") < text.index("| baseline − IPR")
+    assert text.index("| baseline ") < text.index("Differences of accuracy") < text.index("| baseline − IPR")
+    assert "\n\nNo comparison survives." in text
     assert "IPR − baseline" in summary.summary(campaign, "baseline")
     assert "nan" not in text
     words = [line for line in text.splitlines() if not line.startswith("|")]
@@ -138,4 +151,5 @@ def test_a_table_in_markdown():
 
 def test_the_noise_of_the_baseline_stands_beside_its_differences(campaign):
     _, tests = summary.tables(campaign, "baseline")
-    assert tests.values["noise"].tolist() == pytest.approx([2 * math.sqrt(13 / 3) / math.sqrt(3)] * 2)
+    assert tests.values["reference's noise"].tolist() == pytest.approx([2 * math.sqrt(13 / 3) / math.sqrt(3)] * 2)
+    assert tests.texts["noise"].tolist() == ["unknown", "unknown"]
