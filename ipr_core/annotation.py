@@ -37,15 +37,14 @@ from ipr_core.config import Config, Data
 from ipr_core.data import corpora, dataset
 from ipr_core.data.cache import default_cache
 from ipr_core.data.corpora.table import CorpusError, Fault
-from ipr_core.data.waves import SAMPLE_RATE, WaveStore
+from ipr_core.data.sources import DECODER
+from ipr_core.data.waves import WaveStore
 from ipr_core.runs import corrections
 from ipr_core.runs.run import Run, RunError
 from ipr_core.spreadsheets import to_csv
 from ipr_core.training.labels import table
-from ipr_core.training.minibatches import by_length
-from ipr_core.training.model import DESCRIPTION, WEIGHTS, Recogniser, in_bf16
+from ipr_core.training.model import DESCRIPTION, WEIGHTS, Recogniser
 from ipr_core.training.trained import trained_model
-from ipr_core.training.views import PASS
 
 PIECE = 256
 """Utterances of a piece."""
@@ -119,10 +118,11 @@ def _check_place(pieces_folder: Path, files: Sequence[Path]) -> None:
 
 
 def _mark(run: Run, config: Config) -> bytes:
-    """Return a digest of the model, of max_seconds and of the labels' columns, on which every piece depends."""
+    """Return a digest of the model, of its settings, the decoder and the labels' columns: pieces depend on all."""
     shares = np.empty((0, len(config.data.classes)), np.float32)
-    columns = table(DataFrame(columns=_COLUMNS), config.data.classes, shares, shares, by_prototypes=True).columns
-    digest = hashlib.blake2b(f"{config.audio.max_seconds} {[*columns, _KEYS]}".encode(), digest_size=16)
+    columns = table(DataFrame(columns=_COLUMNS), config.data.classes, shares, shares, shares).columns
+    parts = [config.audio.max_seconds, config.training.precision, DECODER, *columns, _KEYS]
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=16)
     for part in (DESCRIPTION, WEIGHTS):
         with open(run.folder / "model" / part, "rb") as file:
             digest.update(hashlib.file_digest(file, "blake2b").digest())
@@ -202,7 +202,6 @@ def _stored(piece: Path) -> DataFrame:
 def _label(model: Recogniser, config: Config, mark: bytes, folder: Path, numbers: set[int], progress: bool) -> None:
     """Label the pieces with these numbers, on a GPU if there is one."""
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    model.bf16 = in_bf16(config.training)
     bar = tqdm(total=len(numbers), desc="Labelling", unit="piece", delay=2, disable=not progress)
     first = 0
     for utterances, _ in corpora.surveys(config.data, _READ, labels_needed=False, progress=False, notes=False):
@@ -210,30 +209,17 @@ def _label(model: Recogniser, config: Config, mark: bytes, folder: Path, numbers
         first += len(pieces)
         for number, name, piece in pieces:
             if number in numbers:
-                labels = _labelled(model, piece, config)
+                labels = _labelled(model, piece)
                 write(folder / name, partial(labels.to_parquet, write_page_checksum=True))
                 bar.update()
     bar.close()
 
 
-def _labelled(model: Recogniser, utterances: DataFrame, config: Config) -> DataFrame:
+def _labelled(model: Recogniser, utterances: DataFrame) -> DataFrame:
     """Return a piece's labels and, last, the keys of its waveforms."""
     waves = WaveStore.build(utterances, default_cache(), progress=False)
-    classifier_soft, prototypes_soft = _predicted(model, waves, config.audio.max_seconds)
-    labels = table(utterances, model.classes, classifier_soft, prototypes_soft, model.by_prototypes)
+    labels = table(utterances, model.classes, *(shares.numpy() for shares in model.soft_labels(waves)))
     return labels.assign(**{_KEYS: waves.keys})
-
-
-@torch.no_grad()
-def _predicted(model: Recogniser, waves: WaveStore, max_seconds: float) -> tuple[NDArray, NDArray]:
-    """Return (N, C) shares of every utterance by the classifier and by the prototypes."""
-    shape = len(waves), len(model.classes)
-    classifier_soft, prototypes_soft = np.empty(shape, np.float32), np.empty(shape, np.float32)
-    for rows in by_length(waves.lengths.clip(max=round(max_seconds * SAMPLE_RATE)), PASS):
-        minibatch, lengths = waves.batch(rows.tolist(), max_seconds)
-        soft = model.label(*model(*model.stem(minibatch.to(model.prototypes.device), lengths)))
-        classifier_soft[rows], prototypes_soft[rows] = (shares.cpu().numpy() for shares in soft)
-    return classifier_soft, prototypes_soft
 
 
 def _put_together(pieces: list[Path], run: Run, corpus: Data, paths: list[Path]) -> bool:

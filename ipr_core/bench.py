@@ -169,7 +169,7 @@ def bare_passes(session: Session, minibatch: Minibatch) -> Callable[[], None]:
         inputs = clean + [model.stem(*waves) for waves in augmented]
         if model.encoder.trained:
             rows = [row for x, _ in inputs for row in x]
-            with model.precision():
+            with model.autocast():
                 frames, _ = model.encoder.trunk(pad_sequence(rows, batch_first=True), torch.cat([n for _, n in inputs]))
             frames.float().mean().backward()
 
@@ -179,7 +179,7 @@ def bare_passes(session: Session, minibatch: Minibatch) -> Callable[[], None]:
 def _augmented(session: Session, rows: np.ndarray) -> Padded:
     """Return the waves of second views, on the device, and their lengths."""
     audio = session.config.audio
-    waves, samples = session.data.waves.batch(rows.tolist(), audio.max_seconds)
+    waves, samples = session.data.waves.padded(rows.tolist(), audio.max_seconds)
     keys = [view_key(0, 0, 0, str(row)) for row in rows]
     return second_view(waves.to(session.device), samples, keys, audio), samples
 
@@ -261,7 +261,7 @@ def random_weights(folder: Path, **architecture: Any) -> str:
 
 def _circumstances(config: Config, encoder: str, data: Dataset, steps: int) -> Iterator[str]:
     training, durations = config.training, data.waves.seconds.clip(max=config.audio.max_seconds)
-    precision = "bf16" if in_bf16(training) else "fp32"
+    precision = "bf16" if in_bf16(training.precision, device(training.device)) else "fp32"
     clips = f"{len(durations)} clips of {durations.mean():.2f} s on average, at most {durations.max():.1f} s"
     yield f"encoder   {encoder}, {precision}, batch size {training.batch_size}"
     yield f"machine   {machine(device(training.device))}"

@@ -19,6 +19,7 @@ from ipr_core.config import Data
 from ipr_core.data.corpora.table import CorpusError
 from ipr_core.runs import corrections
 from ipr_core.runs.run import Run, RunError
+from ipr_core.training.model import Recogniser
 
 
 @pytest.fixture(autouse=True)
@@ -44,22 +45,24 @@ def whole(trained, corpus, tmp_path):
     return [path.read_bytes() for path in annotate(trained, corpus, tmp_path / "whole", progress=False)]
 
 
+class Labelled(list):
+    """The numbers of utterances of labelled pieces; after `limit` pieces, the next one is interrupted."""
+
+    limit = None
+
+
 @pytest.fixture
 def labelled(monkeypatch):
-    """The numbers of utterances of labelled pieces; after `limit` pieces, the next one is interrupted."""
-    literal = annotation._predicted
+    """The pieces that are labelled from now on."""
+    literal, lengths = Recogniser.soft_labels, Labelled()
 
-    class Labelled(list):
-        limit = None
+    def soft_labels(model, clips):
+        if len(lengths) == lengths.limit:
+            raise KeyboardInterrupt
+        lengths.append(len(clips))
+        return literal(model, clips)
 
-        def __call__(self, model, waves, max_seconds):
-            if len(self) == self.limit:
-                raise KeyboardInterrupt
-            self.append(len(waves))
-            return literal(model, waves, max_seconds)
-
-    lengths = Labelled()
-    monkeypatch.setattr(annotation, "_predicted", lengths)
+    monkeypatch.setattr(Recogniser, "soft_labels", soft_labels)
     return lengths
 
 

@@ -29,6 +29,7 @@ from ipr_core.atomic import write
 from ipr_core.config import Data
 from ipr_core.data.cache import seal, sealed, writable
 from ipr_core.data.corpora.table import CorpusError, Fault, vote_columns
+from ipr_core.data.sources import DECODER
 from ipr_core.data.waves import SAMPLE_RATE, WaveStore
 
 Floats = NDArray[np.float64]
@@ -141,7 +142,7 @@ def wave_features(waves: WaveStore, cache: Path, progress: bool = True) -> NDArr
 
     returns: (N, 129) float32, stored in the cache under the digest of the waves' keys; see `_statistics`
     """
-    digest = hashlib.blake2b(" ".join([_VERSION, *waves.keys]).encode(), digest_size=16).hexdigest()
+    digest = hashlib.blake2b(" ".join([_VERSION, DECODER, *waves.keys]).encode(), digest_size=16).hexdigest()
     file = Path(cache) / "features" / f"{digest}.npy"
     stored = sealed(file, np.float32, 2)
     if stored is None or len(stored[0]) != len(waves):

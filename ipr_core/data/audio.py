@@ -6,14 +6,11 @@ Nothing here needs torch or pandas, since it runs in processes of its own; see `
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
-import math
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from typing import BinaryIO
 
 import numpy as np
@@ -22,6 +19,7 @@ import soundfile
 from ipr_core.data import headers
 from ipr_core.data.headers import Extent
 from ipr_core.data.loudness import Channels, is_silent, sounding
+from ipr_core.data.resampling import BLOCK, int16, resampled
 from ipr_core.data.unusable import Unusable
 
 KINDS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "FLAC", "OGG", "MP3")
@@ -30,9 +28,6 @@ RATES = (1_000, 768_000)
 """Samples per second that a file may have."""
 MOST_CHANNELS = 256
 MOST_HOURS = 24
-
-_BLOCK = 2**20  # samples decoded at a time, over all channels
-_FINEST = 100_000  # largest denominator of a ratio of rates: a filter has 64 values for each
 
 
 def decode(path: str, file: str, rate: int) -> None:
@@ -46,7 +41,7 @@ def decode(path: str, file: str, rate: int) -> None:
         with _opened(path, os.path.dirname(file)) as sound:
             check_form(sound.samplerate, sound.channels, sound.frames)
             channels = Channels(sound.channels)
-            _write(_resampled(_blocks(sound, path, channels), sound.samplerate, rate), file)
+            _write(resampled(_blocks(sound, path, channels), sound.samplerate, rate), file)
     except soundfile.LibsndfileError as error:
         raise Unusable(f"cannot be decoded ({_words(error)})", "copy it again, or convert it to wav") from None
     samples = np.load(file, mmap_mode="r", allow_pickle=False)
@@ -112,7 +107,7 @@ def _blocks(file: soundfile.SoundFile, path: str, channels: Channels) -> Iterato
     (T,) float32 at the file's own rate, channels averaged
     """
     count, signature = 0, _Signature.read(path) if file.format == "FLAC" else None
-    while len(samples := file.read(max(1, _BLOCK // file.channels), dtype="float32", always_2d=True)):
+    while len(samples := file.read(max(1, BLOCK // file.channels), dtype="float32", always_2d=True)):
         if not np.isfinite(samples).all():
             raise Unusable("has samples that are NaN or infinite", "write it again from its source")
         if signature:
@@ -165,7 +160,7 @@ def _write(waves: Iterable[np.ndarray], path: str) -> None:
     with open(path, "wb") as stream:
         _write_header(stream, 0)
         for wave in waves:
-            stream.write(np.rint(wave * 32768).clip(-32768, 32767).astype("<i2").tobytes())
+            stream.write(int16(wave).tobytes())
         samples = (stream.tell() - _write_header(stream, 0)) // 2
         _write_header(stream, samples)
     if not samples:
@@ -181,41 +176,3 @@ def _write_header(stream: BinaryIO, samples: int) -> int:
     header = {"descr": "<i2", "fortran_order": False, "shape": (samples,)}
     np.lib.format.write_array_header_1_0(stream, header)
     return stream.tell()
-
-
-def _resampled(blocks: Iterable[np.ndarray], rate: int, target: int) -> Iterator[np.ndarray]:
-    """Resample (T,) blocks from one rate to another by a polyphase filter.
-
-    The result is to the bit as if there were one block. Every block is filtered with the samples of its neighbours
-    that the filter reaches, and silence before the first. A ratio of rates that needs a filter of millions of values
-    is replaced by the nearest one that does not: of a day it makes less than a sample.
-    """
-    if rate == target:
-        yield from blocks
-        return
-    from scipy.signal import resample_poly  # takes long to import
-
-    factor, divisor = Fraction(target, rate).limit_denominator(_FINEST).as_integer_ratio()
-    filter = _low_pass(max(factor, divisor))
-    reach = divisor * math.ceil(len(filter) / factor / divisor)  # samples; a multiple of `divisor`, for the phase
-    first = reach // divisor * factor  # of the resampled samples
-    buffer = np.zeros(reach, np.float32)
-    for block in blocks:
-        buffer = np.concatenate([buffer, block])
-        ready = (len(buffer) - 2 * reach) // divisor * divisor
-        if ready > 0:
-            wave = resample_poly(buffer, factor, divisor, window=filter)
-            yield wave[first : (reach + ready) // divisor * factor]
-            buffer = buffer[ready:]
-    yield resample_poly(buffer, factor, divisor, window=filter)[first:]
-
-
-@functools.lru_cache(maxsize=8)
-def _low_pass(rate: int) -> np.ndarray:
-    """Return a Kaiser-windowed sinc with 32 zero crossings a side.
-
-    It is 80 dB down from the lower Nyquist frequency on.
-    """
-    from scipy.signal import firwin
-
-    return firwin(64 * rate + 1, 0.92 / rate, window=("kaiser", 8.0))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import math
 import os
 import stat
 from collections.abc import Callable
@@ -24,7 +23,9 @@ from ipr_core.data.headers import Extent
 from ipr_core.data.loudness import FRAME, SILENCE, is_silent, sounding
 from ipr_core.data.unusable import Unusable
 
-_DECODER = "1"  # part of every key: another number decodes everything again
+DECODER = "2"
+"""The version of decoding and resampling. Whatever is made from samples and kept has it in its name."""
+
 _QUEUE = 4096  # files waiting for a thread
 _INT16 = np.dtype("<i2")
 _T = TypeVar("_T")
@@ -99,9 +100,15 @@ def sources(paths: list[str], folder: Path, workers: int | None, progress: bool)
     return ready
 
 
-def key(digest: str, start: float = math.nan, end: float = math.nan) -> str:
-    """Return the name of a part of a file with these bytes, decoded."""
-    text = f"{digest} {start} {end} {_DECODER}"
+def key(digest: str, start: float, end: float) -> str:
+    """Return the name of a part of a file with these bytes.
+
+    It does not depend on the decoder: corrections are found by it, and runs know their audio by it.
+    """
+    return _name(f"{digest} {start} {end} 1")
+
+
+def _name(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
@@ -114,7 +121,8 @@ def _source(path: str, folder: Path) -> Source | Unusable:
         note = extent.note if extent else ""
         if extent and extent.plain == (SAMPLE_RATE, 1):
             return _stored(path, digest, stamp, extent)
-        file = folder / "waves" / key(digest)[:2] / f"{key(digest)}.npy"
+        name = _name(f"{digest} decoded {DECODER}")
+        file = folder / "waves" / name[:2] / f"{name}.npy"
         source = _cached(path, digest, file, _stamp(file), note)
         if source is None:
             _decode(path, file)

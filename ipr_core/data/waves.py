@@ -7,10 +7,12 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from pandas import DataFrame
 from torch import Tensor
 
@@ -26,6 +28,14 @@ MIN_SECONDS = 0.1
 
 _log = logging.getLogger(__name__)
 _ROUNDING = 0.01  # seconds that an end may lie beyond the file, since annotations are rounded
+
+
+class Clips(Protocol):
+    """N clips, each (T,) int16 samples at 16 kHz, read when it is asked for: a list of arrays, or a `WaveStore`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int, /) -> NDArray[np.int16]: ...
 
 
 class WaveStore:
@@ -120,18 +130,29 @@ class WaveStore:
         begin = source.offset + 2 * int(self._first[i])  # the part alone: a recording of hours is not mapped whole
         return np.memmap(source.mapped, np.dtype("<i2"), "r", begin, (int(self.lengths[i]),))
 
-    def batch(self, rows: Sequence[int], max_seconds: float) -> tuple[Tensor, Tensor]:
-        """Return utterances side by side, zero-padded.
+    def padded(self, rows: Sequence[int], max_seconds: float) -> tuple[Tensor, Tensor]:
+        """Return some utterances side by side; see `padded`."""
+        return padded([self[i] for i in rows], max_seconds)
 
-        Of a clip longer than max_seconds, the middle that long.
-        returns: waves (B, T) float32 in [-1, 1), lengths (B,) int64 samples
-        """
-        clips = [_middle(self[i], round(max_seconds * SAMPLE_RATE)) for i in rows]
-        lengths = torch.tensor([len(clip) for clip in clips], dtype=torch.int64)
-        waves = torch.zeros(len(clips), max(map(len, clips), default=0))
-        for wave, clip in zip(waves, clips, strict=True):
-            wave[: len(clip)] = torch.from_numpy(clip.astype(np.float32))
-        return waves.div_(32768), lengths
+
+def padded(clips: Sequence[NDArray[np.int16]], max_seconds: float) -> tuple[Tensor, Tensor]:
+    """Return (T,) samples side by side, zero-padded; of a clip longer than max_seconds, its middle.
+
+    returns: waves (B, T) float32 in [-1, 1), lengths (B,) int64 samples
+    """
+    middles = [middle(clip, max_seconds) for clip in clips]
+    lengths = torch.tensor([len(clip) for clip in middles], dtype=torch.int64)
+    waves = torch.zeros(len(middles), max(map(len, middles), default=0))
+    for wave, clip in zip(waves, middles, strict=True):
+        wave[: len(clip)] = torch.from_numpy(clip.astype(np.float32))
+    return waves.div_(32768), lengths
+
+
+def middle(clip: NDArray[np.int16], max_seconds: float) -> NDArray[np.int16]:
+    """Return the middle of (T,) samples at 16 kHz, at most max_seconds of it."""
+    longest = round(max_seconds * SAMPLE_RATE)
+    start = max(0, len(clip) - longest) // 2
+    return clip[start : start + longest]
 
 
 def _bounds(start: np.ndarray, end: np.ndarray, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -199,8 +220,3 @@ def _unusable_part(store: WaveStore, i: int, whole: int, too_late: bool, too_sho
         return Unusable("is silent in this part: it has less than 0.05 s of sound", "correct its start and end")
     problem = f"lasts {store.seconds[i]:.3g} s; the shortest allowed is {MIN_SECONDS} s"
     return Unusable(problem if store.lengths[i] else "has no samples", "give a longer clip, or take the utterance out")
-
-
-def _middle(wave: np.ndarray, longest: int) -> np.ndarray:
-    start = max(0, len(wave) - longest) // 2
-    return wave[start : start + longest]

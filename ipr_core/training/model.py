@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ipr_core.atomic import write, write_text
-from ipr_core.config import Config, Encoder, Method, Training
+from ipr_core.calibration import Calibration
+from ipr_core.config import SAMPLE_RATE, Audio, Config, Encoder, Method, Training
+from ipr_core.data.clips import clips
+from ipr_core.data.waves import Clips, middle, padded
 from ipr_core.encoders import SpeechEncoder, build_encoder, checkpoint_digest, load_encoder, valid
 from ipr_core.method.prototypes import Prototypes
 from ipr_core.method.systems import SYSTEMS
 from ipr_core.method.systems.system import Classifier
 from ipr_core.runs.files import DAMAGED, read_json, reading, sealed, tensors_digest
-from ipr_core.training.processes import device
+from ipr_core.training.minibatches import PASS, by_length
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "config.json"
 MODEL_TYPE = "ipr-recogniser"
+Precision = Literal["auto", "fp32", "bf16"]
+_log = logging.getLogger(__name__)
+
+
+class SoftLabels(NamedTuple):
+    """Soft labels of B utterances, (B, C) each."""
+
+    soft: Tensor
+    """The system's own: by its prototypes if D2 moves them, by its classifier otherwise, calibrated."""
+    classifier: Tensor
+    """As the classifier has them, uncalibrated."""
+    prototypes: Tensor
+    """As the prototypes have them, uncalibrated."""
 
 
 class Recogniser(nn.Module):
@@ -45,8 +64,10 @@ class Recogniser(nn.Module):
         super().__init__()
         self.choice, self.classes, self.system = choice, tuple(classes), system
         network = SYSTEMS[system].network
-        self.method, self.by_prototypes = Method(), False  # how `predict` labels after training
-        self.bf16 = False  # whether the encoder's passes are in bfloat16; all that follows them is in float32
+        self.method, self.by_prototypes = Method(), False  # how `label` labels after training
+        self.calibration = Calibration()  # of the system's own soft labels, fitted after training
+        self.precision: Precision = "auto"  # of the encoder's passes; all that follows them is in float32
+        self.max_seconds = Audio().max_seconds  # of a longer clip, `soft_labels` hears the middle
         self.encoder = encoder
         self.pool = network.pool(encoder.width, len(classes)) if network.pool else Pooling(encoder.width, choice)
         width = cast(int, self.pool.width)
@@ -63,23 +84,24 @@ class Recogniser(nn.Module):
         waves: (B, T) float32 at 16 kHz   lengths: (B,) samples, better on the CPU, where a GPU need not be waited for
         returns: (B, F, K) and how many frames are valid (B,); of a wholly frozen encoder the pooled vectors (B, 1, P)
         """
-        with self.precision():
+        with self.autocast():
             x, n = self.encoder.stem(waves, lengths)
-            if self._trained_below:
+            if self.trained_below:
                 return x, n
             with torch.no_grad():
                 return self.pool(*self.encoder.trunk(x, n))[:, None], torch.ones_like(n)
 
     def pooled(self, x: Tensor, n: Tensor) -> Tensor:
         """Pool the output of `stem` to one float32 vector an utterance (B, P), before it is standardised."""
-        if not self._trained_below:
+        if not self.trained_below:
             return x[:, 0]
-        with self.precision():
+        with self.autocast():
             return self.pool(*self.encoder.trunk(x, n)).float()
 
-    def precision(self) -> AbstractContextManager:
-        """Return the context of the encoder's passes: bfloat16 if `bf16` says so."""
-        return torch.autocast(self.mean.device.type, torch.bfloat16, enabled=self.bf16)
+    def autocast(self) -> AbstractContextManager:
+        """Return the context of the encoder's passes, which are in bfloat16 or in float32."""
+        device = self.mean.device
+        return torch.autocast(device.type, torch.bfloat16, enabled=in_bf16(self.precision, device))
 
     def scores(self, x: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
         """Pass the output of `stem` on to embeddings (B, D) and the classifier's scores (B, …)."""
@@ -107,26 +129,44 @@ class Recogniser(nn.Module):
         # a dimension that hardly varies in D1 must not become the largest one elsewhere
         self.deviation.copy_(deviation.clamp_min(0.01 * float(deviation.mean())).clamp_min(1e-6))
 
-    def label(self, embedding: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Return soft labels (B, C) by the classifier and by the prototypes.  embedding: (B, D)   logits: (B, C)"""
+    def label(self, embedding: Tensor, logits: Tensor) -> SoftLabels:
+        """Return the soft labels of a trained recogniser.  embedding: (B, D)   logits: (B, C)"""
         bank = Prototypes(len(self.classes), self.dim, self.method, embedding.device)
         bank.vectors = self.prototypes
-        return logits.softmax(dim=1), bank.soft(embedding)
+        return self.calibrated(logits.softmax(dim=1), bank.soft(embedding))
+
+    def calibrated(self, classifier: Tensor, prototypes: Tensor) -> SoftLabels:
+        """Return both uncalibrated soft labels (B, C) with the system's own choice of them, calibrated."""
+        return SoftLabels(self.calibration(prototypes if self.by_prototypes else classifier), classifier, prototypes)
 
     @torch.no_grad()
-    def predict(self, waves: Sequence[np.ndarray]) -> Tensor:
-        """Return the trained system's soft labels: by its prototypes, or by its classifier if D2 moves none.
+    def soft_labels(self, clips: Clips) -> SoftLabels:
+        """Return the soft labels (N, C) of clips, on the CPU: what `ipr annotate` writes and `predict` returns.
 
-        waves: 1-D float arrays at 16 kHz in [-1, 1]   returns: (N, C), rows sum to 1
+        Clips of similar length go through together, so many of them or long ones take no more memory than few.
+
+        clips: N times (T,) int16 samples at 16 kHz; of one longer than `max_seconds`, the middle
         """
         training = self.training
         self.eval()
-        tensors = [torch.as_tensor(wave, dtype=torch.float32) for wave in waves]
-        lengths = torch.tensor([len(wave) for wave in tensors])
-        padded = nn.utils.rnn.pad_sequence(tensors, batch_first=True)
-        classifier, prototypes = self.label(*self(*self.stem(padded.to(self.mean.device), lengths)))
+        labels = SoftLabels(*torch.empty(len(SoftLabels._fields), len(clips), len(self.classes)))
+        lengths = np.array([len(clips[i]) for i in range(len(clips))], np.int64)
+        for rows in by_length(lengths.clip(max=round(self.max_seconds * SAMPLE_RATE)), PASS):
+            waves, n = padded([clips[i] for i in rows.tolist()], self.max_seconds)
+            for whole, part in zip(labels, self.label(*self(*self.stem(waves.to(self.mean.device), n))), strict=True):
+                whole[rows] = part.cpu()
         self.train(training)
-        return prototypes if self.by_prototypes else classifier
+        return labels
+
+    def predict(self, waves: Iterable[ArrayLike], rate: int = SAMPLE_RATE) -> Tensor:
+        """Return the trained system's calibrated soft labels (N, C), on the CPU; rows sum to 1.
+
+        They are those that `ipr annotate` gives to files of these waves; (0, C) if there is none.
+
+        waves: N times (T,) of any lengths, floats with full scale at 1, or int16   rate: their samples per second
+        raises ValueError with the wave's number, the problem and the cure; see `clips.clips`
+        """
+        return self.soft_labels([middle(clip, self.max_seconds).copy() for clip in clips(waves, rate)]).soft
 
     def trained_state(self) -> dict[str, Tensor]:
         """Return trained parameters and buffers by name. A checkpoint holds them, not the frozen weights."""
@@ -172,15 +212,19 @@ class Recogniser(nn.Module):
             "encoder": self.choice.model_dump(mode="json"),
             "method": self.method.model_dump(mode="json"),
             "by_prototypes": self.by_prototypes,
+            "calibration": dataclasses.asdict(self.calibration),
+            "max_seconds": self.max_seconds,
+            "precision": self.precision,
             "architecture": self.encoder.architecture(),
             "weights": tensors_digest(weights),
         }
         write_text(folder / DESCRIPTION, json.dumps(sealed(description), indent=2) + "\n")
 
     @classmethod
-    def load(cls, folder: str | Path) -> Recogniser:
+    def load(cls, folder: str | Path, config: Config | None = None) -> Recogniser:
         """Load a saved recogniser from a local folder or a hub id, in evaluation mode, on the CPU.
 
+        config: of its run, for a model that an older version saved without all it depends on
         raises FileError for a file that is missing, damaged or of something else; ValueError if the hub has none
         """
         folder = Path(folder) if Path(folder).is_dir() else _download(str(folder))
@@ -188,7 +232,12 @@ class Recogniser(nn.Module):
         with reading(folder / DESCRIPTION):
             if description.get("model_type") != MODEL_TYPE:
                 raise ValueError(f"it is of a {description.get('model_type')!r}, not of an exported recogniser")
-            model = cls._described(description)
+            model = cls._described(description, config)
+        if config is None and "max_seconds" not in description:
+            sentence = (
+                "%s does not say how much of a long clip is heard (an older version wrote it): the middle %g s are"
+            )
+            _log.warning(sentence, folder / DESCRIPTION, model.max_seconds)
         with reading(folder / WEIGHTS):
             weights = load_file(folder / WEIGHTS)
             if tensors_digest(weights) != description.get("weights", tensors_digest(weights)):
@@ -197,21 +246,25 @@ class Recogniser(nn.Module):
         return model.eval()
 
     @classmethod
-    def _described(cls, description: dict[str, Any]) -> Recogniser:
-        """Build the recogniser of a description, with random weights."""
+    def _described(cls, description: dict[str, Any], config: Config | None) -> Recogniser:
+        """Build the recogniser of a description, with random weights.  config: for what it does not hold"""
         choice = Encoder.model_validate(description["encoder"])
         system = description.get("system", "ipr")
         make = SYSTEMS[system].network.encoder
         encoder = make(choice) if make else build_encoder(description["architecture"], choice)
         model = cls(encoder, description["classes"], choice, system)
         model.method, model.by_prototypes = Method.model_validate(description["method"]), description["by_prototypes"]
+        model.calibration = calibration_of(description)
+        audio, training = (config.audio, config.training) if config else (Audio(), Training())
+        model.max_seconds = Audio(max_seconds=description.get("max_seconds", audio.max_seconds)).max_seconds
+        model.precision = Training(precision=description.get("precision", training.precision)).precision
         return model
 
     save_pretrained = save
     from_pretrained = load
 
     @property
-    def _trained_below(self) -> bool:
+    def trained_below(self) -> bool:
         """Whether anything below the pooled vectors is trained, so that they cannot be kept."""
         return self.encoder.trained or bool(SYSTEMS[self.system].network.pool)
 
@@ -269,6 +322,11 @@ def encoder_of(config: Config) -> SpeechEncoder:
     return encoder
 
 
+def calibration_of(description: Mapping[str, Any]) -> Calibration:
+    """Return the calibration of a saved recogniser's description; the identity where an older version wrote it."""
+    return Calibration.described(description.get("calibration", {}))
+
+
 def encoder_digest(config: Config) -> str | None:
     """Return the digest of the files that a configuration's encoder is loaded from; None if there are none here."""
     choice = config.encoder
@@ -277,16 +335,15 @@ def encoder_digest(config: Config) -> str | None:
 
 
 def build_model(config: Config) -> Recogniser:
-    """Build a configuration's recogniser, in its precision. New weights come from torch's generator."""
+    """Build a configuration's recogniser. New weights come from torch's generator."""
     model = Recogniser(encoder_of(config), config.data.classes, config.encoder, config.training.system)
-    model.bf16 = in_bf16(config.training)
+    model.precision, model.max_seconds = config.training.precision, config.audio.max_seconds
     return model
 
 
-def in_bf16(training: Training) -> bool:
-    """Tell whether the encoder's passes are in bfloat16."""
-    automatic = training.precision == "auto" and device(training.device).type == "cuda"
-    return automatic or training.precision == "bf16"
+def in_bf16(precision: Precision, device: torch.device) -> bool:
+    """Tell whether the encoder's passes on a device are in bfloat16."""
+    return precision == "bf16" or (precision == "auto" and device.type == "cuda")
 
 
 def _download(name: str) -> Path:

@@ -85,7 +85,7 @@ def recipe(config: Config, data: Dataset, folder: Path, batch_size: int, device:
         config.encoder.encoder, num_labels=len(data.classes)
     )
     model.freeze_feature_encoder()
-    clips = [data.waves.batch([row], config.audio.max_seconds)[0][0].numpy() for row in range(len(data.table))]
+    clips = [data.waves.padded([row], config.audio.max_seconds)[0][0].numpy() for row in range(len(data.table))]
     examples = [{"input_values": clip, "label": int(label)} for clip, label in zip(clips, data.labels, strict=True)]
     trained = [examples[row] for part in ("D1", "D2") for row in data.rows(part)]
 

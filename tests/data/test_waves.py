@@ -160,7 +160,7 @@ def test_an_end_beyond_the_file_is_a_fault_but_a_rounded_one_is_not(tmp_path):
 def test_a_batch_is_zero_padded_and_scaled_to_one(tmp_path):
     paths = [wav(tmp_path / "a.wav", sine(0.2)), wav(tmp_path / "b.wav", sine(0.5))]
     store = WaveStore.build(table(*paths), tmp_path, progress=False)
-    x, lengths = store.batch([1, 0], max_seconds=15)
+    x, lengths = store.padded([1, 0], max_seconds=15)
     assert x.dtype == torch.float32
     assert x.shape == (2, 8_000)
     assert lengths.tolist() == [8_000, 3_200]
@@ -172,7 +172,7 @@ def test_a_batch_is_zero_padded_and_scaled_to_one(tmp_path):
 def test_of_a_clip_of_60_s_the_middle_15_s_are_heard(tmp_path):
     ramp = (np.arange(60 * SAMPLE_RATE) * 7 % 30_011).astype(np.int16)
     store = WaveStore.build(table(wav(tmp_path / "a.wav", ramp)), tmp_path, progress=False)
-    x, lengths = store.batch([0], max_seconds=15)
+    x, lengths = store.padded([0], max_seconds=15)
     assert lengths.tolist() == [15 * SAMPLE_RATE]
     assert x[0, 0] * 32768 == ramp[round(22.5 * SAMPLE_RATE)]
     assert x[0, -1] * 32768 == ramp[round(37.5 * SAMPLE_RATE) - 1]

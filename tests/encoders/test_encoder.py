@@ -9,18 +9,12 @@ import torch
 import transformers
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from helpers.padding import SMALL, assert_alone_as_padded, batch
 from ipr_core.config import SAMPLE_RATE, Encoder
 from ipr_core.encoders import EncoderError, build_encoder, load_encoder, valid
-from ipr_core.encoders.checkpoint import plain_config
 from ipr_core.encoders.wav2vec2 import masked_group_norm, span_mask
 
 WHISPER_TINY = Path(__file__).resolve().parents[3] / "shared" / "models" / "whisper-tiny-en-encoder"
-LENGTHS = (24_000, 9_000, 1_600)
-
-SMALL = {
-    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "conv_dim": (16,) * 7,
-    "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4, "layerdrop": 0.5,
-}  # fmt: skip
 LARGE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
 CONFIGS = {
     "wav2vec2-base": transformers.Wav2Vec2Config(**SMALL),
@@ -77,59 +71,9 @@ def load(checkpoints):
     return load
 
 
-def batch(lengths=LENGTHS) -> tuple[torch.Tensor, torch.Tensor]:
-    n = torch.tensor(lengths)
-    waves = 0.1 * torch.randn(len(n), max(lengths), generator=torch.Generator().manual_seed(1))
-    return waves * valid(n, max(lengths)), n
-
-
-def assert_alone_as_padded(encoder, waves, lengths) -> None:
-    with torch.no_grad():
-        padded, n = encoder(waves, lengths)
-        for i, length in enumerate(lengths):
-            single, m = encoder(waves[i : i + 1, :length], lengths[i : i + 1])
-            assert m == n[i] == single.shape[1]
-            torch.testing.assert_close(padded[i, : n[i]], single[0], atol=1e-5, rtol=1e-5)
-            assert not padded[i, n[i] :].any()
-
-
 @pytest.mark.parametrize("name", FAMILIES)
 def test_an_utterance_is_heard_alike_alone_and_padded(load, name):
     assert_alone_as_padded(load(name, layers=(0, -1)), *batch())
-
-
-QUIET = {
-    "hidden_dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0, "feat_proj_dropout": 0.0,
-    "layerdrop": 0.0, "mask_time_prob": 0.0,
-}  # fmt: skip
-"""No random numbers in training, so that its frames can be compared."""
-VARIANTS = {
-    "wav2vec2": (transformers.Wav2Vec2Config, {}),
-    "hubert": (transformers.HubertConfig, {}),
-    "hubert-batch-norm": (transformers.HubertConfig, {"conv_pos_batch_norm": True}),
-    "hubert-plain-projection": (transformers.HubertConfig, {"feat_proj_layer_norm": False}),
-    "wavlm": (transformers.WavLMConfig, {}),
-    "data2vec-audio": (transformers.Data2VecAudioConfig, {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 7}),
-}
-
-
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("stable", [False, True])
-@pytest.mark.parametrize("norm", ["group", "layer"])
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_no_norm_of_any_variant_hears_padding(variant, norm, stable, bias):
-    make, settings = VARIANTS[variant]
-    form = {"feat_extract_norm": norm, "do_stable_layer_norm": stable, "conv_bias": bias}
-    config = make(**SMALL | QUIET | settings | form)
-    architecture = {"family": config.model_type, "config": plain_config(config), "extractor": {"do_normalize": bias}}
-    torch.manual_seed(0)
-    encoder = build_encoder(architecture, Encoder(encoder=variant, layers=(0, 1, -1)))
-    for value in [*encoder.parameters(), *(b for n, b in encoder.named_buffers() if n.endswith("running_mean"))]:
-        value.data += 0.2 * torch.randn_like(value)
-    random = torch.Generator().manual_seed(1)
-    lengths = torch.randint(400, 24_000, (5,), generator=random).sort(descending=True).values.tolist()
-    assert_alone_as_padded(encoder, *batch(tuple(lengths)))
-    assert_alone_as_padded(encoder.train(), *batch(tuple(lengths)))
 
 
 def test_a_batch_norm_keeps_the_checkpoints_statistics_in_training(load):

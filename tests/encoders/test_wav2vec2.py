@@ -79,7 +79,7 @@ def test_it_is_exported_and_reloaded_without_the_original(run, small, data, tmp_
         model = Recogniser.from_pretrained(tmp_path / "exported")
     finally:
         shutil.move(folder, small.encoder.encoder)
-    clips, lengths = data.waves.batch(range(4), 1.0)
+    clips, lengths = data.waves.padded(range(4), 1.0)
     soft = model.predict([clip[:length].numpy() for clip, length in zip(clips, lengths, strict=True)])
     np.testing.assert_allclose(soft, run.labels[SOFT].iloc[:4], atol=1e-4)
 

@@ -241,7 +241,7 @@ def test_the_second_computes_the_loss_of_that_step(executed, trained):
     step = first_step(run, data)  # of which only the rows and D1's part are read here
     model = build_model(config).eval()
     model.load_trained_state({key[6:]: value for key, value in state.items() if key.startswith("model.")})
-    waves, lengths = data.waves.batch(list(step.rows), config.audio.max_seconds)
+    waves, lengths = data.waves.padded(list(step.rows), config.audio.max_seconds)
     keys = [view_key(config.training.seed, 0, config.training.warm_up, id) for id in data.table["id"].iloc[step.rows]]
     with torch.no_grad():
         k, logits = (x.numpy() for x in model(*model.stem(waves, lengths)))

@@ -152,7 +152,7 @@ def test_bf16_trains_and_evaluates_in_fp32_beyond_the_encoder(whole):
     assert session.classifier_soft.dtype == session.embeddings.dtype == torch.float32
     assert not equal(weights(session), weights(usual))
     in_fp32 = usual.embeddings.clone()
-    usual.model.bf16 = True
+    usual.model.precision = "bf16"
     usual.evaluate_()
     assert not in_fp32.equal(usual.embeddings)
     torch.testing.assert_close(in_fp32, usual.embeddings, atol=0.05, rtol=0.1)

@@ -44,11 +44,11 @@ def equal(a, b) -> bool:
 
 def test_the_clean_view_is_the_stem_of_the_waves(plain, stem, data, tiny):
     rows = plain.passes()[0]
-    x, n = stem(*data.waves.batch(rows, tiny.audio.max_seconds))
+    x, n = stem(*data.waves.padded(rows, tiny.audio.max_seconds))
     assert equal(plain.clean(rows), (x, n))
     for row in ROWS:
         x, n = plain.clean([row])
-        single, n_alone = stem(*data.waves.batch([row], tiny.audio.max_seconds))
+        single, n_alone = stem(*data.waves.padded([row], tiny.audio.max_seconds))
         assert n.equal(n_alone)
         torch.testing.assert_close(x, single, atol=1e-5, rtol=1e-5)
 
@@ -61,7 +61,7 @@ def test_kept_views_are_padded_with_zeros(plain):
 
 
 def test_the_augmented_view_is_the_stem_of_the_second_view(plain, stem, data, tiny):
-    waves, lengths = data.waves.batch(ROWS, tiny.audio.max_seconds)
+    waves, lengths = data.waves.padded(ROWS, tiny.audio.max_seconds)
     keys = [view_key(0, 0, 2, data.table["id"][row]) for row in ROWS]
     assert equal(plain.augmented(ROWS, 2), stem(second_view(waves, lengths, keys, tiny.audio), lengths))
 
@@ -133,8 +133,8 @@ ASKED = [(ROWS, True), ([5, 6], False), ([1, 2], True), ([7, 8, 9], True), ([4],
 def test_what_is_made_ahead_is_the_same(make_views, plain, monkeypatch):
     """As on a GPU, but for the copies to it: several batches' second views are made at once."""
     views, read, sizes = make_views(block=5), [], []
-    batch, mixed = views._data.waves.batch, module.second_view
-    monkeypatch.setattr(views._data.waves, "batch", lambda rows, seconds: read.append(rows) or batch(rows, seconds))
+    padded, mixed = views._data.waves.padded, module.second_view
+    monkeypatch.setattr(views._data.waves, "padded", lambda rows, seconds: read.append(rows) or padded(rows, seconds))
     monkeypatch.setattr(module, "second_view", lambda waves, *rest: sizes.append(len(waves)) or mixed(waves, *rest))
     views.expect(ASKED, 2)
     view = [views.augmented(rows, 2) if augmented else views.clean(rows) for rows, augmented in ASKED]

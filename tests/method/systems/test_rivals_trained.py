@@ -83,7 +83,7 @@ def test_it_resumes_to_the_bit(system, run_of, data, views, tmp_path):
 def test_the_reloaded_model_predicts_a_runs_labels(system, run_of, data):
     run = run_of(system)
     model = Recogniser.load(run.folder / "model")
-    clips, lengths = data.waves.batch(range(6), run.config.audio.max_seconds)
+    clips, lengths = data.waves.padded(range(6), run.config.audio.max_seconds)
     soft = model.predict([clip[:length].numpy() for clip, length in zip(clips, lengths, strict=True)])
     labels = run.labels[[f"soft_{name}" for name in data.classes]].iloc[:6]
     np.testing.assert_allclose(soft, labels, atol=2e-3 if own_network(system) else 1e-4)
