@@ -11,15 +11,25 @@ Table2 = Literal[
     "deep_spectrum", "attention_pooling", "emotion_existence", "capsules", "majority", "mcil", "mmd", "daan", "dann",
     "bnm",
 ]  # fmt: skip
+Committees = Literal["committee", "ipr_committee"]
 Beyond = Literal["fixmatch", "freematch", "softmatch", "pico"]
 TABLE3: tuple[str, ...] = get_args(Table3)
 """The paper's four systems, and two controls."""
 TABLE2: tuple[str, ...] = get_args(Table2)
 """The methods that the paper compares IPR with."""
+CONTROLS: tuple[str, ...] = ("baseline_augmented", "baseline_plus_contrastive", *get_args(Committees))
+"""Controls for what a system has beside its idea: augmented speech, the contrastive term, a committee as network."""
 BEYOND: tuple[str, ...] = get_args(Beyond)
 """Semi-supervised methods of the field that the paper does not have."""
-System = Literal[Table3, Table2, Beyond]
+Reachable = Literal["oracle"]
+System = Literal[Table3, Table2, Committees, Beyond, Reachable]
 SYSTEMS: tuple[str, ...] = get_args(System)
 """Every system: `method/systems/NAME.py` each."""
-GROUPS: dict[str, tuple[str, ...]] = {"all": SYSTEMS, "table3": TABLE3, "table2": TABLE2, "beyond": BEYOND}
-"""Words that stand for several systems."""
+GROUPS: dict[str, tuple[str, ...]] = {
+    "all": tuple(name for name in SYSTEMS if name not in get_args(Reachable)),
+    "table3": TABLE3,
+    "table2": TABLE2,
+    "controls": CONTROLS,
+    "beyond": BEYOND,
+}
+"""Words that stand for several systems; the oracle is none to compare with."""

@@ -24,6 +24,9 @@ _ADDED = {
     "augmented_label": "shared",
     "own_target": "same",
     "validation_share": 0.0,
+    "labels_when": "epoch",
+    "oracle": "correct",
+    "oracle_share": 0.0,
 }
 """Settings that version 0.1 did not have → the value that says what it did."""
 
@@ -59,6 +62,8 @@ class Method(Section):
     """Reading: the target on D2, the pseudo-label or the soft label."""
     own_target: Annotated[Literal["same", "hard", "soft"], _AFTER] = "same"
     """Reading: the target on D2 of baseline+, whose labels are its own: as `target`, hard, or soft (section 3.2)."""
+    labels_when: Annotated[Literal["epoch", "warm_up"], _AFTER] = "epoch"
+    """Reading: D2's labels, those before each epoch (or step), or those at the end of the warm-up, kept to the end."""
     confidence: Annotated[bool, _AFTER] = False
     """Reading: whether each utterance of D2 is weighted by the largest share of its soft label."""
     moves: Annotated[Literal["classifier", "prototype", "all"], _AFTER] = "prototype"
@@ -86,7 +91,12 @@ class Method(Section):
     augmented_target: Annotated[bool, _AFTER] = False
     """Reading: whether x^aug has a cross-entropy on D2 too."""
     own_weight: Annotated[NotNegative | None, _AFTER] = None
-    """Weight λ of a method's own term (DANN, DAAN: reversal; PiCO: contrast); none: its authors', of MMD 1, ours."""
+    """Weight λ of a method's own term (DANN, DAAN: reversal; PiCO: contrast); none: its authors', of MMD 0.1, ours."""
+
+    oracle: Annotated[Literal["correct", "gate", "random"], _AFTER] = "correct"
+    """Of `oracle` alone: wrong labels of D2 are put right, or left out; or right ones are made wrong at random."""
+    oracle_share: Annotated[Share, _AFTER] = 0.0
+    """Of `oracle` alone: the share of those labels, chosen by the seed."""
 
     @field_validator("moves", mode="before")
     @classmethod

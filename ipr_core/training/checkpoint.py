@@ -14,6 +14,9 @@ from ipr_core.method.prototypes import Prototypes, PrototypeSchedule
 from ipr_core.method.systems.step import Companion
 from ipr_core.training.model import Recogniser
 
+_KEPT = "kept_own", "kept_soft", "kept_labels"
+"""The keys of `Session.kept_labels`."""
+
 
 class StateError(ValueError):
     """A state that a session cannot go on from."""
@@ -31,6 +34,7 @@ class Trained(Protocol):
     schedule: PrototypeSchedule
     embeddings: Tensor
     classifier_soft: Tensor
+    kept_labels: tuple[Tensor, Tensor, Tensor] | None
     epoch: int
 
 
@@ -49,9 +53,10 @@ def state(session: Trained) -> dict[str, Tensor]:
     model = {f"model.{name}": value for name, value in session.model.trained_state().items()}
     refined = session.epoch > session.config.training.warm_up  # until then it is as made, and a warm-up can be shared
     companion = {f"beside.{name}": value for name, value in session.companion.state_dict().items() if refined}
-    schedule = session.schedule
+    schedule, kept = session.schedule, dict(zip(_KEPT, session.kept_labels or (), strict=False))
     return {
-        **model, **companion, **moments, "prototypes": session.prototypes.vectors, "embeddings": session.embeddings,
+        **model, **companion, **moments, **kept,
+        "prototypes": session.prototypes.vectors, "embeddings": session.embeddings,
         "own": session.classifier_soft, "soft": schedule.soft,
         "epoch": torch.tensor(session.epoch),
     }  # fmt: skip
@@ -84,6 +89,8 @@ def _restore_(session: Trained, tensors: dict[str, Tensor]) -> None:
     session.classifier_soft = tensors["own"].to(session.device)
     session.schedule.soft = tensors["soft"].to(session.device)
     session.schedule.labels = session.prototypes.labels(session.embeddings)
+    if kept := [tensors[name].to(session.device) for name in _KEPT if name in tensors]:
+        session.kept_labels = kept[0], kept[1], kept[2]
     session.epoch = int(tensors["epoch"])
 
 

@@ -37,6 +37,9 @@ class Session:
     classifier_soft: Tensor
     """(N, C) the classifier's soft labels of that pass; `schedule.soft` are the prototypes'."""
 
+    kept_labels: tuple[Tensor, Tensor, Tensor] | None = None
+    """With `labels_when` warm_up: both soft labels (N, C) and the pseudo-labels (N,) of the end of the warm-up."""
+
     def __init__(
         self,
         config: Config,
@@ -106,7 +109,9 @@ class Session:
     def begin_(self, epoch: int) -> list[Minibatch]:
         """Prepare for an epoch's steps: the model in training mode, the views told. returns: its minibatches"""
         if epoch == self.config.training.warm_up:
-            self.companion.before_refinement_(self.prototypes.vectors)
+            self.companion.before_refinement_(self.prototypes.vectors, self.embeddings)
+            if self.config.method.labels_when == "warm_up":
+                self.kept_labels = self.classifier_soft, self.schedule.soft, self.schedule.labels
         self.model.train()
         plan = self.plan(epoch)
         self.passes.expect(plan, epoch, self.refining(epoch))
@@ -122,13 +127,13 @@ class Session:
         views = self.passes.forward(inputs, minibatch)  # Eq. 1
         k = self._compared(rows, inputs, views)
         aug = self._compared_augmented(k, inputs, views)
-        soft, labels = self.schedule.compare(rows, k)  # s_c = k · p_c, Eq. 3
+        own, soft, labels = self._labels(rows, k)
         return Step(
             method=self.config.method,
             beta=self.beta(epoch),  # Eq. 7
             views=views,
             labels=self.labels[on_device(minibatch.precise, self.device)],
-            classifier_soft=self.classifier_soft[rows],
+            classifier_soft=own,
             prototype_soft=soft,
             prototype_labels=labels,
             prototype_labels_augmented=labels if aug is k else self.prototypes.labels(aug),
@@ -139,6 +144,17 @@ class Session:
             progress=self._progress(epoch + within),
             companion=self.companion,
         )
+
+    def _labels(self, rows: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return D2's labels that a step trains on (section 2.2).
+
+        rows: (B,) utterances of D2   k: (B, D) their embeddings
+        returns: soft labels by the classifier and by the prototypes (B, C), and the prototypes' pseudo-labels (B,)
+        """
+        if self.kept_labels is not None:
+            own, soft, labels = (tensor[rows] for tensor in self.kept_labels)
+            return own, soft, labels
+        return self.classifier_soft[rows], *self.schedule.compare(rows, k)  # s_c = k · p_c, Eq. 3
 
     def _compared(self, rows: Tensor, inputs: dict[str, Padded], views: dict[str, View]) -> Tensor:
         """Return k as it meets the prototypes: of the last evaluation, or of this step in `compare_mode`."""
@@ -159,9 +175,9 @@ class Session:
         return self.passes.again_in_evaluation(inputs["ambiguous_augmented"], len(k))
 
     def _progress(self, epochs: float) -> float:
-        """Return the share of the refinement that is done after so many epochs."""
-        training = self.config.training
-        return max(0.0, epochs - training.warm_up) / max(training.epochs - training.warm_up, 1)
+        """Return the share of the warm-up, or of the refinement, that is done after so many epochs."""
+        warm_up, whole = self.config.training.warm_up, self.config.training.epochs
+        return epochs / warm_up if epochs < warm_up else (epochs - warm_up) / max(whole - warm_up, 1)
 
     def evaluate_(self) -> None:
         """Embed and classify every utterance, in evaluation mode."""
