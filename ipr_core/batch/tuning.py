@@ -105,7 +105,8 @@ def tuned(search: Search, table: DataFrame) -> dict[str, Any]:
     choices = {row.system: json.loads(row.settings) for row in table[table["chosen"]].itertuples()}
     own = entries.get("own", {})
     entries["own"] = {system: own.get(system, {}) | choice for system, choice in choices.items()}
-    names = {name for trials in search.trials.values() for settings in trials for name in settings}
+    names = {name for settings in own.values() for name in settings}  # one system's alone, tuned or not
+    names |= {name for trials in search.trials.values() for settings in trials for name in settings}
     entries["tuned"] = {
         "score": search.score,
         "settings": sorted(names),

@@ -19,7 +19,7 @@ from ipr_core.config import TABLE2
 from ipr_core.method.systems import SYSTEMS
 from ipr_core.results import collapse, soft_labels
 from ipr_core.results.scores import SCORES, TRAINED, noise, run_scores, score_table, training_seconds
-from ipr_core.results.selection import cautions, usual_stream
+from ipr_core.results.selection import cautions, tuned_settings, usual_stream
 from ipr_core.results.significance import accuracy_interval
 from ipr_core.results.table import BETWEEN, DEVIATION, Table
 from ipr_core.runs.run import Run
@@ -57,6 +57,7 @@ def circumstances(runs: Sequence[Run], finished: Sequence[Run] = ()) -> str:
         f"({_parts(runs)}; votes are {votes}), encoder {in_markdown(_encoder(runs[0]))}, {config.training.epochs} "
         f"epochs, {config.training.warm_up} of them warm-up.",
         unlike_paper(runs[0]),
+        *_tuning(runs),
         *cautions(runs),
     ]
     if left_out := len(finished) - len(runs):
@@ -143,7 +144,7 @@ def soft(runs: Sequence[Run]) -> Table:
     rows = [_which(run) | row for run in ordered for row in soft_labels.rows(run)]
     one_a_partition = {run.meta["corpus"]: run for run in finished}.values()
     rows += [_which(run) | row for run in one_a_partition for row in soft_labels.constant_rows(run)]
-    titles = SOFT | ({"temperature": "temperature"} if any("temperature" in row for row in rows) else {})
+    titles = ({"temperature": "temperature"} if any("temperature" in row for row in rows) else {}) | SOFT
     parts = [
         _over_seeds(DataFrame([row for row in rows if row["part"] == part]), titles).assign(part=part)
         for part in soft_labels.PARTS
@@ -317,6 +318,12 @@ def _repetitions(runs: Sequence[Run]) -> str:
     partitions = sorted({run.meta["corpus"]: run.config.data.data_seed for run in runs}.values())
     several = f", {len(partitions)} partitions (`data_seed` {', '.join(map(str, partitions))})"
     return f"seeds {', '.join(map(str, seeds))}" + (several if len(partitions) > 1 else "")
+
+
+def _tuning(runs: Sequence[Run]) -> list[str]:
+    """Return a sentence that names the settings of which every system has its own choice, if there are any."""
+    names = ", ".join(f"`{name}`" for name in tuned_settings(runs[0]))
+    return [f"Every system has its own choice of {names}, made on V1 by `ipr tune`, never on D3."] if names else []
 
 
 def _parts(runs: Sequence[Run]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from ipr_core.config import FIELDS, Mark, SettingsError, marked
 from ipr_core.method.systems import SYSTEMS
 from ipr_core.results import collapse
+from ipr_core.runs.files import read_json
 from ipr_core.runs.run import Run, default_runs
 from ipr_core.texts import plain
 
@@ -35,6 +36,7 @@ def finished_runs(folder: Path | str | None = None, grid: Path | str | None = No
 def comparable(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
     """Group runs that differ in system, seed, stream and partition (`data_seed`) alone.
 
+    In a tuned grid every system has settings of its own, which may differ too, if each system has one choice.
     If the utterances of one `data_seed` are not the same in all runs of a group, as where audio has changed, the
     group is divided by its utterances: nobody knows which partitions belong together.
     Of runs that differ in `data_seed` but not in their utterances, the first one counts.
@@ -42,9 +44,11 @@ def comparable(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
     """
     groups: dict[str, list[Run]] = {}
     settings: dict[str, dict[str, Any]] = {}
+    retuned = _retuned(runs)
     for run in runs:
-        shared = {name: value for name, value in run.meta["settings"].items() if name not in marked(Mark.COMPARED)}
-        key = json.dumps(shared, sort_keys=True)
+        tuned = tuned_settings(run)
+        shared = _settings_without(run, () if tuned in retuned else tuned)
+        key = json.dumps([shared, tuned], sort_keys=True)
         groups.setdefault(key, []).append(run)
         settings[key] = shared
     varying = [name for name in FIELDS if len({json.dumps(values.get(name)) for values in settings.values()}) > 1]
@@ -59,6 +63,12 @@ def largest_group(runs: Sequence[Run]) -> list[Run]:
     """Return the comparable runs with most systems, then with most runs."""
     groups = [group for _, group in comparable(runs)]
     return max(groups, key=lambda group: (len({run.config.training.system for run in group}), len(group)), default=[])
+
+
+def tuned_settings(run: Run) -> tuple[str, ...]:
+    """Return the settings that were each system's own in the tuned grid that the run is of; () if it is of none."""
+    path = run.folder / "tuning.json"
+    return tuple(read_json(path)["settings"]) if path.exists() else ()
 
 
 def check_reference(runs: Sequence[Run], reference: str | None) -> None:
@@ -86,6 +96,22 @@ def cautions(runs: Sequence[Run]) -> list[str]:
 def tables_folder(runs: Sequence[Run]) -> Path:
     """Return the default folder for the tables of runs: `tables`, beside the first run."""
     return (runs[0].folder.parent if runs else default_runs()) / "tables"
+
+
+def _settings_without(run: Run, names: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of a run without some, and without those in which comparable runs may differ."""
+    left_out = {*names, *marked(Mark.COMPARED)}
+    return {name: value for name, value in run.meta["settings"].items() if name not in left_out}
+
+
+def _retuned(runs: Sequence[Run]) -> set[tuple[str, ...]]:
+    """Return the tuned settings of which one system has several choices: nobody knows which belong together."""
+    choices: dict[tuple[tuple[str, ...], str], set[str]] = {}
+    for run in runs:
+        if tuned := tuned_settings(run):
+            values = json.dumps([run.meta["settings"].get(name) for name in tuned])
+            choices.setdefault((tuned, run.config.training.system), set()).add(values)
+    return {tuned for (tuned, _), values in choices.items() if len(values) > 1}
 
 
 def _by_utterances(runs: Sequence[Run]) -> list[tuple[list[str], list[Run]]]:

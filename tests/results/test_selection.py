@@ -8,7 +8,7 @@ import pytest
 from helpers.fake_runs import fake_run
 from ipr_core.atomic import write_text
 from ipr_core.config import SettingsError
-from ipr_core.results import selection
+from ipr_core.results import over_seeds, selection
 
 
 @pytest.fixture
@@ -62,6 +62,28 @@ def test_other_utterances_of_one_data_seed_are_no_partition(make, campaign, data
         (f"utterances {digests[0]}", len(campaign)),
         (f"utterances {digests[1]}", 1),
     ]
+
+
+def tuned(run, *settings):
+    """Say of a run that it is of a tuned grid, whose systems have these settings of their own."""
+    write_text(run.folder / "tuning.json", json.dumps({"settings": settings}))
+    return run
+
+
+def test_the_systems_of_a_tuned_grid_are_one_group(make):
+    runs = [tuned(make("ipr", seed, lr=0.003, mu=0.1), "lr", "mu") for seed in range(2)]
+    runs += [tuned(make("baseline", seed, lr=0.001), "lr", "mu") for seed in range(2)]
+    untuned = make("supervised", lr=0.001)
+    groups = selection.comparable([*runs, untuned])
+    assert sorted(len(group) for _, group in groups) == [1, 4]
+    assert selection.largest_group([*runs, untuned]) == runs
+    assert "own choice of `lr`, `mu`, made on V1" in over_seeds.circumstances(runs)
+    assert "own choice" not in over_seeds.circumstances([untuned])
+
+
+def test_two_choices_of_one_system_are_not_averaged(make):
+    runs = [tuned(make("ipr", 0, lr=0.003), "lr"), tuned(make("ipr", 1, lr=0.001), "lr")]
+    assert [len(group) for _, group in selection.comparable(runs)] == [1, 1]
 
 
 def test_the_largest_group_has_most_systems(make, campaign):
