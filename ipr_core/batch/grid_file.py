@@ -31,7 +31,7 @@ _WORDS: dict[type, str] = {
 }  # fmt: skip
 _LARGEST = 1_000_000  # bytes
 _DEEPEST = 6  # tables, lists of tables, lists of values in them, and one to spare
-_NAME = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
+_NAME = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.){0,200}+"|'[^'\n]{0,200}+')"""
 _LONG_KEY = re.compile(rf"(?<![\w-]){_NAME}(?:[ \t]*+\.[ \t]*+{_NAME}){{20}}")
 """A key of more than 20 names, a.b.c: tomllib takes memory by the square of their number."""
 _MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}

@@ -197,7 +197,7 @@ def test_every_fault_is_named_at_once(read):
 
 
 def test_an_impossible_combination_is_refused(read):
-    with pytest.raises(SettingsError, match=r"^warm_up is 9; it must not exceed epochs, which is 5$"):
+    with pytest.raises(SettingsError, match=r"mine\.toml: warm_up is 9; it must not exceed epochs, which is 5$"):
         read("[settings]\nepochs = 5\nwarm_up = 1\n[one_at_a_time]\nwarm_up = [9]")
 
 

@@ -21,6 +21,9 @@ from ipr_core.data.corpora.table import check, tidy
 from ipr_core.data.faults import CorpusError, Fault, number_of
 from ipr_core.data.reading import Reading
 
+GENERATED = frozenset(("synthetic",))
+"""Corpora whose sounds are made when they are read; their tables have no faults."""
+
 _log = logging.getLogger(__name__)
 
 
