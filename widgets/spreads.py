@@ -12,6 +12,7 @@ from pandas import DataFrame
 
 from ipr_core.method.systems import SYSTEMS
 from ipr_core.results import comparisons, over_seeds, soft_labels
+from ipr_core.results import reachable as reach
 from ipr_core.results.table import DEVIATION, Table
 from ipr_core.runs.events import EpochEnd
 from ipr_core.runs.run import Run
@@ -32,6 +33,9 @@ CURVES = {"accuracy": "accuracy on D3", "agreement_prototypes": "prototypes righ
 """The fields of the events that are drawn over the epochs, and their titles."""
 MEASURES = tuple(title for name, title in over_seeds.SOFT.items() if name != "no_majority")
 """The measures of soft labels that are drawn."""
+
+
+_DASHES = "solid", "dot", "dash"
 
 
 def looks(system: str) -> tuple[str, str]:
@@ -113,6 +117,29 @@ def soft(table: Table, part: str = "D2 and D3") -> go.Figure:
         if name in frame:
             fig.add_trace(_points(frame[~uniform], name), row=1, col=column)
             _level(fig, frame.loc[uniform, name], column)
+    return fig
+
+
+def reachable(runs: Sequence[Run]) -> go.Figure:
+    """Draw the gain on D3 over the share of D2's labels that are right: a line a kind of oracle, means and deviations.
+
+    runs: of the oracle and of the baseline
+    """
+    fig = look.figure("What better labels of D2 would bring", 420)
+    fig.update_xaxes(title="Right labels of D2, %").update_yaxes(title="Gain on D3 over the baseline, points")
+    points = reach.points(runs)
+    if points.empty:
+        return look.note(fig, reach.reachable(runs).lacking)
+    fig.add_hline(y=0, line=dict(color=colours.INK, dash="dash", width=1))
+    for number, (kind, title) in enumerate(reach.KINDS.items()):
+        group = points[points["kind"] == kind].groupby("share")
+        line = group.agg(right=("right", "mean"), gain=("gain", "mean"), spread=("gain", "std")).sort_values("right")
+        curve = go.Scatter(
+            x=100 * line["right"], y=line["gain"], error_y=dict(array=line["spread"].fillna(0), thickness=1),
+            name=title, mode="lines+markers", line=dict(color=colours.numbered(number), dash=_DASHES[number]),
+            hovertemplate="%{x:.0f} % right: %{y:+.1f} points",
+        )  # fmt: skip
+        fig.add_trace(curve)
     return fig
 
 

@@ -74,7 +74,7 @@ def try_read(source: str | Path, options: Mapping[str, Any] | None = None) -> tu
         for number, settings in enumerate(trials[system]):
             part, part_faults, part_configs = grid.try_read(None, _entries(entries, system, settings))
             cells[system, number] = part.cells
-            faults += part_faults
+            faults += [f"{source}: {fault}" for fault in part_faults]
             configs += part_configs
     if any(config.partition.validation_share == 0 for config in configs):
         faults.append(f"{source}: validation_share is 0; settings are chosen on it: give 0.1, for example")
@@ -94,7 +94,7 @@ def curve(search: Search, runs: Path) -> DataFrame:
         if len(scores):
             settings = json.dumps(search.trials[system][number])
             rows.append({"system": system, "trial": number, "settings": settings, "runs": len(scores)}
-                        | scores.mean().round(6).to_dict())  # fmt: skip
+                        | scores[list(SCORES)].mean().round(6).to_dict())  # fmt: skip
     table = DataFrame(rows, columns=["system", "trial", "settings", "runs", *SCORES])
     return table.assign(chosen=table.index.isin(_best(table, search.score)))
 

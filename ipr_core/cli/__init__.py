@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,7 +96,7 @@ def _run(args: Args) -> int:
     last epoch. Other systems can be trained beside it, for the comparison.
     """
     from ipr_core.batch import notebooks
-    from ipr_core.results import report, soft_labels, summary
+    from ipr_core.results import reachable, report, soft_labels, summary
     from ipr_core.training.advance import prepare, train_all
     from ipr_core.training.trained import reopen_if_damaged_
 
@@ -115,6 +116,8 @@ def _run(args: Args) -> int:
     runs = [run, *rival_runs]
     path = report.write(run, summary.tables(runs), soft_labels.notes(runs))
     print(f"{summary.summary(runs)}\n\nreport  {path}\nlabels  {run.folder / 'labels.csv'} (and .parquet)")
+    if sentence := reachable.expectation(run):
+        print(f"\n{textwrap.fill(sentence, 120)}")
     return 0
 
 

@@ -38,7 +38,7 @@ class Dataset:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """(N,) the released label as a class number. D2's are for scoring, and for `supervised`."""
+        """(N,) the released label as a class number. D2's are for scoring, `supervised` and `oracle`."""
         return self.table["label"].map({name: i for i, name in enumerate(self.classes)}).to_numpy(np.int64)
 
     @property

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ipr_core.config import SYSTEMS, TABLE2, Config, demo
+from ipr_core.results.reachable import points
 from ipr_core.results.selection import comparable, finished_runs
 from ipr_core.runs.run import Run, default_runs
 
@@ -24,12 +25,18 @@ EXAMPLE_SYSTEMS = {
     "rivals": ("baseline", "ipr", "mcil", "mmd", "bnm"),
 }
 """The systems of the examples that compare systems."""
+ORACLES: tuple[dict[str, Any], ...] = tuple(
+    {"system": "oracle", "oracle": kind, "oracle_share": share}
+    for kind, shares in {"correct": (0.0, 0.5, 1.0), "gate": (1.0,), "random": (0.1, 0.3)}.items()
+    for share in shares
+)
+"""The oracles of the example, beside the baseline."""
 WARNING = (
     "**This is a small EXAMPLE that was made just now** (synthetic voices, an encoder that was never trained, few "
     "epochs): it shows how the tables look, and its figures mean nothing. Give `runs` or `grid` for your own."
 )
 
-Kind = Literal["systems", "ablations", "rivals"]
+Kind = Literal["systems", "ablations", "rivals", "oracles"]
 
 
 def runs_or_example(
@@ -64,6 +71,9 @@ def configs(kind: Kind) -> list[Config]:
     )  # fmt: skip
     if kind == "ablations":
         variations, first = list(VARIATIONS), "ipr"
+    elif kind == "oracles":
+        variations, first = [*ORACLES], "baseline"
+        variations.append({"system": first})
     else:
         variations, first = [{"system": name} for name in EXAMPLE_SYSTEMS[kind]], "baseline"
     variations.append({"system": first, "stream": 1})
@@ -71,7 +81,9 @@ def configs(kind: Kind) -> list[Config]:
 
 
 def _enough(runs: Sequence[Run], kind: Kind) -> bool:
-    """Return whether two systems, or two settings of one system, share two seeds or partitions."""
+    """Return whether two systems, or two settings of one, share two seeds or partitions; of oracles, one baseline."""
+    if kind == "oracles":
+        return bool(len(points(runs)))
     if kind == "ablations":
         systems = dict.fromkeys(run.config.training.system for run in runs)
         groups = [[run for run in runs if run.config.training.system == name] for name in systems]

@@ -68,7 +68,8 @@ class EpochEnd:
     angles: list[float] | None = None
     """Degrees between each prototype before the epoch's first move and after its last (Eq. 4)."""
     validation: dict[str, float] | None = None
-    """On V1, of the classifier: accuracy, uar and nll (nats); None without one, and in records of version 0.1."""
+    """Of the classifier, on V1: accuracy, uar, nll (nats) and its utterances; on V2: accuracy_ambiguous and
+    utterances_ambiguous. None without a V1, and in records of version 0.1."""
 
 
 def without_prototypes(event: EpochEnd) -> EpochEnd:

@@ -59,13 +59,21 @@ def epoch_end(session: Session, epoch: int, losses: dict[str, float], steps: int
 
 
 def _validation(session: Session, soft: NDArray[np.floating]) -> dict[str, float] | None:
-    """Return the classifier's scores on V1; None without one.  soft: (N, C)"""
-    rows, truth = session.data.rows("V1"), session.data.labels
+    """Return the classifier's scores on V1, and its accuracy on V2; None without V1.  soft: (N, C)"""
+    rows, ambiguous, truth = session.data.rows("V1"), session.data.rows("V2"), session.data.labels
     if not len(rows):
         return None
     scores = metrics.hard_scores(truth[rows], soft[rows].argmax(axis=1), len(session.data.classes))
     right = soft[rows, truth[rows]].clip(np.finfo(np.float32).tiny)
-    return {"accuracy": scores["accuracy"], "uar": scores["uar"], "nll": float(-np.log(right).mean())}
+    hits = soft[ambiguous].argmax(axis=1) == truth[ambiguous]
+    return {
+        "accuracy": scores["accuracy"],
+        "uar": scores["uar"],
+        "nll": float(-np.log(right).mean()),
+        "utterances": len(rows),
+        "accuracy_ambiguous": float(hits.mean()) if len(hits) else 0.0,
+        "utterances_ambiguous": len(hits),
+    }
 
 
 def clock(session: Session, plan: Sequence[Minibatch], seconds: float, evaluation_seconds: float) -> dict[str, float]:
