@@ -16,9 +16,19 @@ from ipr_core.training.advance import train_all
 NOTEBOOKS = ("10_table3", "11_ablations", "12_table2")
 PLOTLY = "application/vnd.plotly.v1+json"
 FILES = {
-    "10_table3": ["cost", "moves", "over_seeds", "over_utterances", "paper", "recalls", "soft_labels", "systems"],
+    "10_table3": [
+        "cost",
+        "differences",
+        "moves",
+        "over_seeds",
+        "over_utterances",
+        "paper",
+        "recalls",
+        "soft_labels",
+        "systems",
+    ],
     "11_ablations": ["ablations", "readings", "systems"],
-    "12_table2": ["cost", "over_seeds", "over_utterances", "paper", "systems"],
+    "12_table2": ["cost", "differences", "over_seeds", "over_utterances", "paper", "systems"],
 }
 
 
@@ -94,6 +104,7 @@ def test_tables_are_written_in_three_forms(executed, name):
 def test_table3_shows_curves_differences_recalls_and_soft_labels(executed):
     assert titles(executed["10_table3"][0]) == [
         "Over the epochs: mean and standard deviation over the seeds",
+        "Differences and their 95 % intervals",
         "Differences over seeds and their 95 % intervals",
         "Recall of each class on D3",
         "Soft labels against the annotators' votes, D2 and D3: lower is better, of AUPRC higher",
