@@ -20,7 +20,7 @@ _USAGE = {
     "run": f"{_SETTINGS} [--beside SYSTEM ...] [--runs DIR]",
     "train": f"{_SETTINGS} [--systems SYSTEM ...] [--seeds SEED ...] [--runs DIR]",
     "batch": f"[GRID] {_SETTINGS} [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]",
-    "tune": "GRID [--out FILE] [--runs DIR] [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]",
+    "tune": "GRID [--SETTING VALUE ...] [--out FILE] [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]",
     "resume": "RUN",
     "annotate": "RUN CORPUS [--SETTING VALUE ...] [--out DIR] [--shard K/N]",
     "export": "RUN FOLDER",
@@ -39,7 +39,7 @@ def parse(argv: Sequence[str], commands: Mapping[str, Command]) -> Args:
     parser = make_parser(commands)
     args, rest = parser.parse_known_args(_with_values(argv))
     args.unknown = {part[2:].partition("=")[0].replace("-", "_"): "" for part in rest if part.startswith("--")}
-    if rest and not (args.unknown and hasattr(args, "preset")):
+    if rest and not (args.unknown and (hasattr(args, "preset") or args.command == "tune")):
         parser.error(f"unrecognised: {' '.join(rest)}")
     if args.command in ("batch", "tune") and (faults := _worker_faults(args)):
         parser.error("\n".join(faults))
@@ -124,12 +124,13 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_tune(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("grid", type=Path, metavar="GRID", help="a TOML file with the table [tune]")
+    parser.add_argument("grid", type=Path, metavar="GRID", help="a TOML file with the table [tune]; options add to it")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the tuned grid; default GRID-tuned.toml beside it")
     parser.add_argument("--dry-run", action="store_true", help="show the plan: trials, finished ones, the time left")
     parser.add_argument("--any-version", action="store_true", help="keep trials that another version of the code made")
     _add_workers(parser)
     _add_runs(parser)
+    _add_settings(parser, Config.model_fields)
 
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:

@@ -65,7 +65,7 @@ def tune(args: Args) -> int:
     out = args.out or args.grid.with_name(f"{args.grid.stem}-tuned.toml")
     if out.resolve() == args.grid.resolve():
         raise SettingsError([f"--out is {out}, which is the grid; name another file"])
-    search, faults, configs = tuning.try_read(args.grid)
+    search, faults, configs = tuning.try_read(args.grid, {"settings": typed(args)})
     if faults:
         raise SettingsError(faults)
     trials = runs_folder(args) / tuning.FOLDER

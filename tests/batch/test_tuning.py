@@ -171,3 +171,15 @@ def test_the_command_shows_its_plan_and_keeps_the_grid(tmp_path, capsys):
     assert cli.main(["tune", str(file), "--out", str(file)]) == 2
     assert "which is the grid; name another file" in capsys.readouterr().err
     assert file.read_text("utf-8") == 'preset = "demo"\n' + GRID
+
+
+def test_options_add_to_the_grid_s_settings(tmp_path, capsys):
+    file = tmp_path / "grid.toml"
+    file.write_text('preset = "demo"\n' + GRID + "[settings]\ntest_size = 100\n", "utf-8")
+    command = ["tune", str(file), "--dry-run", "--runs", str(tmp_path / "runs")]
+    assert cli.main([*command, "--validation-share", "0"]) == 2
+    assert "validation_share is 0" in capsys.readouterr().err
+    assert cli.main([*command, "--gama", "0.9"]) == 2
+    assert "did you mean gamma" in capsys.readouterr().err
+    search, _, _ = tuning.try_read(file, {"settings": {"test_size": 90}})
+    assert search.cells["ipr", 0][0].config.partition.test_size == 90
