@@ -61,13 +61,6 @@ def sums_by_cluster(table: DataFrame, values: Series) -> tuple[NDArray, NDArray,
     return sums.to_numpy(float), sizes.to_numpy(float), np.asarray(sums.index.get_level_values("partition"))
 
 
-def units_in_words(table: DataFrame) -> str:
-    """Return the number of seeds, and of partitions if there are several, in words."""
-    partitions = table["partition"].nunique()
-    seeds = f"{table['seed'].nunique()} seeds"
-    return f"{seeds} in {partitions} partitions" if partitions > 1 else seeds
-
-
 def clusters_in_words(table: DataFrame) -> str:
     """Return the number of speakers or utterances in words."""
     kind = "utterances" if table["cluster"].equals(table["id"]) else "speakers"

@@ -175,7 +175,7 @@ def cost(runs: Sequence[Run]) -> Table:
     frame = _over_seeds(by_run, names)
     if len(frame):
         sums = {name: by_run[name].sum(min_count=1) for name in names if name not in (_PEAK, _PARAMETERS)}
-        total = {"system": "all together", **repetitions(by_run), **sums, _PEAK: by_run[_PEAK].max()}
+        total = {"system": "all together", **repetitions(by_run, by_run), **sums, _PEAK: by_run[_PEAK].max()}
         frame = pd.concat([frame, DataFrame([total])], ignore_index=True).dropna(axis=1, how="all")
         frame = frame.drop(columns=[_PARAMETERS + DEVIATION, _PARAMETERS + BETWEEN], errors="ignore")
     caption = f"Cost of a run, {_MEAN}; below, all runs together (their highest peak)."
@@ -276,21 +276,20 @@ def _over_seeds(by_run: DataFrame, titles: dict[str, str]) -> DataFrame:
         return by_run
     rows = []
     for system, group in sorted(by_run.groupby("system", sort=False), key=lambda pair: _rank(pair[0])):
-        row = {"system": SYSTEMS[system].title if system in SYSTEMS else system} | repetitions(group)
+        row = {"system": SYSTEMS[system].title if system in SYSTEMS else system} | repetitions(group, by_run)
         for name, title in titles.items():
             row |= dict(zip((title, title + DEVIATION, title + BETWEEN), spread(group, name), strict=True))
         rows.append(row)
     return DataFrame(rows).dropna(axis=1, how="all")
 
 
-def repetitions(group: DataFrame) -> dict[str, int]:
-    """Return how many seeds a system's runs have, and how many partitions and runs if there are several partitions.
+def repetitions(group: DataFrame, by_run: DataFrame) -> dict[str, int]:
+    """Return how many seeds a system's runs have, and how many partitions and runs if the table has several partitions.
 
-    group: columns partition and seed, a row a run
+    group: of by_run, the table's runs: columns partition and seed, a row a run
     """
-    partitions = group["partition"].nunique()
-    several = {"partitions": partitions, "runs": len(group)} if partitions > 1 else {}
-    return {"seeds": group["seed"].nunique()} | several
+    several = {"partitions": group["partition"].nunique(), "runs": len(group)}
+    return {"seeds": group["seed"].nunique()} | (several if by_run["partition"].nunique() > 1 else {})
 
 
 def spread(group: DataFrame, name: str) -> tuple[float, float, float]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from ipr_core.results.hits import clusters_in_words, hits, sums_by_cluster, units_in_words
+from ipr_core.results.hits import clusters_in_words, hits, sums_by_cluster
 from ipr_core.runs.run import Run
 
 RESAMPLES = 10_000
@@ -235,4 +235,4 @@ def accuracy_interval(*runs: Run) -> Interval:
         return Interval(100 * low, 100 * high, clusters)
     ends = crossed_bootstrap(*sums_by_cluster(table, right)).interval()
     low, high = (min(max(100 * end, 0.0), 100.0) for end in ends)
-    return Interval(low, high, f"{units_in_words(table)}, {clusters}")
+    return Interval(low, high, clusters)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from pandas import DataFrame
 
+from ipr_core.data.faults import enumeration
 from ipr_core.method.systems import SYSTEMS
 from ipr_core.results import collapse, soft_labels
 from ipr_core.results.comparisons import differences
@@ -40,6 +41,8 @@ def summary(runs: Sequence[Run], reference: str | None = None) -> str:
             if part
         ]
         parts += map(_filled, soft_labels.notes([run for run in group if run.finished]))
+    if unfinished := [str(run.folder) for run in runs if not run.finished]:
+        parts.append(f"not trained to the end, and not counted: {enumeration(unfinished, 3)}; `ipr resume` goes on")
     return "\n\n".join(parts) or NO_RUN
 
 
@@ -65,7 +68,7 @@ def score_rows(runs: Sequence[Run]) -> DataFrame:
     scores["run"] = [run for run in runs if run.finished]
     ordered = scores.sort_values(["stream", "system"], key=lambda c: c.map(ranks) if c.name == "system" else c)
     groups = ordered.groupby(["stream", "system"], sort=False)
-    rows = [_row(system, stream, group) for (stream, system), group in groups]
+    rows = [_row(system, stream, group, ordered) for (stream, system), group in groups]
     judged = [name for name in DIVERGENCES if ordered[f"{name}_uniform"].notna().any()]
     for constant, title in soft_labels.CONSTANTS.items() if judged else ():
         means = {DIVERGENCES[name]: f"{ordered[f'{name}_{constant}'].mean():.3f}" for name in judged}
@@ -83,9 +86,9 @@ _CAPTION = (
 )
 
 
-def _row(system: str, stream: int, scores: DataFrame) -> dict[str, Any]:
+def _row(system: str, stream: int, scores: DataFrame, of_all: DataFrame) -> dict[str, Any]:
     title = SYSTEMS[system].title + (f", random stream {stream}" if stream else "")
-    row: dict[str, Any] = {"system": title} | repetitions(scores)
+    row: dict[str, Any] = {"system": title} | repetitions(scores, of_all)
     for name, heading in SCORES.items():
         warm_up = f"{scores[f'{name}_before'].mean():.1f} → " if name in BEFORE else ""
         text = _spread(scores, name, "{:.1f}")

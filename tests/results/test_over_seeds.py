@@ -9,7 +9,7 @@ import pytest
 from helpers.fake_runs import fake_run
 from helpers.whole_runs import unvouched
 from ipr_core import metrics
-from ipr_core.results import over_seeds, significance, soft_labels
+from ipr_core.results import over_seeds, significance, soft_labels, summary
 from ipr_core.training.advance import advance, prepare
 
 SYSTEMS = {"ipr": (0.60, 0.80), "baseline": (0.50, 0.60), "supervised": (0.9, 0.9)}
@@ -70,8 +70,13 @@ def test_means_are_over_seeds_and_partitions_with_the_spread_of_each(make, data)
     assert values["Acc D3 % ± partitions"] == pytest.approx(math.sqrt(200))
     assert table.texts["Acc D3 %"].tolist() == ["70.0 ± 12.2 / 14.1"]
     assert "seeds 0, 1, 2, 2 partitions (`data_seed` 0, 1): corpus" in over_seeds.circumstances(runs)
-    absent = row(over_seeds.paper(runs), "baseline")
-    assert (absent["seeds"], absent["partitions"]) == (0, 0)
+    runs.append(make("supervised", 0, 0.2, 0.9))
+    frame = over_seeds.paper(runs).values.set_index("system")
+    assert frame[["seeds", "partitions", "runs"]].loc["supervised"].tolist() == [1, 1, 1]
+    assert frame[["seeds", "partitions", "runs"]].loc["baseline"].tolist() == [0, 0, 0]
+    texts = summary.score_rows(runs).set_index("system")
+    assert texts.loc["IPR", "Acc D3 %"] == "70.0 ± 12.2 / 14.1"
+    assert texts.loc[["IPR", "supervised"], ["seeds", "partitions", "runs"]].to_numpy().tolist() == [[3, 2, 5], [1] * 3]
 
 
 def test_systems_have_accuracy_on_d1_and_an_interval(make, data):

@@ -78,7 +78,7 @@ def test_several_runs_have_an_interval_over_seeds_and_speakers(make, data):
     runs = [make("ipr", seed, 0.5, right=np.arange(n) % 3 != seed) for seed in range(3)]
     (interval,) = summary.score_rows(runs)[over_seeds.INTERVAL].dropna()
     assert interval == str(significance.accuracy_interval(*runs))
-    assert interval.endswith(f"(3 seeds, {data.table['speaker'].iloc[data.rows('D3')].nunique()} speakers)")
+    assert interval.endswith(f"({data.table['speaker'].iloc[data.rows('D3')].nunique()} speakers)")
 
 
 def test_parameters_are_shown_where_a_run_keeps_their_number(make):
@@ -98,7 +98,9 @@ def test_only_finished_runs_count(make, campaign):
     (unfinished.folder / "labels.csv").unlink()
     assert summary.score_rows([*campaign, unfinished]).equals(summary.score_rows(campaign))
     assert summary.score_rows([unfinished]).empty
-    assert summary.summary([unfinished]) == "no finished run"
+    assert summary.summary([]) == "no finished run"
+    for runs in ([unfinished], [*campaign, unfinished]):
+        assert f"not trained to the end, and not counted: {unfinished.folder}; `ipr resume`" in summary.summary(runs)
 
 
 def test_differences_are_those_of_the_notebooks_with_p_corrected_alone(campaign):
