@@ -15,6 +15,7 @@ import contextlib
 import csv
 import io
 import os
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +32,7 @@ from ipr_core.spreadsheets import guard, unguard
 COLUMNS = ("id", "label", "who", "when", "note", "audio")
 WITHDRAWN = "withdrawn"
 """The label of a line that takes the utterance's correction back."""
+_KEY = re.compile("[0-9a-f]{32}")  # of `WaveStore.keys`
 
 
 def add(run: Run, id: str, label: str, author: str, note: str = "") -> None:
@@ -145,7 +147,7 @@ def _fault(row: list[str], number: int, labels: Sequence[str]) -> str:
         return "" if tuple(row) == COLUMNS else f"it should be {','.join(COLUMNS)}"
     if len(row) != len(COLUMNS):
         return f"it has {len(row)} of {len(COLUMNS)} fields"
-    _, label, author, time, _, _ = row
+    _, label, author, time, _, audio = row
     if label not in labels:
         return f"{label!r} is not a class of this run"
     if not author:
@@ -154,7 +156,7 @@ def _fault(row: list[str], number: int, labels: Sequence[str]) -> str:
         datetime.fromisoformat(time)
     except ValueError:
         return f"{time!r} is not a time in ISO 8601"
-    return ""
+    return "" if _KEY.fullmatch(audio) else f"{audio!r} is not the key of a sound"
 
 
 def _damaged(run: Run, line: int, problem: str) -> RunError:

@@ -43,6 +43,8 @@ def start(run: Run) -> Start:
     if epoch >= run.config.training.warm_up > 0 and not os.path.lexists(run.folder / "warm_up.safetensors"):
         states, epoch = [], 0
         faults.append(f"{run.folder / 'warm_up.safetensors'} is missing")
+    if not faults and count > epoch + (not run.finished):  # a killed run may have recorded an epoch more
+        faults.append(f"{run.folder / 'checkpoint.safetensors'} is missing")
     return Start(states[0] if states else None, epoch, faults)
 
 

@@ -85,7 +85,8 @@ def test_requests_that_cannot_be_kept_are_refused_and_leave_nothing(run, ids):
     assert not file(run).exists()
 
 
-GOOD = "id,label,who,when,note,audio\na,sad,Ada,2026-01-01T00:00:00+00:00,,k\n"
+KEY = "0123456789abcdef" * 2
+GOOD = f"id,label,who,when,note,audio\na,sad,Ada,2026-01-01T00:00:00+00:00,,{KEY}\n"
 
 
 @pytest.mark.parametrize(
@@ -94,10 +95,13 @@ GOOD = "id,label,who,when,note,audio\na,sad,Ada,2026-01-01T00:00:00+00:00,,k\n"
         ("", "line 1: it is empty"),
         ("id,label\n", "line 1: it should be id,label,who,when,note,audio"),
         (GOOD + "b,sad,Ada\n", "line 3: it has 3 of 6 fields"),
-        (GOOD + "b,bored,Ada,2026-01-01,,k\n", "line 3: 'bored' is not a class of this run"),
-        (GOOD + "b,sad,,2026-01-01,,k\n", "line 3: it does not say who"),
-        (GOOD + "b,sad,Ada,yesterday,,k\n", "line 3: 'yesterday' is not a time in ISO 8601"),
+        (GOOD + f"b,bored,Ada,2026-01-01,,{KEY}\n", "line 3: 'bored' is not a class of this run"),
+        (GOOD + f"b,sad,,2026-01-01,,{KEY}\n", "line 3: it does not say who"),
+        (GOOD + f"b,sad,Ada,yesterday,,{KEY}\n", "line 3: 'yesterday' is not a time in ISO 8601"),
         (GOOD + 'b,sad,"Ada', "line 3: unexpected end of data"),
+        (GOOD[:-3] + "\n", f"line 2: '{KEY[:-2]}' is not the key of a sound"),
+        (GOOD.replace("0123", "01v3"), "line 2: '01v3"),
+        (GOOD + "b,sad,Ada,2026-01-01,,\n", "line 3: '' is not the key of a sound"),
     ],
 )
 def test_damage_is_told_with_its_line_and_a_cure_and_nothing_is_written_onto_it(run, ids, text, message):

@@ -65,8 +65,8 @@ DAMAGE = {
     "link": link_to_nothing,
 }
 MADE = (
-    "events.jsonl", "epochs/0000.safetensors", "epochs/0002.safetensors", "warm_up.safetensors", "model/config.json",
-    "model/model.safetensors", "labels.parquet", "labels.csv",
+    "events.jsonl", "epochs/0000.safetensors", "epochs/0002.safetensors", "warm_up.safetensors",
+    "checkpoint.safetensors", "model/config.json", "model/model.safetensors", "labels.parquet", "labels.csv",
 )  # fmt: skip
 """Files that training makes, and makes again."""
 
@@ -146,6 +146,25 @@ def test_arrays_without_a_digest_are_checked_too(run, change, reason):
     with_array(run.folder / "epochs" / "0001.safetensors", change)
     with pytest.raises(RunError, match=f"0001.safetensors cannot be read: {reason}"):
         run.arrays(1)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "lost", "start"),
+    [
+        (3, ("checkpoint",), 1),
+        (3, ("checkpoint", "warm_up"), 0),
+        (2, ("checkpoint",), None),
+        (1, ("checkpoint",), None),
+    ],
+)
+def test_training_says_if_it_repeats_more_than_the_epoch_that_a_kill_may_cost(run, epochs, lost, start):
+    run.reopen_()
+    run.cut_(epochs)
+    for name in lost:
+        (run.folder / f"{name}.safetensors").unlink()
+    point = mending.start(run)
+    assert bool(point.faults) == (start is not None)
+    assert start is None or point.epoch == start
 
 
 def test_a_lost_record_does_not_go_on_without_its_first_epochs(run, whole, data, views):
