@@ -24,7 +24,7 @@ _USAGE = {
     "resume": "RUN",
     "annotate": "RUN CORPUS [--SETTING VALUE ...] [--out DIR] [--shard K/N]",
     "export": "RUN FOLDER",
-    "table": "RUN [RUN ...] [--against SYSTEM]",
+    "table": "RUN [RUN ...] [--against SYSTEM] [--page FILE [--name NAME]]",
     "bench": f"{_SETTINGS} [--systems SYSTEM ...] [--steps N]",
     "doctor": "[--runs DIR]",
 }
@@ -177,6 +177,8 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 def _add_table(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, nargs="+", metavar="RUN", help="a run folder, or a folder of them")
     parser.add_argument("--against", metavar="SYSTEM", help="compare the others with it; default ipr, or the first one")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the tables that this page's comments name")
+    parser.add_argument("--name", type=_word, metavar="NAME", help="of the page's tables; default the folder's")
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:

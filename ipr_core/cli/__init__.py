@@ -180,11 +180,18 @@ def _export(args: Args) -> int:
 
 
 def _table(args: Args) -> int:
-    """Show the results of runs: each one named, or all that lie in a folder."""
-    from ipr_core.results import selection, summary
+    """Show the results of runs: each one named, or all that lie in a folder.
+
+    With --page, write the tables of a Markdown page that its comments name: <!-- table NAME systems -->
+    """
+    from ipr_core.results import pages, selection, summary
 
     runs = _runs(args.run)
     selection.check_reference(runs, args.against)
+    if args.page:
+        names = pages.fill(args.page, args.name or args.run[0].name, runs)
+        print(f"{args.page}: {', '.join(names)} written")
+        return 0
     print(summary.summary(runs, args.against))
     return 0
 
