@@ -81,13 +81,15 @@ class Calibration:
         )
 
 
-def fit(shares: Floats, targets: Floats, groups: Sequence[str], votes: Source, seed: int = 0) -> Calibration:
+def fit(
+    shares: Floats, targets: Floats, groups: Sequence[str], votes: Source, seed: int = 0, biased: bool = True
+) -> Calibration:
     """Fit a calibration to the votes of utterances that nothing was trained on.
 
     The bias is kept where it lowers the cross-validated NLL by more than the standard error of that difference.
 
     shares, targets: (N, C), rows sum to 1; the targets are the votes' distribution   groups: (N,) names, of speakers or
-    utterances, that no fold divides   seed: of the folds   votes: whose they are
+    utterances, that no fold divides   votes: whose they are   seed: of the folds   biased: whether a bias is tried
     raises ValueError if there is no utterance
     """
     if not len(shares):
@@ -97,11 +99,13 @@ def fit(shares: Floats, targets: Floats, groups: Sequence[str], votes: Source, s
     if folds.max() == 0:
         temperature, _ = _fitted(log_p, targets, biased=False)
         return Calibration(temperature, (), len(log_p), votes, float(before.mean()))
-    plain, biased = (_out_of_fold(log_p, targets, folds, biased) for biased in (False, True))
-    gain = plain - biased
-    helps = bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
+    after, helps = _out_of_fold(log_p, targets, folds, biased=False), False
+    if biased:
+        after_bias = _out_of_fold(log_p, targets, folds, biased=True)
+        gain = after - after_bias
+        helps = bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
+        after = after_bias if helps else after
     temperature, bias = _fitted(log_p, targets, helps)
-    after = biased if helps else plain
     return Calibration(temperature, bias, len(log_p), votes, float(before.mean()), float(after.mean()))
 
 

@@ -50,6 +50,19 @@ def test_without_a_bias_in_the_labels_there_is_none_in_the_calibration():
     assert calibration.temperature == pytest.approx(3, rel=0.3)
 
 
+def test_a_bias_that_is_not_tried_is_not_fitted():
+    assert fit(*sample(400), names(400), "annotators").bias
+    assert fit(*sample(400), names(400), "annotators", biased=False).bias == ()
+
+
+def test_a_bias_of_few_groups_does_not_pay_for_itself():
+    """The labels of two of five groups lean; folds of single utterances take that for a bias of all."""
+    parts = [sample(60, bias=np.eye(5)[0] * (3 if i < 2 else 0), seed=i) for i in range(5)]
+    shares, votes = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    assert fit(shares, votes, names(300), "annotators").bias
+    assert fit(shares, votes, np.repeat(list("abcde"), 60).tolist(), "annotators").bias == ()
+
+
 def test_the_fit_is_the_least_of_a_grid():
     shares, votes = sample(200, bias=np.zeros(5))
     temperature = fit(shares, votes, names(200), "annotators").temperature

@@ -23,7 +23,8 @@ def calibration(session: Session) -> Calibration:
     """Fit the calibration of a session's own soft labels, after its last evaluation, to V1 and V2.
 
     Targets are the votes' distribution over the classes. Where only the label's share is known, the rest of the votes
-    is spread evenly over the other classes. Folds keep speakers together where there are enough of them.
+    is spread evenly over the other classes. Folds keep speakers together where there are enough of them; of few
+    speakers no bias is tried, since it would be theirs.
     returns: the identity if no utterance is held out
     """
     data, rows = session.data, np.sort(np.concatenate([session.data.rows(part) for part in HELD_OUT.values()]))
@@ -33,10 +34,12 @@ def calibration(session: Session) -> Calibration:
     votes = data.votes[rows]
     known = np.isfinite(votes).all(axis=1)
     targets = np.where(known[:, None], votes, _by_agreement(data.labels[rows], table["share"], len(data.classes)))
-    groups = table["speaker"] if table["speaker"].nunique() >= FOLDS else table["id"]
+    by_speaker, unknown = table["speaker"].nunique() >= FOLDS, (table["speaker"] == "").all()
+    groups = table["speaker"] if by_speaker else table["id"]
     source: Source = "simulated" if data.simulated else "annotators" if known.all() else "agreement"
     soft = session.schedule.soft if session.system.moves_prototypes else session.classifier_soft
-    return fit(soft[rows].cpu().numpy(), targets, groups.tolist(), source, session.config.training.seed)
+    seed, biased = session.config.training.seed, bool(by_speaker or unknown)
+    return fit(soft[rows].cpu().numpy(), targets, groups.tolist(), source, seed, biased)
 
 
 def _by_agreement(labels: NDArray[np.int64], share: Series, n_classes: int) -> NDArray[np.float64]:

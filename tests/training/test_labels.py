@@ -117,13 +117,27 @@ def test_where_only_the_agreement_is_known_the_rest_is_spread_evenly(make, data,
     session.data = dataclasses.replace(data, table=data.table.assign(votes_unknown=1.0))
     monkeypatch.setattr(labels, "fit", lambda *args: calls.append(args) or Calibration())
     labels.calibration(session)
-    ((shares, targets, groups, votes, _),) = calls
+    ((shares, targets, groups, votes, *_),) = calls
     rows = data.table[data.table["part"].isin(["V1", "V2"])]
     assert votes == "agreement"
     assert len(shares) == len(groups) == len(rows)
     expected = np.repeat((1 - rows["share"].to_numpy())[:, None] / 3, 4, axis=1)
     expected[np.arange(len(rows)), rows["label"].map(CLASSES.index)] = rows["share"]
     np.testing.assert_allclose(targets, expected)
+
+
+@pytest.mark.parametrize(("speakers", "biased"), [(0, True), (1, False), (4, False), (5, True)])
+def test_a_bias_is_tried_where_folds_leave_speakers_out_or_speakers_are_unknown(
+    make, data, monkeypatch, speakers, biased
+):
+    session, calls = make(), []
+    names = [str(i % speakers) if speakers else "" for i in range(len(data.table))]
+    session.data = dataclasses.replace(data, table=data.table.assign(part="V1", speaker=names))
+    monkeypatch.setattr(labels, "fit", lambda *args: calls.append(args) or Calibration())
+    labels.calibration(session)
+    ((_, _, groups, *_, tried),) = calls
+    assert tried == biased
+    assert len(set(groups)) == (speakers if speakers >= 5 else len(data.table))
 
 
 def test_simulated_votes_are_named(make, data):
