@@ -83,6 +83,8 @@ def _opened(path: str, folder: str) -> Iterator[soundfile.SoundFile]:
         if file.format not in KINDS:
             problem = f"is not decoded: a {file.format} file does not say whether all of it is there"
             raise Unusable(problem, "convert it to wav")
+        if file.subtype.startswith("DWVW"):  # soundfile seeks after each block, which libsndfile cannot in these
+            raise Unusable("is not decoded: its samples are DWVW, which no decoder here reads", "convert it to wav")
         yield file
 
 

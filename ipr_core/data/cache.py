@@ -7,6 +7,7 @@ An array is followed by the digest of its values, and a folder of sounds has one
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from ipr_core.data.faults import CorpusError, Fault
 
 _DIGEST = 16  # bytes
 _SUM = "checksum"  # file name
+_ANOTHER = "set IPR_CACHE to a folder that can be written"
 
 
 def default_cache() -> Path:
@@ -33,12 +35,11 @@ def writable(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = next(
-            (cause.strerror for cause in (error, error.__cause__) if isinstance(cause, OSError) and cause.strerror),
-            None,
-        )
-        problem = f"the cache cannot be written ({reason or error})"
-        cure = "make room there, or set IPR_CACHE to a folder that can be written"
+        cause = next((part for part in (error, error.__cause__) if isinstance(part, OSError) and part.strerror), error)
+        file = cause.filename2 or cause.filename
+        reason = (f"{file}: " if file else "") + (cause.strerror or str(error))
+        cure = "remove it" if isinstance(cause, IsADirectoryError) else "make room there"
+        problem, cure = f"the cache cannot be written ({reason})", f"{cure}, or {_ANOTHER}"
         raise CorpusError([Fault(str(folder), None, problem, cure)]) from error
 
 
@@ -56,7 +57,7 @@ def sealed(file: str | Path, kind: DTypeLike, axes: int) -> tuple[np.memmap, str
     returns: None if the file is not there, or is not as it was written
     """
     try:
-        values = np.load(file, mmap_mode="r", allow_pickle=False)
+        values = np.load(_plain(file), mmap_mode="r", allow_pickle=False)
         with open(file, "rb") as stream:
             stream.seek(values.offset + values.nbytes)
             trailer = stream.read()
@@ -74,7 +75,7 @@ def seal_folder(folder: Path) -> None:
 def folder_sealed(folder: Path) -> bool:
     """Tell whether a folder's sounds are those that were sealed."""
     try:
-        return (folder / _SUM).read_text("utf-8") == _folder_digest(folder)
+        return Path(_plain(folder / _SUM)).read_text("utf-8") == _folder_digest(folder)
     except (OSError, ValueError):
         return False
 
@@ -85,9 +86,16 @@ def digest(values: NDArray) -> bytes:
     return hashlib.blake2b(contents.data, digest_size=_DIGEST).digest()
 
 
+def _plain(file: str | Path) -> str | Path:
+    """Return the path of a file. raises OSError for a pipe or a device, which would be read for ever"""
+    if not os.path.isfile(file):
+        raise FileNotFoundError(errno.ENOENT, "not a plain file", str(file))
+    return file
+
+
 def _folder_digest(folder: Path) -> str:
     total = hashlib.blake2b(digest_size=_DIGEST)
     for file in sorted(file for file in folder.iterdir() if file.suffix == ".wav"):
-        with open(file, "rb") as stream:
+        with open(_plain(file), "rb") as stream:
             total.update(file.name.encode() + b"\0" + hashlib.file_digest(stream, "blake2b").digest())
     return total.hexdigest()

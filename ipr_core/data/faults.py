@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 FEW = 5
 """So many faults of the same cause have a line each; more have one line together."""
 _LONGEST = 160  # characters of a cell that a message quotes
+_NO_UTF8 = re.compile(r"\\udc([89a-f][0-9a-f])")  # as `repr` writes a surrogate
 
 
 class Fault(NamedTuple):
@@ -62,6 +64,11 @@ def shortened(text: str) -> str:
     """Return a text for a message, with its middle left out if it is long."""
     half = _LONGEST // 2
     return text if len(text) <= _LONGEST else f"{text[:half]} … {text[-half:]} ({len(text):,} characters)"
+
+
+def quoted(text: str) -> str:
+    """Return a text in quotes for a message; a byte that is not UTF-8, a surrogate in `text`, is \\xfc, for example."""
+    return _NO_UTF8.sub(r"\\x\1", repr(shortened(text)))
 
 
 def number_of(count: int, noun: str) -> str:

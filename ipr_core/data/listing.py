@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ipr_core.data.faults import Fault, Note, number_of
+from ipr_core.data.faults import Fault, Note, number_of, quoted
 
 READ_KINDS = frozenset((
     ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".mp3", ".mp2", ".ogg", ".oga", ".opus", ".aiff", ".aif",
@@ -146,8 +146,7 @@ class AudioFiles:
         try:
             name.encode()
         except UnicodeEncodeError:
-            escaped = os.fsencode(prefix + name).decode("utf-8", "backslashreplace")
-            problem, cure = f"the name {escaped!r} is not UTF-8", "rename it, by hand or with convmv"
+            problem, cure = f"the name {quoted(prefix + name)} is not UTF-8", "rename it, by hand or with convmv"
             self.faults.append(Fault(str(self.root), None, problem, cure, "a name that is not UTF-8"))
             return False
         return True

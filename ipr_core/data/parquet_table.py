@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 from pyarrow.parquet import ParquetFile
 
-from ipr_core.data.faults import Fault, shortened
+from ipr_core.data.faults import Fault, quoted, shortened
 from ipr_core.data.reading import ROW, Choose, Reading, cleaned, refuse_width, without_odd_cells
 
 _TICKS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}  # of a duration, in a second
@@ -79,9 +79,16 @@ def _utf8(table: pa.Table, source: str) -> tuple[pa.Table, list[Fault]]:
         except pa.ArrowInvalid:
             cells = table[name].cast(pa.binary()).to_pylist()
             for row, cell in zip(table[ROW].to_pylist(), cells, strict=True):
-                text = (cell or b"").decode("utf-8", "backslashreplace")
-                if text.encode() != (cell or b""):
-                    problem = f"column {name!r} is not UTF-8: {shortened(text)!r}"
+                if not _is_utf8(cell or b""):
+                    problem = f"column {name!r} is not UTF-8: {quoted(cell.decode('utf-8', 'surrogateescape'))}"
                     faults.append(Fault(source, row, problem, "write it again as UTF-8", "text that is not UTF-8"))
     wrong = pa.array({fault.row for fault in faults}, pa.int64())
     return (table.filter(pc.invert(pc.is_in(table[ROW], wrong))) if faults else table), faults
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+        return True
+    except UnicodeDecodeError:
+        return False

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from pyarrow import Table, array, concat_tables, int64, string
 
 from ipr_core import spreadsheets
-from ipr_core.data.faults import CorpusError, Fault, number_of, shortened
+from ipr_core.data.faults import CorpusError, Fault, number_of, quoted
 from ipr_core.data.reading import (
     ROW,
     Choice,
@@ -229,9 +229,8 @@ def _is_utf8(row: _Row, rows: _Rows, choice: Choice) -> bool:
         try:
             cells[i].encode()
         except UnicodeEncodeError:
-            text = cells[i].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
             cure = 'save the table as UTF-8 (in a spreadsheet "CSV UTF-8"); rename a file whose own name is not UTF-8'
-            problem = f"column {name!r} is not UTF-8: {shortened(text)!r}"
+            problem = f"column {name!r} is not UTF-8: {quoted(cells[i])}"
             rows.faults.append(Fault(rows.source, number, problem, cure, "text that is not UTF-8"))
             return False
     return True

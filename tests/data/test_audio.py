@@ -146,6 +146,12 @@ def test_kinds_that_do_not_say_whether_they_are_whole_are_refused(tmp_path, kind
     assert f"is not decoded: a {kind} file does not say whether all of it is there" in problem(path, tmp_path / "cache")
 
 
+@pytest.mark.parametrize("subtype", ["DWVW_16", "DWVW_24"])
+def test_samples_that_no_decoder_reads_are_refused_by_their_name(tmp_path, subtype):
+    path = wav(tmp_path / "a.aiff", sine(), format="AIFF", subtype=subtype)
+    assert "its samples are DWVW, which no decoder here reads; convert it" in problem(path, tmp_path / "cache")
+
+
 @pytest.mark.parametrize("suffix", ["raw", "au", "gsm", "vox", "wav"])
 def test_no_suffix_makes_sound_of_bytes_without_a_header(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"

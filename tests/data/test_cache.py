@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from helpers.sounds import changed, cut, sine, table, wav
-from ipr_core.data import cache
+from ipr_core.config import Data
+from ipr_core.data import cache, corpora
 from ipr_core.data.cache import default_cache, folder_sealed, seal, seal_folder, sealed
 from ipr_core.data.corpora.table import CorpusError
 from ipr_core.data.waves import WaveStore
@@ -94,6 +95,47 @@ def test_a_folder_of_sounds_is_as_it_was_sealed_or_not(tmp_path):
     changed(path, 500, b"x")
     assert not folder_sealed(tmp_path)
     assert not folder_sealed(tmp_path / "absent")
+
+
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def device(path):
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("change", [pipe, device, folder])
+def test_what_is_no_file_in_place_of_a_decoded_one_is_not_waited_for_and_is_named(tmp_path, change):
+    utterances = table(wav(tmp_path / "a.flac", sine()))
+    WaveStore.build(utterances, tmp_path / "cache", progress=False)
+    (file,) = (path for path in (tmp_path / "cache").rglob("*") if path.is_file())
+    change(file)
+    with pytest.raises(CorpusError, match=rf"{file} cannot be written: it is (not a plain file|a folder); remove it"):
+        WaveStore.build(utterances, tmp_path / "cache", progress=False)
+
+
+@pytest.mark.parametrize("change", [pipe, device, folder])
+@pytest.mark.parametrize("name", ["synthetic-00002.wav", "checksum"])
+def test_what_is_no_file_in_place_of_a_synthetic_sound_is_replaced_or_named(tmp_path, monkeypatch, change, name):
+    monkeypatch.setenv("IPR_CACHE", str(tmp_path))
+    data = Data(synthetic_size=40)
+    path = Path(corpora.read(data)["path"].iloc[1])
+    sound = path.read_bytes()
+    change(path.with_name(name))
+    if name == "checksum" or change is folder:
+        with pytest.raises(CorpusError, match=rf"the cache cannot be written \(.*{name}.*\)"):
+            corpora.read(data)
+    else:
+        corpora.read(data)
+        assert path.read_bytes() == sound
 
 
 @pytest.mark.parametrize("folder", ["/dev/null/cache", "/proc/cache", "file/cache"])

@@ -118,7 +118,7 @@ def test_a_name_that_is_not_utf8_is_a_fault_that_names_it(tmp_path, name):
     _, faults = corpora.survey(Data(corpus="manifest", corpus_path=str(tmp_path)), labels_needed=False)
     escaped = name.split(b"/")[0].decode("utf-8", "backslashreplace")
     assert [str(fault) for fault in faults] == [
-        f"{tmp_path}: the name {escaped!r} is not UTF-8; rename it, by hand or with convmv"
+        f"{tmp_path}: the name '{escaped}' is not UTF-8; rename it, by hand or with convmv"
     ]
 
 

@@ -140,7 +140,7 @@ def test_absurdly_many_columns_are_refused(survey, kind):
 def test_text_that_is_not_utf8_is_a_fault_of_its_row(survey):
     table, faults = survey(b"path,label,note\na.wav,sad,\xfc\nGef\xfchl.wav,sad,x\nb.wav,sad,x\n")
     assert list(table["row"]) == [2, 4]
-    assert faults[0].startswith("m.csv, row 3: column 'path' is not UTF-8: 'Gef\\\\xfchl.wav'; save the table as UTF-8")
+    assert faults[0].startswith("m.csv, row 3: column 'path' is not UTF-8: 'Gef\\xfchl.wav'; save the table as UTF-8")
 
 
 @pytest.mark.parametrize(
