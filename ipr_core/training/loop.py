@@ -48,14 +48,14 @@ def _epochs(session: Session, end: int) -> Generator[Event, None, None]:
         for number, minibatch in enumerate(plan):
             seed_step(session, epoch, number)
             step = session.forward(minibatch, epoch, number / len(plan))  # Eq. 1; Eq. 3, D2's labels; Eq. 7, β
+            if refining:  # the companion is the system's own module, if it has one: a discriminator, averages
+                with torch.no_grad():
+                    companion.before_step_(step)
             terms = loss_terms(step)  # Eq. 5 is one of them
             optimizer.zero_grad()
             terms.total.backward()  # Eq. 6
             optimizer.step()
             schedule.after_step_(step)  # Eq. 4: the classes of its gate; the move, where each step makes one
-            if refining:  # the companion is the system's own module, if it has one: a discriminator, averages
-                with torch.no_grad():
-                    companion.after_step_(step)
             values.append(terms.values())
             pause = perf_counter()
             yield StepEnd(epoch, number + 1, len(plan), values[-1], terms.names)

@@ -23,6 +23,31 @@ def test_beta_by_hand(make):
     assert [later.beta(epoch) for epoch in range(3)] == pytest.approx([0, 0, 0.5])
 
 
+@pytest.mark.parametrize("system", ["daan", "freematch", "softmatch", "pico"])
+def test_a_minibatch_moves_the_companion_before_its_losses_are_computed(make, system):
+    session, calls = make(system=system, epochs=2), []
+    before_step_, refinement_terms = session.companion.before_step_, session.system.refinement_terms
+
+    def losses(step):
+        calls.append("losses")
+        return refinement_terms(step)
+
+    session.companion.before_step_ = lambda step: (calls.append("companion"), before_step_(step))
+    session.system = dataclasses.replace(session.system, refinement_terms=losses)
+    ends(refine(session))
+    assert calls == ["companion", "losses"] * len(session.plan(1))
+
+
+def test_progress_is_of_the_warm_up_then_of_the_refinement(make):
+    session = make(warm_up=2, epochs=6)
+    minibatch = session.plan(2)[0]
+    shares = [
+        session.forward(minibatch, epoch, within).progress for epoch, within in ((0, 0.5), (1, 0), (2, 0), (5, 0.5))
+    ]
+    assert shares == [0.25, 0.5, 0, 0.875]
+    assert make(warm_up=0).forward(minibatch, 0).progress == 0
+
+
 def test_the_event_by_hand(make, data):
     session = make()
     steps, end = [], None

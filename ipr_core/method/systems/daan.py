@@ -2,6 +2,8 @@
 
 ω, the share of the classes' discriminators, follows after each epoch from the A-distances that their errors give. The
 errors are counted over the epoch, not read from the losses: those are scaled by λ and ω, and ω would measure itself.
+As in the authors' code (jindongwang/transferlearning, code/deep/DAAN) they are those of the discriminators that a step
+finds, not of those that it leaves. Its soft labels are constants here; there a gradient passes them, not reversed.
 """
 
 import torch
@@ -57,7 +59,7 @@ class Adversaries(Companion):
         logits = [discriminator(share[:, None] * embeddings) for discriminator, share in parts]
         return self.all(embeddings)[:, 0], torch.cat(logits, dim=1)
 
-    def after_step_(self, step: Step) -> None:
+    def before_step_(self, step: Step) -> None:
         embeddings, domains = embeddings_and_domains(step)
         shares = _shares(step)
         globally, locally = self(embeddings, shares)

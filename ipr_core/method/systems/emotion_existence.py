@@ -1,7 +1,9 @@
 """Emotion existence (Ando et al., Interspeech 2019): which emotions exist, and which one dominates.
 
-On D2 it learns, as retrained for IPR's paper, from its own soft label: an emotion exists if its
-share is at least 1 / C.
+Its authors train in two steps: the existence model, then the dominant one by means of its outputs. Here the first half
+of the warm-up is the first step. From then on the dominant model learns, and the existence model goes on learning: both
+read one embedding, which the dominant model's loss moves. Without a warm-up both begin together. On D2 it learns, as
+retrained for IPR's paper, from its own soft label: an emotion exists if its share is at least 1 / C.
 """
 
 import torch
@@ -12,6 +14,11 @@ from ipr_core.config import Encoder
 from ipr_core.method import equations as eq
 from ipr_core.method.systems.step import Step, Terms, terms
 from ipr_core.method.systems.system import Classifier, Network, System
+
+STEP = 0.5
+"""Reading: the share of the warm-up in which existence is learnt alone."""
+TOLERANCE = 1e-6
+"""Of a share: in float32 one of C even shares may lie below 1 / C."""
 
 
 def existence_loss(logits: Tensor, existence: Tensor) -> Tensor:
@@ -25,7 +32,7 @@ def existence_loss(logits: Tensor, existence: Tensor) -> Tensor:
 
 def exists(shares: Tensor) -> Tensor:
     """Return 1 where an emotion's share is at least 1 / C, else 0.  shares: (B, C)   returns: (B, C)"""
-    return (shares >= 1 / shares.shape[-1]).to(shares)
+    return (shares >= 1 / shares.shape[-1] - TOLERANCE).to(shares)
 
 
 class Existence(Classifier):
@@ -58,7 +65,9 @@ def loss(scores: Tensor, shares: Tensor) -> Tensor:
 
 
 def warm_up_terms(step: Step) -> Terms:
-    """Return both losses on D1."""
+    """Return the loss on D1: the existence model's in the first of two steps, both models' in the second."""
+    if step.progress < STEP:
+        return terms(step, precise=existence_loss(step.precise.scores[:, 0], exists(step.one_hot)))
     return terms(step, precise=loss(step.precise.scores, step.one_hot))
 
 

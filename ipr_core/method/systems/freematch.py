@@ -1,4 +1,7 @@
-"""FreeMatch (Wang et al., ICLR 2023): FixMatch whose thresholds follow the model, class by class."""
+"""FreeMatch (Wang et al., ICLR 2023): FixMatch whose thresholds follow the model, class by class.
+
+As in the authors' code (microsoft/Semi-supervised-learning) a minibatch moves the averages before they are used.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +61,7 @@ class Averages(Companion):
         self.register_buffer("shares", torch.full((n_classes,), 1 / n_classes))
         self.register_buffer("counts", torch.full((n_classes,), 1 / n_classes))
 
-    def after_step_(self, step: Step) -> None:
+    def before_step_(self, step: Step) -> None:
         shares = step.ambiguous.logits.softmax(dim=-1)
         labels = F.one_hot(shares.argmax(dim=-1), shares.shape[-1]).to(shares)
         self.confidence.lerp_(shares.amax(dim=-1).mean(), 1 - MOMENTUM)
@@ -73,7 +76,7 @@ def refinement_terms(step: Step) -> Terms:
     shares, label = clean.detach().softmax(dim=-1).max(dim=-1)
     certain = shares >= thresholds(averages.confidence, averages.shares)[label]
     consistency = consistency_loss(clean, aug, certain.to(clean))
-    fair = fairness(averages.shares.clone(), averages.counts.clone(), aug[certain].softmax(dim=-1))
+    fair = fairness(averages.shares, averages.counts, aug[certain].softmax(dim=-1))
     weight = own_weight(step, LAMBDA)
     return terms(step, extra={"consistency": (consistency, weight), "fairness": (fair, FAIRNESS * weight)})
 

@@ -87,6 +87,9 @@ def refinement_terms(step: Step) -> Terms:
     return terms(step, precise=precise, ambiguous=members_loss(step.ambiguous.scores, step.classifier_soft))
 
 
+COMMITTEE = Network(projection=Members, classifier=Committee)
+"""The committee in place of projection and classifier."""
+
 SYSTEM = System(
     title="MCIL",
     about="several classifiers, trained on D1 and on D2 with their mean distribution",
@@ -94,6 +97,6 @@ SYSTEM = System(
     warm_up_terms=warm_up_terms,
     ambiguous_views=1,
     shows_beta=True,
-    network=Network(projection=Members, classifier=Committee),
+    network=COMMITTEE,
     printed_accuracy=67.00,
 )

@@ -1,4 +1,8 @@
-"""SoftMatch (Chen et al., ICLR 2023): FixMatch with weights for a threshold."""
+"""SoftMatch (Chen et al., ICLR 2023): FixMatch with weights for a threshold.
+
+As in the authors' code (microsoft/Semi-supervised-learning) a minibatch moves the averages before they are used, and
+the mean soft label begins as that of the first minibatch.
+"""
 
 import torch
 from torch import Tensor
@@ -44,17 +48,18 @@ class Gaussian(Companion):
     variance: Tensor
     """Scalar."""
     shares: Tensor
-    """(C,)"""
+    """(C,), 0 before the first step."""
 
     def __init__(self, dim: int, n_classes: int, n: int):
         super().__init__()
         self.register_buffer("mean", torch.tensor(1 / n_classes))
         self.register_buffer("variance", torch.tensor(1.0))
-        self.register_buffer("shares", torch.full((n_classes,), 1 / n_classes))
+        self.register_buffer("shares", torch.zeros(n_classes))
 
-    def after_step_(self, step: Step) -> None:
+    def before_step_(self, step: Step) -> None:
         shares = step.ambiguous.logits.softmax(dim=-1)
-        self.shares.lerp_(shares.mean(dim=0), 1 - MOMENTUM)
+        begun = self.shares.any().to(shares)
+        self.shares.lerp_(shares.mean(dim=0), 1 - begun * MOMENTUM)
         confidence = aligned(shares, self.shares).amax(dim=-1)
         self.mean.lerp_(confidence.mean(), 1 - MOMENTUM)
         if len(confidence) > 1:  # a single one has no variance

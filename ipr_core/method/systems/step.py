@@ -38,11 +38,14 @@ class Companion(nn.Module):
         """(C, D) the system's own prototypes, in place of D1's class means; None where it has none."""
         return None
 
-    def before_refinement_(self, prototypes: Tensor) -> None:
-        """Prepare for the first step of the refinement.  prototypes: (C, D) D1's class means"""
+    def before_refinement_(self, prototypes: Tensor, embeddings: Tensor) -> None:
+        """Prepare for the first step of the refinement.
 
-    def after_step_(self, step: Step) -> None:
-        """Change the buffers after a step of the refinement. Losses never do."""
+        prototypes: (C, D) D1's class means   embeddings: (N, D) of all utterances, both of the evaluation before it
+        """
+
+    def before_step_(self, step: Step) -> None:
+        """Change the buffers by a minibatch of the refinement, before its losses, which never change them."""
 
     def after_epoch_(self) -> None:
         """Change the buffers after an epoch of the refinement."""
@@ -78,11 +81,11 @@ class Step:
     compared_augmented: Tensor
     """(B, D) those of their augmented views, for the readings that compare them; else as `compared`."""
     truth: Tensor
-    """(B,) the hidden labels of D2's utterances: for `supervised` alone."""
+    """(B,) the hidden labels of D2's utterances: for `supervised` and `oracle` alone."""
     rows: Tensor
     """(B,) D2's utterances, as rows of the utterance table."""
     progress: float = 0.0
-    """The share of the refinement that is done: 0 at its first step, 1 at its end."""
+    """The share of its phase, warm-up or refinement, that is done: 0 at the first step, 1 at the end."""
     companion: Companion = field(default_factory=Companion)
     """The system's own module, made by `System.companion`."""
 
@@ -197,7 +200,8 @@ def precise_loss(step: Step) -> Tensor:
 def own_weight(step: Step, default: float) -> float:
     """Return λ of a system's extra term: the setting `own_weight`, else the default.
 
-    The default is that of the system's authors; MMD's 1 is ours. The weight scales the reversal's schedule of DANN and
-    DAAN, whose discriminators learn alike whatever it is, and of PiCO the contrast alone.
+    The default is that of the system's authors; MMD's is ours. The weight scales the reversal's schedule of DANN and
+    DAAN, whose discriminators learn alike whatever it is, and of PiCO the contrast alone. It is for a validation part
+    to choose, alike for every system.
     """
     return default if step.method.own_weight is None else step.method.own_weight

@@ -88,7 +88,7 @@ def test_daan_teaches_the_literal_sum_over_all_and_every_class_and_misleads_the_
 def test_daan_counts_errors_by_the_share_of_a_class():
     step = make_step("daan")
     with torch.no_grad():
-        step.companion.after_step_(step)
+        step.companion.before_step_(step)
         z, domains = dann.embeddings_and_domains(step)
     p = [softmax(row) for row in torch.cat([step.precise.logits, step.ambiguous.logits]).tolist()]
     wrong = [0.0] * (1 + C)
@@ -113,7 +113,7 @@ def test_daans_factor_comes_from_plain_errors_of_the_epoch():
         discriminator[2].weight.data[0, 0] = 1.0
         discriminator[2].bias.data[:] = -0.5 if right else 0.5
     step.precise.embedding.data[:, 0], step.ambiguous.embedding.data[:, 0] = 0.0, 1.0
-    step.companion.after_step_(step)
+    step.companion.before_step_(step)
     step.companion.after_epoch_()
     # the one for all is never wrong (distance 2), those of the classes are wrong about all of D1: about half (0)
     assert step.companion.omega.item() > 0.7

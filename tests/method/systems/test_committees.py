@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from helpers.steps import B, C, D, make_step, random_shares, random_tensor, random_view
-from ipr_core.config import Encoder
+from ipr_core.config import Encoder, demo
 from ipr_core.method import equations as eq
 from ipr_core.method.systems import SYSTEMS, majority, mcil
+from ipr_core.method.systems.step import Step
+from ipr_core.training.model import build_model
 
 
 def test_mean_distribution_and_vote_shares_by_hand():
@@ -48,4 +50,44 @@ def test_d2s_label_is_the_committees(system, target):
     assert terms.beta == 0.3
 
 
-PARTS = (("precise", 1), ("ambiguous", 5))
+PARTS = (("precise", 1), ("ambiguous", 5), ("ambiguous_augmented", 9))
+
+
+def committee_step(system: str) -> Step:
+    """Make a step whose views are a committee's."""
+    scores = {name: random_tensor(B, 3, C, seed=seed) for name, seed in PARTS}
+    views = {name: random_view(seed, scores[name], mcil.mean_distribution(scores[name])) for name, seed in PARTS}
+    return make_step(system, **views)
+
+
+def test_the_committee_on_d1_alone_is_mcil_without_d2():
+    step = committee_step("committee")
+    terms, warm_up = SYSTEMS["committee"].refinement_terms(step), SYSTEMS["mcil"].warm_up_terms(step)
+    assert terms.total.item() == warm_up.total.item() == SYSTEMS["mcil"].refinement_terms(step).precise.item()
+    assert SYSTEMS["committee"].ambiguous_views == 0
+    assert SYSTEMS["committee"].network == SYSTEMS["mcil"].network
+
+
+def test_ipr_by_committee_is_ipr_whose_members_each_learn_the_labels():
+    step = committee_step("ipr_committee")
+    terms, plain = SYSTEMS["ipr_committee"].refinement_terms(step), SYSTEMS["ipr"].refinement_terms(step)
+    assert terms.contrastive.item() == plain.contrastive.item()
+    members = step.ambiguous.scores.unbind(dim=1)
+    literal = sum(eq.cross_entropy(logits, step.prototype_labels).item() for logits in members) / 3
+    assert terms.ambiguous.item() == pytest.approx(literal)
+    assert terms.precise.item() == pytest.approx(mcil.members_loss(step.precise.scores, step.labels).item())
+    assert terms.ambiguous.item() != pytest.approx(plain.ambiguous.item())
+    ipr, mine = SYSTEMS["ipr"], SYSTEMS["ipr_committee"]
+    for name in ("ambiguous_views", "moves_prototypes", "shows_prototypes", "shows_gate", "shows_beta", "companion"):
+        assert getattr(mine, name) == getattr(ipr, name)
+
+
+def test_controls_and_rivals_of_one_network_have_as_many_parameters():
+    names = ("committee", "ipr_committee", "mcil", "majority")
+    counts = {name: count(build_model(demo(system=name))) for name in names}
+    assert len(set(counts.values())) == 1
+    assert counts["mcil"] > count(build_model(demo(system="ipr")))
+
+
+def count(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -71,7 +71,7 @@ def test_freematchs_averages_follow_the_predictions():
     step.companion.shares.copy_(torch.tensor([0.4, 0.3, 0.2, 0.1]))
     step.companion.counts.copy_(torch.tensor([0.1, 0.3, 0.4, 0.2]))
     with torch.no_grad():
-        step.companion.after_step_(step)
+        step.companion.before_step_(step)
     soft = [softmax(row) for row in step.ambiguous.logits.tolist()]
     labels = [p.index(max(p)) for p in soft]
     assert step.companion.confidence.item() == pytest.approx(0.99 / C + 0.01 * sum(map(max, soft)) / B)
@@ -119,7 +119,7 @@ def test_softmatchs_gaussian_follows_the_aligned_confidence():
     step = make_step("softmatch")
     step.companion.shares.copy_(torch.tensor([0.1, 0.2, 0.3, 0.4]))
     with torch.no_grad():
-        step.companion.after_step_(step)
+        step.companion.before_step_(step)
     soft = [softmax(row) for row in step.ambiguous.logits.tolist()]
     shares = [0.99 * old + 0.01 * sum(p[c] for p in soft) / B for c, old in enumerate((0.1, 0.2, 0.3, 0.4))]
     confidence = [max(even(p, shares)) for p in soft]
@@ -128,9 +128,19 @@ def test_softmatchs_gaussian_follows_the_aligned_confidence():
     assert step.companion.variance.item() == pytest.approx(0.99 + 0.01 * np.var(confidence, ddof=1), abs=1e-7)
 
 
+def test_softmatchs_mean_soft_label_begins_as_that_of_the_first_minibatch():
+    step = make_step("softmatch")
+    mean = step.ambiguous.logits.softmax(dim=1).mean(dim=0)
+    for _ in range(2):
+        with torch.no_grad():
+            step.companion.before_step_(step)
+        torch.testing.assert_close(step.companion.shares, mean)
+
+
 def test_a_single_utterance_leaves_the_gaussians_variance():
     logits = torch.tensor([[3.0, 0, 0, 0]])
     step = make_step("softmatch", ambiguous=View(random_tensor(1, D), logits, logits))
-    step.companion.after_step_(step)
+    step.companion.shares.fill_(1 / C)
+    step.companion.before_step_(step)
     assert step.companion.variance.item() == 1
     assert step.companion.mean.item() > 1 / C

@@ -57,8 +57,22 @@ def test_existence_by_hand():
     existence = emotion_existence.exists(torch.tensor([[0.5, 0.25, 0.2, 0.05], [1.0, 0.0, 0.0, 0.0]]))
     assert existence.tolist() == [[1, 1, 0, 0], [1, 0, 0, 0]]
     logits = torch.tensor([[0.0, 2.0]])
+    assert emotion_existence.exists(torch.full((1, 7), 0.14285713)).tolist() == [[1] * 7]  # even, in float32 below 1/7
+    assert emotion_existence.exists(torch.zeros(1, 49).softmax(dim=1) - 1e-8).all()
+    assert not emotion_existence.exists(torch.tensor([[0.2499, 0.7501, 0.0, 0.0]]))[0, 0]
     literal = -(math.log(0.5) + math.log(1 - 1 / (1 + math.exp(-2)))) / 2
     assert emotion_existence.existence_loss(logits, torch.tensor([[1.0, 0.0]])).item() == pytest.approx(literal)
+
+
+def test_existence_is_learnt_first_and_the_dominant_emotion_with_it():
+    d1 = random_tensor(B, 2, C)
+    losses = []
+    for progress in (0.0, 0.49, 0.5, 1.0):
+        step = make_step("emotion_existence", progress, precise=random_view(1, d1, d1[:, 1]))
+        losses.append(SYSTEMS["emotion_existence"].warm_up_terms(step).precise.item())
+    existence = emotion_existence.existence_loss(d1[:, 0], torch.eye(C)[step.labels]).item()
+    both = mean_loss(literal_existence, d1, torch.eye(C)[step.labels])
+    assert losses == pytest.approx([existence, existence, both, both])
 
 
 def test_the_dominant_emotion_reads_the_existence_but_does_not_train_it():
