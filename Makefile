@@ -1,11 +1,14 @@
-# Words: demo, test, lab, check, speech, fuzz, kills, lock, clean. `make` alone says what they do.
-.PHONY: help demo test lab check speech fuzz kills lock clean
+# Words: demo, test, lab, check, speech, results, fuzz, kills, lock, clean. `make` alone says what they do.
+.PHONY: help demo test lab check speech results fuzz kills lock clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+RUNS ?= runs/$(CORPUS)
+JOBS ?= 2
+PLACES = --corpus-path $(CORPUS_PATH) --encoder $(ENCODER) --runs $(RUNS) --jobs $(JOBS)
 # Nothing here asks the network for a model; `make HF_HUB_OFFLINE=0 …` allows downloads by hub id.
 export HF_HUB_OFFLINE ?= 1
 # Where this is set, every fresh kernel compiles all of torch again, some four seconds each.
@@ -41,7 +44,14 @@ test: $(READY)  ## set up, lint, check types, run every test but the slow ones o
 speech: $(READY)  ## the slow checks on real speech (needs ../shared)
 	@$(APART) && set -x && $(BIN)/python -m pytest -m speech
 
-fuzz: $(READY)  ## ten minutes of damaged audio, tables, grids and run folders (tests/fuzz)
+# One command a corpus: settings chosen on V1, all seeds and partitions, the tables written into the page.
+results: $(READY)  ## the tables of RESULTS.md: make results CORPUS=emodb CORPUS_PATH=… ENCODER=… RUNS=… [JOBS=2]
+	$(BIN)/ipr tune notebooks/results/$(CORPUS).toml $(PLACES)
+	$(BIN)/ipr batch notebooks/results/$(CORPUS)-tuned.toml $(PLACES)
+	$(BIN)/ipr batch notebooks/results/$(CORPUS)-reachable.toml $(PLACES)
+	$(BIN)/ipr table $(RUNS) --page notebooks/RESULTS.md --name $(CORPUS)
+
+fuzz: $(READY)  ## about fifteen minutes of damaged audio, tables, grids and run folders (tests/fuzz)
 	PYTHONPATH=tests $(BIN)/python -m fuzz
 
 kills: $(READY)  ## two hundred kills of train, annotate, corrections, run and batch (tests/fuzz)

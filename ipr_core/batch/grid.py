@@ -96,9 +96,8 @@ def try_read(
     returns: the grid, its faults, which name its file, and configurations whose corpora and encoders may have more
     raises SettingsError for a file that cannot be read at all
     """
-    entries, form_faults = grid_file.read(source)
-    for key, value in (options or {}).items():
-        entries[key] = entries.get(key, {}) | value if isinstance(value, dict) else value
+    content, form_faults = grid_file.read(source)
+    entries = merged(content, options)
     faults = grid_file.contradictions(entries)
     count = _count(entries)
     if count > MOST_CELLS:
@@ -119,6 +118,14 @@ def try_read(
     faults = list(dict.fromkeys([*form_faults, *(place + fault for fault in [*faults, *notebook_faults])]))
     grid = Grid(title, entries.get("about", ""), tuple(paths), tuple(cells.values()), entries.get("tuned", {}))
     return grid, faults, [*(cell.config for cell in grid.cells), *partial]
+
+
+def merged(entries: Mapping[str, Any], options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a grid's entries with options: tables are merged, anything else is replaced."""
+    merged = dict(entries)
+    for key, value in (options or {}).items():
+        merged[key] = merged.get(key, {}) | value if isinstance(value, dict) else value
+    return merged
 
 
 def tuning_of(grid: Grid, system: str) -> str:

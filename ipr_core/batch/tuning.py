@@ -61,10 +61,12 @@ class Search:
 
 
 def try_read(source: str | Path, options: Mapping[str, Any] | None = None) -> tuple[Search, list[str], list[Config]]:
-    """Read a grid with [tune], and return its faults instead of raising them, as `grid.try_read` does."""
-    entries, faults = grid_file.read(source)
-    for key, value in (options or {}).items():
-        entries[key] = entries.get(key, {}) | value if isinstance(value, dict) else value
+    """Read a grid with [tune], and return its faults instead of raising them, as `grid.try_read` does.
+
+    options: entries beyond the file's, which the tuned grid has not: where a corpus lies, for example
+    """
+    content, faults = grid_file.read(source)
+    entries = grid.merged(content, options)
     tune = entries.get("tune", {})
     faults += [f"{source}: {fault}" for fault in _faults(tune, entries)]
     systems = list(dict.fromkeys(s for key in ("systems", "beside") for s in _names(entries.get(key, []))))
@@ -79,7 +81,7 @@ def try_read(source: str | Path, options: Mapping[str, Any] | None = None) -> tu
     if any(config.partition.validation_share == 0 for config in configs):
         faults.append(f"{source}: validation_share is 0; settings are chosen on it: give 0.1, for example")
     title = Path(source).stem
-    return Search(entries, tune.get("score", "accuracy"), trials, cells, title), list(dict.fromkeys(faults)), configs
+    return Search(content, tune.get("score", "accuracy"), trials, cells, title), list(dict.fromkeys(faults)), configs
 
 
 def curve(search: Search, runs: Path) -> DataFrame:

@@ -1,6 +1,7 @@
 """The choice of free settings on V1: trials, budget, scores, and the tuned grid."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ from ipr_core import cli
 from ipr_core.batch import grid, grid_file, tuning
 from ipr_core.batch.plan import plan_grid, run_plan
 from ipr_core.batch.workers import Workers
-from ipr_core.config import SettingsError
+from ipr_core.config import GROUPS, SettingsError
 from ipr_core.runs.run import Run
 from ipr_core.training.advance import train_all
 
@@ -183,3 +184,20 @@ def test_options_add_to_the_grid_s_settings(tmp_path, capsys):
     assert "did you mean gamma" in capsys.readouterr().err
     search, _, _ = tuning.try_read(file, {"settings": {"test_size": 90}})
     assert search.cells["ipr", 0][0].config.partition.test_size == 90
+    assert search.entries["settings"] == {"test_size": 100}  # the tuned grid is for any machine
+
+
+SETTINGS = sorted((Path(__file__).parents[2] / "notebooks" / "results").glob("*.toml"))
+
+
+@pytest.mark.parametrize("file", SETTINGS, ids=lambda file: file.stem)
+def test_the_settings_of_the_result_page_are_read(file, tmp_path):
+    options = {"settings": {"corpus_path": str(tmp_path), "encoder": "compact"}}
+    entries, faults = grid_file.read(file)
+    assert not faults
+    assert grid.read(file, options).cells
+    if "tune" in entries:
+        search, faults, _ = tuning.try_read(file, options)
+        assert not faults
+        assert {len(trials) for trials in search.trials.values()} == {entries["tune"]["trials"]}  # the same budget
+        assert set(search.trials) == set(GROUPS["all"])
