@@ -1,7 +1,6 @@
 """Every encoder family: no utterance depends on its neighbours, and frozen parts stay frozen."""
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,12 +8,12 @@ import torch
 import transformers
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from helpers.checkpoints import WHISPER_TINY
 from helpers.padding import SMALL, assert_alone_as_padded, batch
 from ipr_core.config import SAMPLE_RATE, Encoder
 from ipr_core.encoders import EncoderError, build_encoder, load_encoder, valid
 from ipr_core.encoders.wav2vec2 import masked_group_norm, span_mask
 
-WHISPER_TINY = Path(__file__).resolve().parents[3] / "shared" / "models" / "whisper-tiny-en-encoder"
 LARGE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
 CONFIGS = {
     "wav2vec2-base": transformers.Wav2Vec2Config(**SMALL),

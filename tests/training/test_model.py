@@ -1,6 +1,7 @@
 """The recogniser: pooling, standardiser, what is trained, and the way to disk and back."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import transformers
 
 from ipr_core.calibration import Calibration
 from ipr_core.config import Training, recommended
+from ipr_core.runs.files import FileError
+from ipr_core.training import model as module
 from ipr_core.training.model import Recogniser, build_model
 
 SMALL = {
@@ -220,3 +223,69 @@ def test_in_bf16_the_encoders_passes_are_and_what_follows_is_not(checkpoint, fro
     assert dtypes == [torch.bfloat16, torch.float32]
     assert embedding.dtype == logits.dtype == torch.float32
     torch.testing.assert_close(embedding, usual(*usual.stem(*batch(16_000, 5_000)))[0], atol=0.02, rtol=0.1)
+
+
+# Waves to labels
+
+
+def test_a_saved_recogniser_holds_all_that_its_answer_depends_on(tmp_path):
+    model = model_of(max_seconds=0.5, precision="bf16")
+    model.save(tmp_path)
+    again = Recogniser.load(tmp_path)
+    assert (again.max_seconds, again.precision) == (0.5, "bf16")
+    long = waves_of(40_000)[0]
+    assert torch.equal(again.predict([long]), again.predict([long[16_000:24_000]]))
+
+
+def older(folder, **changes) -> Path:
+    """Change the description of a saved recogniser, as an older version would have written it."""
+    description = json.loads((folder / "config.json").read_text())
+    values = {key: value for key, value in (description | changes).items() if value is not None and key != "seal"}
+    (folder / "config.json").write_text(json.dumps(values))
+    return folder
+
+
+def test_an_older_one_hears_the_default_and_says_so(tmp_path, caplog):
+    model_of(max_seconds=0.5).save(tmp_path)
+    again = Recogniser.load(older(tmp_path, max_seconds=None, precision=None))
+    assert (again.max_seconds, again.precision) == (15, "auto")
+    assert f"{tmp_path / 'config.json'} does not say how much of a long clip is heard" in caplog.text
+    assert "the middle 15 s are" in caplog.text
+
+
+def test_an_older_one_of_a_run_hears_what_its_run_does(tmp_path, caplog):
+    model_of(max_seconds=0.5).save(tmp_path)
+    config = recommended(max_seconds=2, precision="fp32")
+    again = Recogniser.load(older(tmp_path, max_seconds=None, precision=None), config)
+    assert (again.max_seconds, again.precision) == (2, "fp32")
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("changes", [{"max_seconds": -1}, {"max_seconds": "all"}, {"precision": "int8"}])
+def test_a_description_with_impossible_values_is_refused(tmp_path, changes):
+    model_of().save(tmp_path)
+    with pytest.raises(FileError, match=r"config\.json cannot be read"):
+        Recogniser.load(older(tmp_path, **changes))
+
+
+def test_no_wave_has_no_label_and_a_bad_one_is_named():
+    model = model_of(classes=("angry", "sad"))
+    assert model.predict([]).shape == (0, 2)
+    with pytest.raises(ValueError, match=r"waves\[1\] has no samples"):
+        model.predict([*waves_of(8_000), []])
+    with pytest.raises(ValueError, match="rate is 16"):
+        model.predict(waves_of(8_000), 16)
+
+
+def test_many_or_long_waves_go_through_in_passes_of_bounded_size(monkeypatch):
+    model, shapes = model_of(max_seconds=1), []
+    monkeypatch.setattr(module, "PASS", 40_000)
+    stem = model.stem
+    monkeypatch.setattr(model, "stem", lambda waves, n: shapes.append(tuple(waves.shape)) or stem(waves, n))
+    waves = waves_of(*[3_000, 50_000, 8_000] * 10)
+    soft = model.predict(waves)
+    assert sum(size for size, _ in shapes) == 30
+    assert max(size * samples for size, samples in shapes) <= 40_000
+    assert len(shapes) < 12
+    for wave, alone in zip(waves[:3], soft, strict=False):
+        torch.testing.assert_close(model.predict([wave])[0], alone, atol=1e-5, rtol=0)
