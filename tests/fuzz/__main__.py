@@ -1,6 +1,6 @@
 """`python -m fuzz` in the folder of the tests: seeded trials of every kind, and the failures among them.
 
-python -m fuzz                       the whole of it, ten minutes on two cores
+python -m fuzz                       the whole of it, about fifteen minutes on two cores
 python -m fuzz --only audio:17       one trial again, with what the command printed
 """
 

@@ -38,9 +38,8 @@ WRONG_VALUES: dict[str, list[Any]] = {
     "corpus": ["none", 3, True], "corpus_path": [3, True, []], "epoch": [3], "Gamma": [0.5], "no-such": [1],
     "embedding": [True, -1, 2**40], "layers": [[99], [True], "x"],
 }  # fmt: skip
-
-_SINGULAR = ("system is", "seed is", "preset is")
-"""The settings that a grid's lists give."""
+ELSEWHERE = ("encoder", "corpus_path", "synthetic_size", "test_size", "classes")
+"""Settings that the encoder or the corpus may refuse, in a sentence of its own that does not name the grid."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,8 @@ def wrong_value(draw: Generator) -> Written:
     for table_name in ("settings", "cross", "one_at_a_time"):
         grid.get(table_name, {}).pop(name, None)
     grid[table] = grid.get(table, {}) | {name: value if table == "settings" else [value]}
-    return Written(f"{name} = {toml(value)[:20]} in {table}", text_of(grid).encode(), None, (name,))
+    tokens = (name,) if name in ELSEWHERE else ()
+    return Written(f"{name} = {toml(value)[:20]} in {table}", text_of(grid).encode(), None, tokens)
 
 
 def wrong_entry(draw: Generator) -> Written:
@@ -176,13 +176,15 @@ def wrong_entry(draw: Generator) -> Written:
         "about": [3, [], {}], "settings": [3, [], "x"], "cross": [[], 3, {"gamma": 0.5}, {"gamma": []}, {"gamma": {}},
         {"": [1]}],
         "one_at_a_time": [3, {"gamma": []}, {"raw": [{"soft": "x"}]}, {"raw": [[1]]}, {"preset": ["x"]}],
+        "own": [3, [], {"ipr": 3}, {"nobody": {}}, {"ipr": {"seed": 1}}], "tune": [3], "tuned": [[]],
         "seed": [[0]], "setings": [{}], "epochs": [3], "": [1], "a b": [1],
     }  # fmt: skip
     key = str(draw.choice([*entries_]))
     value = entries_[key][draw.integers(len(entries_[key]))]
     grid = {name: part for name, part in entries(draw).items() if name != key}
     body = text_of({json.dumps(key) if not key.isalpha() and key != "one_at_a_time" else key: value} | grid)
-    return Written(f"{key} = {toml(value)[:20]}", body.encode(), None, (key or "''", '""', *_SINGULAR))
+    cells = count_cells(grid) if value == [] and key == "notebooks" else None  # the cells are trained, no more
+    return Written(f"{key} = {toml(value)[:20]}", body.encode(), cells)
 
 
 def too_many(draw: Generator) -> Written:
@@ -197,7 +199,7 @@ def too_many(draw: Generator) -> Written:
         grid["one_at_a_time"] = {"tau": [i / 1000 for i in range(1, 100_000)]}
     else:
         grid["cross"] = {f"x{i}": [1] for i in range(5000)}
-    return Written(f"too many {kind}", text_of(grid).encode(), None, ("cells", "settings", "x0"))
+    return Written(f"too many {kind}", text_of(grid).encode(), None)
 
 
 def damaged_text(draw: Generator) -> Written:
@@ -220,9 +222,7 @@ def damaged_text(draw: Generator) -> Written:
     }  # fmt: skip
     name = str(draw.choice([*kinds]))
     cells = _count_of(kinds[name])
-    return Written(
-        name, kinds[name], cells, ("facebook/wav2vec2-base", *_SINGULAR)
-    )  # of the preset, where none is given
+    return Written(name, kinds[name], cells, ("facebook/wav2vec2-base",))  # of the preset, where none is given
 
 
 def _count_of(content: bytes) -> int | None:

@@ -140,6 +140,10 @@ def _all_labelled(answer: Answer, folder: Path, names: list[str], tokens: list[s
 
 def _names_one(text: str, names: list[str]) -> bool:
     """Tell whether a text has one of the names, in whatever way odd letters are escaped."""
-    plain = ["".join(letter for letter in Path(name).name if letter.isascii() and letter.isalnum()) for name in names]
-    squeezed = "".join(letter for letter in text if letter.isascii() and letter.isalnum())
+    plain = [_squeezed(os.fsencode(Path(name).name).decode("utf-8", "backslashreplace")) for name in names]
+    squeezed = _squeezed(text)
     return any(name in text for name in names) or any(name[:20] in squeezed for name in plain if len(name) > 5)
+
+
+def _squeezed(text: str) -> str:
+    return "".join(letter for letter in text if letter.isascii() and letter.isalnum())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from numpy.random import Generator
 from pandas import DataFrame
 
 Write = Callable[[Path], object]
@@ -42,6 +43,11 @@ class Manifest:
             return (self.reader or read_csv)(path)
         except Exception:
             return None
+
+
+def pick(draw: Generator, texts: Sequence[str]) -> str:
+    """Return one of some texts as it is; `Generator.choice` would cut zero bytes off its end."""
+    return texts[int(draw.integers(len(texts)))]
 
 
 def text_of(table: DataFrame, **options: Any) -> str:

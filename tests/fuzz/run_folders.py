@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import os
 import re
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.random import Generator
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
@@ -20,6 +23,8 @@ from fuzz.workbench import SETTINGS, Workbench
 
 COMMANDS = ("resume", "annotate", "export", "table", "train", "batch", "again")
 """`again` is `resume` of the unfinished run."""
+HISTORY = "history.csv"
+"""The file of the corrections."""
 _UNTRAINED = {".lock", "corrections", "widgets"}
 """Files and folders of a run that training neither reads nor writes."""
 
@@ -32,7 +37,8 @@ def trial(number: int, draw: Generator, folder: Path, workbench: Workbench) -> V
     shutil.copytree(source, run)
     os.environ["IPR_CACHE"] = str(_cache(folder, workbench))
     file, name = _damaged(run, folder, draw)
-    damage = Damage(f"{name}, {command}", file.name, (file.name, run.name))
+    corrections = file.name == HISTORY and command == "annotate"  # whose lines people may change
+    damage = Damage(f"{name}, {command}", file.name, (file.name, run.name), invisible=corrections)
     (folder / "damage.txt").write_text(f"{damage.name}\n{file}")
     secret = folder / "secret.txt"
     content = secret.read_bytes() if secret.exists() else b""
@@ -41,7 +47,29 @@ def trial(number: int, draw: Generator, folder: Path, workbench: Workbench) -> V
     if secret.exists() and secret.read_bytes() != content:
         return Verdict("wrote through a link", damage.name, answer.text)
     reference = _reference(command, workbench)
-    return judge(answer, damage, lambda: _results(command, answer, outputs, workbench) == reference)
+    return judge(
+        answer,
+        damage,
+        lambda: _results(command, answer, outputs, workbench) == reference,
+        lambda: _is_corrected(outputs, file, workbench),
+    )
+
+
+def _is_corrected(outputs: Path, history: Path, workbench: Workbench) -> bool:
+    """Tell whether the labels of a folder are the model's, but for the corrections that a history still has of it."""
+    keys = {row["id"]: row["audio"] for row in _rows(workbench.finished / "corrections" / HISTORY)}
+    newest = {row["audio"]: row for row in _rows(history)}
+    labels = pd.read_parquet(next(outputs.glob("*.parquet")))
+    soft = labels.filter(like="soft_").rename(columns=lambda name: name.removeprefix("soft_"))
+    expected = soft.idxmax(axis=1).tolist()
+    for i, id in enumerate(labels["id"]):
+        row = newest.get(keys.get(id.removesuffix(".wav"), ""))
+        expected[i] = row["label"] if row and row["label"] != "withdrawn" else expected[i]
+    return labels["single_label"].tolist() == expected
+
+
+def _rows(history: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(history.read_text("utf-8-sig")))) if history.exists() else []
 
 
 def _cache(folder: Path, workbench: Workbench) -> Path:
@@ -140,7 +168,7 @@ def _digest(parts: Iterable[bytes]) -> str:
 def _damaged(run: Path, folder: Path, draw: Generator) -> tuple[Path, str]:
     """Damage one file of the run, or of the cache, and return it with the damage in words."""
     files = sorted(path for path in run.rglob("*") if path.is_file())
-    files += [run / ".lock", run / "corrections" / "history.csv"]
+    files += [run / ".lock", run / "corrections" / HISTORY]
     if draw.random() < 0.15:
         files = sorted(path for path in (folder / "cache").rglob("*") if path.is_file())[:20]
     file = files[draw.integers(len(files))]

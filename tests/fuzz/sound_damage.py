@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from fuzz.sounds import CHECKED, MEASURED, USUAL, Sound
+from fuzz.sounds import CHECKED, MEASURED, MOST_CHANNELS, UNREAD, USUAL, Sound
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Damaged:
 
 
 def intact(sound: Sound, draw: Generator) -> Damaged:
-    return Damaged("intact", sound, sound.data, harmless=sound.container in USUAL, invisible=True)
+    readable = sound.container in USUAL and sound.subtype not in UNREAD
+    return Damaged("intact", sound, sound.data, harmless=readable, invisible=True)
 
 
 # Of the bytes.
@@ -120,7 +121,7 @@ def wrong_rate(sound: Sound, draw: Generator) -> Damaged | None:
 
 def wrong_channels(sound: Sound, draw: Generator) -> Damaged | None:
     value = int(draw.choice([0, 3, 64, 255, 1024, 65_535]))
-    return _with_field(sound, f"channels {value}", "channels", value, value < 64)
+    return _with_field(sound, f"channels {value}", "channels", value, value <= MOST_CHANNELS)
 
 
 def _with_field(sound: Sound, name: str, field: str, value: int, invisible: bool) -> Damaged | None:

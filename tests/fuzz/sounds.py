@@ -18,11 +18,15 @@ from fuzz.workbench import Workbench
 
 USUAL = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "FLAC", "OGG", "MP3"}
 """Containers that have to be read."""
+UNREAD = {"DWVW_12", "DWVW_16", "DWVW_24"}
+"""Subtypes that libsndfile writes, and that soundfile cannot read: it seeks in them, and they have no way to."""
 MEASURED = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "FLAC", "OGG", "MP3", "CAF", "NIST"}
 """Containers that say how much sound is in them, so that a cut can be seen."""
 CHECKED = {"FLAC", "OGG"}
 """Containers with a checksum of their sound."""
 RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
+MOST_CHANNELS = 256
+"""Arrays of microphones have as many: nobody can see that fewer were meant."""
 _MOST = 2**25  # samples that the oracle reads of a file
 _HEARD = 3000  # Hz below which two ways of resampling give the same
 
@@ -96,7 +100,7 @@ def reading(path: Path) -> np.ndarray | None:
         return None
     try:
         with soundfile.SoundFile(path) as file:
-            if not 1000 <= file.samplerate <= 400_000 or file.channels > 64:
+            if not 1000 <= file.samplerate <= 400_000 or file.channels > MOST_CHANNELS:
                 return None
             blocks, count = [], 0
             while len(block := file.read(65_536, always_2d=True)) and count < _MOST:

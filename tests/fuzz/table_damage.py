@@ -6,7 +6,7 @@ import pandas as pd
 from numpy.random import Generator
 from pandas import DataFrame
 
-from fuzz.manifests import Manifest, encode, read_csv, rows_of, text_of
+from fuzz.manifests import Manifest, encode, pick, read_csv, rows_of, text_of
 
 # Damages of columns.
 
@@ -133,7 +133,7 @@ NOT_COUNTS = (
     "three", "3 votes", "n/a", "NA", "nan", "NULL", "None", "-", "?", "1.000,5", "½", "0x3", "--2", "-1", "inf",
     "1e400", "3-Jan", "70%", "True",
     "=1+2", "#REF!", "#DIV/0!", "2/3", "3;1", "[3]", "'3", "3\x00", "٣", "３", "1_000", "3.0.0", "1e", "0b11", "3 1",
-    "3,0", "٫5", "−1", "9" * 400,
+    "3,000", "٫5", "−1", "9" * 400,
 )  # fmt: skip
 
 
@@ -145,16 +145,24 @@ def bad_votes(table: DataFrame, draw: Generator) -> Manifest:
             [i for i, name in enumerate(header) if name.startswith("votes_") and rows[row][i] not in ("0", "0.0")]
         )
     )
-    rows[row][column] = cell = str(draw.choice(NOT_COUNTS))
+    rows[row][column] = cell = pick(draw, NOT_COUNTS)
     return Manifest(f"votes {cell[:10]!a}", encode([header, *rows]), tokens=(f"row {row + 2}", header[column]))
+
+
+def decimal_comma(table: DataFrame, draw: Generator) -> Manifest:
+    """Write every vote with a decimal comma, which cannot be one of thousands."""
+    votes = [name for name in table if name.startswith("votes_")]
+    cells = table.astype(dict.fromkeys(votes, float)).astype(dict.fromkeys(votes, str))
+    cells[votes] = cells[votes].apply(lambda column: column.str.replace(".", ",", regex=False))
+    return Manifest("decimal commas", text_of(cells).encode(), harmless=True)
 
 
 def bad_label(table: DataFrame, draw: Generator) -> Manifest:
     row = int(draw.integers(len(table)))
     true = table.at[row, "label"]
-    label = str(draw.choice([true.upper(), true.capitalize(), f"{true}!", true[:3], "anger", "hapiness", "0", "1",
+    label = pick(draw, [true.upper(), true.capitalize(), f"{true}!", true[:3], "anger", "hapiness", "0", "1",
         "nan", "NA", "traurig", true + "\x00",
-                             "angry;sad", "😠", "x" * 100_000]))  # fmt: skip
+                             "angry;sad", "😠", "x" * 100_000])  # fmt: skip
     changed = table.astype({"label": object})
     changed.loc[row, "label"] = label
     return Manifest(
@@ -222,7 +230,7 @@ def hidden_bytes(table: DataFrame, draw: Generator) -> Manifest:
     """Put bytes that nobody sees into a cell."""
     header, *rows = rows_of(table)
     row, column = int(draw.integers(len(rows))), int(draw.integers(len(header)))
-    mark = str(draw.choice(["\x00", "\u200b", "\ufeff", "\xa0", "\x1a", "\x07", "\u202e", "\udcff"]))
+    mark = pick(draw, ["\x00", "\u200b", "\ufeff", "\xa0", "\x1a", "\x07", "\u202e", "\udcff"])
     rows[row][column] += mark
     data = "\n".join(",".join(cells) for cells in [header, *rows]) + "\n"
     tokens = (f"row {row + 2}", header[column])
@@ -253,6 +261,7 @@ def all_of_a_kind(table: DataFrame, draw: Generator) -> Manifest:
 
 DAMAGES = (
     column_twice, misspelt_column, misspelt_column, spaced_column, ragged, open_quote, cut_off, flipped, flipped,
-    doubled_rows, twins, bad_votes, bad_votes, bad_label, bad_path, times, odd_ids, hidden_bytes, all_of_a_kind,
+    doubled_rows, twins, decimal_comma, bad_votes, bad_votes, bad_label, bad_path, times, odd_ids, hidden_bytes,
+    all_of_a_kind,
 )  # fmt: skip
 """Tried by turns, with the dresses."""
