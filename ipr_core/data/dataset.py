@@ -15,7 +15,7 @@ from ipr_core.config import Config
 from ipr_core.data import ambiguity, corpora
 from ipr_core.data.cache import default_cache
 from ipr_core.data.corpora.table import vote_columns
-from ipr_core.data.faults import CorpusError, Fault, enumeration
+from ipr_core.data.faults import CorpusError, Fault, enumeration, number_of
 from ipr_core.data.waves import WaveStore
 
 _log = logging.getLogger(__name__)
@@ -63,6 +63,9 @@ def load(config: Config, cache: Path | None = None, progress: bool = True) -> Da
     rows = np.flatnonzero(table["label"].isin(config.data.classes))
     if not len(rows):
         raise ambiguity.nothing_to_part(table, config)
+    if rest := len(table) - len(rows):
+        sentence = "%s of %s have no label, or one that is not among the classes: left out"
+        _log.info(sentence, f"{rest:,}", number_of(len(table), "utterance"))
     table, waves = table.iloc[rows].reset_index(drop=True), waves.take(rows)
     _log_durations(table, waves)
     _log_copies(table, waves.sounds)

@@ -86,3 +86,13 @@ def test_a_named_pipe_is_refused_and_not_waited_for(folder):
     with pytest.raises(CorpusError, match=r"pipe\.wav") as caught:
         loaded(folder, [*ROWS, "p,pipe.wav,sad,3,3"])
     assert len(caught.value.faults) == 1
+
+
+def test_utterances_without_a_label_among_the_classes_are_counted(folder, caplog):
+    for i, name in enumerate("abc"):
+        wav(folder / f"{name}.wav", (sine(hz=700 + 50 * i) * 32_000).astype(np.int16))
+    with caplog.at_level("INFO"):
+        data = loaded(folder, [*ROWS, "a,a.wav,,3,3", "b,b.wav,happy,1,1", "c,c.wav,unlabelled,4,0"])
+    assert len(data.table) == len(ROWS)
+    sentence = "3 of 11 utterances have no label, or one that is not among the classes: left out"
+    assert sentence in caplog.messages

@@ -38,7 +38,7 @@ WRONG_VALUES: dict[str, list[Any]] = {
     "corpus": ["none", 3, True], "corpus_path": [3, True, []], "epoch": [3], "Gamma": [0.5], "no-such": [1],
     "embedding": [True, -1, 2**40], "layers": [[99], [True], "x"],
 }  # fmt: skip
-ELSEWHERE = ("encoder", "corpus_path", "synthetic_size", "test_size", "classes")
+ELSEWHERE = ("encoder", "layers", "corpus_path", "synthetic_size", "test_size", "classes")
 """Settings that the encoder or the corpus may refuse, in a sentence of its own that does not name the grid."""
 
 
