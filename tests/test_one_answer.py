@@ -119,8 +119,8 @@ def test_an_answer_does_not_depend_on_the_others_nor_on_their_order(exported, an
     clips = [wave for wave, rate in map(wave_of, annotated["path"]) if rate == 44_100]
     soft = exported.predict(clips, 44_100)
     torch.testing.assert_close(exported.predict(iter(clips[::-1]), 44_100).flip(0), soft, atol=1e-5, rtol=0)
-    for wave, alone in zip(clips, soft, strict=True):
-        torch.testing.assert_close(exported.predict([wave], 44_100)[0], alone, atol=1e-5, rtol=0)
+    for wave, row in zip(clips, soft, strict=True):
+        torch.testing.assert_close(exported.predict([wave], 44_100)[0], row, atol=1e-5, rtol=0)
 
 
 def test_a_48_khz_clip_and_its_16_khz_copy_have_nearly_the_same_answer(exported, annotated):

@@ -287,5 +287,5 @@ def test_many_or_long_waves_go_through_in_passes_of_bounded_size(monkeypatch):
     assert sum(size for size, _ in shapes) == 30
     assert max(size * samples for size, samples in shapes) <= 40_000
     assert len(shapes) < 12
-    for wave, alone in zip(waves[:3], soft, strict=False):
-        torch.testing.assert_close(model.predict([wave])[0], alone, atol=1e-5, rtol=0)
+    for wave, row in zip(waves[:3], soft, strict=False):
+        torch.testing.assert_close(model.predict([wave])[0], row, atol=1e-5, rtol=0)
