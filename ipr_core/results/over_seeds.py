@@ -18,7 +18,7 @@ from ipr_core import metrics
 from ipr_core.config import TABLE2
 from ipr_core.method.systems import SYSTEMS
 from ipr_core.results import collapse, soft_labels
-from ipr_core.results.scores import SCORES, TRAINED, noise, run_scores, score_table, training_seconds
+from ipr_core.results.scores import SCORES, TRAINED, effort, final_scores, noise, score_table, training_seconds
 from ipr_core.results.selection import cautions, tuned_settings, usual_stream
 from ipr_core.results.significance import accuracy_interval
 from ipr_core.results.table import BETWEEN, DEVIATION, Table
@@ -83,13 +83,14 @@ def systems(runs: Sequence[Run]) -> Table:
 
     Beside them: the interval and the noise of the accuracy, the accuracy on D1, and how many runs have collapsed.
     """
-    frame, usual, scores = _over_seeds(_by_run(runs), SCORES | TRAINED), usual_stream(runs), score_table(runs)
-    for name, title in {system: SYSTEMS[system].title for system in _systems(usual)}.items():
-        own, row = [run for run in usual if run.config.training.system == name], frame["system"] == title
-        frame.loc[row, INTERVAL] = str(accuracy_interval(*own))
-        frame.loc[row, NOISE] = noise(scores, "accuracy", name)
-        frame.loc[row, COLLAPSED] = collapse.share(own)
+    usual, scores = usual_stream(runs), score_table(runs)
+    frame = _over_seeds(_by_run(runs, lambda run: final_scores(run) | effort(run)), SCORES | TRAINED)
+    own = {name: [run for run in usual if run.config.training.system == name] for name in _systems(usual)}
     if len(frame):
+        place = 1 + max(i for i, name in enumerate(frame.columns) if name.startswith(SCORES["accuracy"]))
+        frame.insert(place, INTERVAL, [str(accuracy_interval(*group)) for group in own.values()])
+        frame.insert(place + 1, NOISE, [noise(scores, "accuracy", name) for name in own])
+        frame[COLLAPSED] = [collapse.share(group) for group in own.values()]
         frame = frame.loc[:, (frame != "").any()]  # no mark where nothing has collapsed
     caption = (
         f"Scores of the final epoch in per cent, {_MEAN}. The interval is of the accuracy on D3, over speakers and, of "
@@ -260,7 +261,7 @@ _MEAN = (
 )
 
 
-def _by_run(runs: Sequence[Run], measure: Callable[[Run], dict[str, Any]] = run_scores) -> DataFrame:
+def _by_run(runs: Sequence[Run], measure: Callable[[Run], dict[str, Any]] = final_scores) -> DataFrame:
     """Return a row a run: its system, partition, seed and measurements."""
     return DataFrame([_which(run) | measure(run) for run in usual_stream(runs)])
 

@@ -5,7 +5,7 @@ All are of the final epoch: the paper has no validation set to choose another by
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,13 +51,13 @@ def check(score: str, system: str = "ipr") -> None:
         raise SettingsError(faults)
 
 
-def score_table(runs: Sequence[Run]) -> DataFrame:
-    """Return `run_scores` of every finished run, a row a run; no column if there is none."""
-    return DataFrame([run_scores(run) for run in runs if run.finished])
-
-
 def run_scores(run: Run) -> dict[str, Any]:
-    """Return the figures of one finished run; version 0.1 kept no number of parameters."""
+    """Return all figures of one finished run."""
+    return final_scores(run) | effort(run) | divergences(run)
+
+
+def final_scores(run: Run) -> dict[str, Any]:
+    """Return what a finished run is, and its scores in the record."""
     history, training = run.history(), run.config.training
     warm_up_end = history[max(training.warm_up - 1, 0)]
     return {
@@ -65,14 +65,25 @@ def run_scores(run: Run) -> dict[str, Any]:
         "partition": run.meta["corpus"],
         "seed": training.seed,
         "stream": training.stream,
-        "training_accuracy": _percent(_right(run, "D1").mean()),
         **{name: _percent(getattr(history[-1], name)) for name in SCORES},
         **{f"{name}_before": _percent(getattr(warm_up_end, name)) for name in BEFORE},
-        **divergences(run),
+    }
+
+
+def effort(run: Run) -> dict[str, float]:
+    """Return the accuracy of a finished run on D1, and its cost; version 0.1 kept no number of parameters."""
+    history = run.history()
+    return {
+        "training_accuracy": _percent(_right(run, "D1").mean()),
         "seconds": sum(epoch.clock["seconds"] for epoch in history),
         "training_seconds": training_seconds(history),
         "parameters": run.meta.get("parameters", np.nan),
     }
+
+
+def score_table(runs: Sequence[Run], measure: Callable[[Run], dict[str, Any]] = final_scores) -> DataFrame:
+    """Return the figures of every finished run, a row a run; no column if there is none."""
+    return DataFrame([measure(run) for run in runs if run.finished])
 
 
 def training_seconds(history: Sequence[EpochEnd]) -> float:
@@ -99,7 +110,10 @@ def divergences(run: Run) -> dict[str, float]:
     for name, truth in truths.items():
         rows = judged & np.isfinite(truth).all(axis=1)
         if rows.any() and not run.meta["simulated_annotators"]:
-            labels = {"": soft_labels.own(run)[rows], "_uncalibrated": soft_labels.uncalibrated(run)[rows]}
+            labels = {
+                "": soft_labels.calibrated_labels(run)[rows],
+                "_uncalibrated": soft_labels.uncalibrated_labels(run)[rows],
+            }
             labels |= {f"_{constant}": soft for constant, soft in soft_labels.constants(run, votes[rows]).items()}
             for ending, soft in labels.items():
                 values[name + ending] = float(metrics.js_divergence(soft, truth[rows]).mean())

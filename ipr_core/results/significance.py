@@ -79,7 +79,8 @@ def crossed_bootstrap(sums: ArrayLike, sizes: ArrayLike, partitions: ArrayLike, 
     handful of seeds, and its variance counts the interaction of units and clusters three times. So the draws are split
     into both main effects and the interaction, each is made unbiased by n/(n − 1), and the variance is unit + cluster −
     interaction, never below either (random effects, crossed: Clark 1973, J. Verbal Learning 12, 335-359); degrees of
-    freedom are Satterthwaite's (1946, Biometrics Bulletin 2, 110-114).
+    freedom are Satterthwaite's (1946, Biometrics Bulletin 2, 110-114). Few partitions can be alike by chance: their
+    variance is never below that of the seeds within them.
     """
     totals, counts = np.asarray(sums, np.float64), np.asarray(sizes, np.float64)  # (U, K)
     names, index = np.unique(np.asarray(partitions), return_inverse=True)
@@ -94,9 +95,10 @@ def crossed_bootstrap(sums: ArrayLike, sizes: ArrayLike, partitions: ArrayLike, 
         return Estimate(mean, float("nan"), float("nan"))
     draws = _draws(totals, counts, means, average, np.random.default_rng(seed))
     unit, cluster, both = (np.concatenate(part) for part in zip(*draws, strict=True))
+    within = within_partitions(means, index)
     return _of_components(
         mean,
-        (unit.var() * n / (n - 1), n - 1),
+        max((unit.var() * n / (n - 1), n - 1), (within.error**2, within.freedom)),
         (cluster.var() * n_clusters / (n_clusters - 1), n_clusters - 1),
         ((both - unit - cluster).var() * n * n_clusters / ((n - 1) * (n_clusters - 1)), (n - 1) * (n_clusters - 1)),
     )
@@ -190,10 +192,15 @@ def _draws(
 def _of_components(
     mean: float, unit: tuple[float, float], cluster: tuple[float, float], interaction: tuple[float, float]
 ) -> Estimate:
-    """Return the estimate whose variance is unit + cluster − interaction.  Each: variance and degrees of freedom"""
-    variance = max(unit[0] + cluster[0] - interaction[0], unit[0], cluster[0])
-    uncertainty = sum(part**2 / freedom for part, freedom in (unit, cluster, interaction))
-    return Estimate(mean, float(np.sqrt(variance)), variance**2 / uncertainty if uncertainty else 1.0)
+    """Return the estimate whose variance is unit + cluster − interaction, or the larger of both where that is more.
+
+    unit, cluster, interaction: variance and degrees of freedom
+    """
+    variance, freedom = max(unit, cluster)
+    if (combined := unit[0] + cluster[0] - interaction[0]) > variance:
+        uncertainty = sum(part**2 / degrees for part, degrees in (unit, cluster, interaction))
+        variance, freedom = combined, combined**2 / uncertainty
+    return Estimate(mean, float(np.sqrt(variance)), freedom)
 
 
 def _rows_at_once(size: int) -> int:

@@ -29,12 +29,12 @@ UNCALIBRATED = ", uncalibrated"
 """The ending of a system's title where its labels are as they were before calibration."""
 
 
-def own(run: Run) -> Shares:
+def calibrated_labels(run: Run) -> Shares:
     """Return a run's soft labels (N, C), calibrated."""
     return run.labels[[f"soft_{name}" for name in run.meta["classes"]]].to_numpy(float)
 
 
-def uncalibrated(run: Run) -> Shares:
+def uncalibrated_labels(run: Run) -> Shares:
     """Return a run's soft labels (N, C) before their calibration."""
     kind = "prototypes" if run.system.moves_prototypes else "model"
     return run.labels[[f"{kind}_{name}" for name in run.meta["classes"]]].to_numpy(float)
@@ -53,16 +53,16 @@ def rows(run: Run) -> Iterator[dict[str, Any]]:
     """Yield `metrics.soft_scores` on each of PARTS, of a run's labels and, if they differ, of uncalibrated ones."""
     fitted = calibration(run)
     if not fitted.utterances:
-        yield from _scores(run, own(run))
+        yield from _scores(run, calibrated_labels(run))
         return
-    yield from ({"temperature": fitted.temperature} | row for row in _scores(run, own(run)))
+    yield from ({"temperature": fitted.temperature} | row for row in _scores(run, calibrated_labels(run)))
     title = SYSTEMS[run.config.training.system].title + UNCALIBRATED
-    yield from ({"system": title} | row for row in _scores(run, uncalibrated(run)))
+    yield from ({"system": title} | row for row in _scores(run, uncalibrated_labels(run)))
 
 
 def constant_rows(run: Run) -> Iterator[dict[str, Any]]:
     """Yield `metrics.soft_scores` on each of PARTS of CONSTANTS, by the votes of a run's table."""
-    for part, (votes, _) in _judged(run, own(run)).items():
+    for part, (votes, _) in _judged(run, calibrated_labels(run)).items():
         for name, soft in constants(run, votes).items():
             yield {"system": CONSTANTS[name], "part": part} | metrics.soft_scores(soft, votes)
 
@@ -109,7 +109,7 @@ def _cautions(runs: Sequence[Run]) -> Iterator[str]:
 
 def _beside_prior(run: Run) -> tuple[dict[str, float], dict[str, float]] | None:
     """Return `metrics.soft_scores` of a run's labels and of D1's class prior; None if no votes are known."""
-    judged = _judged(run, own(run)).get(BOTH)
+    judged = _judged(run, calibrated_labels(run)).get(BOTH)
     if judged is None:
         return None
     votes, soft = judged

@@ -15,7 +15,7 @@ from ipr_core.method.systems import SYSTEMS
 from ipr_core.results import collapse, soft_labels
 from ipr_core.results.comparisons import differences
 from ipr_core.results.over_seeds import COLLAPSED, INTERVAL, repetitions, spread
-from ipr_core.results.scores import BEFORE, DIVERGENCES, SCORES, TRAINED, score_table
+from ipr_core.results.scores import BEFORE, DIVERGENCES, SCORES, TRAINED, run_scores, score_table
 from ipr_core.results.selection import cautions, comparable
 from ipr_core.results.significance import accuracy_interval
 from ipr_core.results.table import Table, show
@@ -61,7 +61,7 @@ def score_rows(runs: Sequence[Run]) -> DataFrame:
     returns: texts; agreement on D2 stands behind its mean at the end of the warm-up, and the divergence of calibrated
     soft labels behind that before calibration. Where soft labels can be judged, the last rows are for constant ones.
     """
-    scores = score_table(runs)
+    scores = score_table(runs, run_scores)
     if scores.empty:
         return scores
     ranks = {name: i for i, name in enumerate(SYSTEMS)}
@@ -96,8 +96,8 @@ def _row(system: str, stream: int, scores: DataFrame, of_all: DataFrame) -> dict
         if name == "accuracy":
             row[INTERVAL] = str(accuracy_interval(*scores["run"]))
     for name, heading in DIVERGENCES.items():
-        before = scores[f"{name}_uncalibrated"]
-        uncalibrated = "" if before.equals(scores[name]) else f"{before.mean():.3f} → "
+        raw = scores[f"{name}_uncalibrated"]
+        uncalibrated = "" if raw.equals(scores[name]) else f"{raw.mean():.3f} → "
         row[heading] = uncalibrated + _spread(scores, name, "{:.3f}")
     row |= {title: _spread(scores, name, "{:.1f}") for name, title in TRAINED.items()}
     parameters = scores["parameters"].dropna()

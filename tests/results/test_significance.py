@@ -238,6 +238,22 @@ def test_joint_intervals_cover_over_few_partitions_that_differ(monkeypatch):
     assert clusters < 0.8
 
 
+def test_partitions_that_are_alike_by_chance_do_not_hide_the_spread_of_seeds():
+    values = np.array([[-8.0, -8, -8], [8, 8, 8], [-9, -9, -9], [9, 9, 9]])  # both partitions have the mean 0
+    names = ["a", "a", "b", "b"]
+    estimate = significance.crossed_bootstrap(values, np.ones((4, 3)), names)
+    seeds = significance.within_partitions(values.mean(axis=1), names)
+    assert (estimate.error, estimate.freedom) == pytest.approx((seeds.error, seeds.freedom))
+
+
+def test_an_interaction_that_outweighs_both_sides_leaves_the_degrees_of_freedom_of_one():
+    # no unit and no cluster differs in its mean
+    values = np.array([[1.0, -1, 1, -1], [-1, 1, -1, 1]]) + [[0.1], [0]]
+    estimate = significance.crossed_bootstrap(values, np.ones((2, 4)), ["a", "a"])
+    assert estimate.freedom in (1, 3)
+    assert estimate.error == pytest.approx(0.05, rel=0.05)  # of the units: 0.1 apart
+
+
 def test_a_speaker_who_is_in_no_draw_of_a_partition_leaves_its_mean():
     # disjoint test speakers: each partition's mean rests on one of two speakers
     estimate = significance.crossed_bootstrap(

@@ -12,7 +12,7 @@ from ipr_core.results import over_seeds, report, scores, soft_labels, summary
 from ipr_core.runs.run import RunError
 
 CALIBRATION = Calibration(2.0, (), 10, "annotators", 1.5, 1.25)
-IPR, BEFORE = "IPR", "IPR, uncalibrated"
+IPR, UNCALIBRATED = "IPR", "IPR, uncalibrated"
 
 
 @pytest.fixture
@@ -44,11 +44,11 @@ def row(table, system, part="D2 and D3"):
 def test_every_table_holds_the_constants_and_both_labels_of_a_system(make, sure):
     runs = [make("baseline", 0), make("ipr", 0, soft=sure, calibration=CALIBRATION)]
     table = over_seeds.soft(runs)
-    systems = ["baseline", IPR, BEFORE, *soft_labels.CONSTANTS.values()]
+    systems = ["baseline", IPR, UNCALIBRATED, *soft_labels.CONSTANTS.values()]
     assert table.values["system"].tolist() == systems * 3
     assert row(table, IPR)["temperature"] == 2
-    assert math.isnan(row(table, BEFORE)["temperature"])
-    assert row(table, IPR)["NLL, nats"] < row(table, BEFORE)["NLL, nats"]
+    assert math.isnan(row(table, UNCALIBRATED)["temperature"])
+    assert row(table, IPR)["NLL, nats"] < row(table, UNCALIBRATED)["NLL, nats"]
 
 
 def test_the_constants_by_hand(make, data, votes):
