@@ -23,6 +23,8 @@ from fuzz.workbench import SETTINGS, Workbench
 
 COMMANDS = ("resume", "annotate", "export", "table", "train", "batch", "again")
 """`again` is `resume` of the unfinished run."""
+CLOCK = "training, s"
+"""The column of a table that differs between runs with the same numbers."""
 HISTORY = "history.csv"
 """The file of the corrections."""
 _UNTRAINED = {".lock", "corrections", "widgets"}
@@ -96,9 +98,17 @@ def _results(command: str, answer: Answer, outputs: Path, workbench: Workbench) 
     """Return what a command is for, in a form that can be compared."""
     if command in ("annotate", "export"):
         return contents(outputs)
+    lines = without_clock(answer.result.splitlines())
     if command in ("table", "batch"):
-        return [line for line in answer.result.splitlines() if line.startswith(("|", "  synthetic-"))]
-    return [answer.result, contents(outputs)]
+        return [line for line in lines if line.startswith(("|", "  synthetic-"))]
+    return [lines, contents(outputs)]
+
+
+def without_clock(lines: list[str]) -> list[str]:
+    """Return printed lines, without the column of tables that tells how long training took."""
+    rows = [line.split("|") for line in lines]
+    clocks = {row.index(cell) for row in rows for cell in row if cell.strip() == CLOCK}
+    return ["|".join(cell for i, cell in enumerate(row) if i not in clocks or len(row) == 1) for row in rows]
 
 
 def _reference(command: str, workbench: Workbench) -> object:

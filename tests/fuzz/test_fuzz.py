@@ -3,7 +3,7 @@
 import pytest
 
 from fuzz import __main__ as fuzz
-from fuzz import kills, pool
+from fuzz import kills, pool, run_folders
 from fuzz.trials import Answer, Damage, judge
 
 DAMAGE = Damage("cut", "clip.wav")
@@ -50,6 +50,15 @@ def test_columns_that_every_reading_lists_are_no_warning():
     warning = Answer(0, "", "m.csv: columns read: path; passed over: votes_sad")
     assert judge(listing, damage, lambda: False).outcome == "silently wrong"
     assert judge(warning, damage, lambda: False).outcome == "warned"
+
+
+def test_how_long_training_took_is_no_difference():
+    first, second = (
+        ["a sentence", "| IPR | training, s | UAR |", f"| 1   | {s}         | 50  |"] for s in ("1.2", "1.3")
+    )
+    assert run_folders.without_clock(first) == run_folders.without_clock(second)
+    assert run_folders.without_clock(first)[0] == "a sentence"
+    assert run_folders.without_clock(first) != run_folders.without_clock([*first[:2], first[2].replace("50", "51")])
 
 
 @pytest.fixture(scope="module")
