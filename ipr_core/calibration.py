@@ -95,18 +95,15 @@ def fit(
     if not len(shares):
         raise ValueError("a calibration is fitted to utterances, and there is none")
     log_p = _log(shares)
-    before, folds = _nll(log_p, targets), _folds(groups, seed)
+    nll, folds = float(_nll(log_p, targets).mean()), _folds(groups, seed)
     if folds.max() == 0:
         temperature, _ = _fitted(log_p, targets, biased=False)
-        return Calibration(temperature, (), len(log_p), votes, float(before.mean()))
-    after, helps = _out_of_fold(log_p, targets, folds, biased=False), False
-    if biased:
-        after_bias = _out_of_fold(log_p, targets, folds, biased=True)
-        gain = after - after_bias
-        helps = bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
-        after = after_bias if helps else after
+        return Calibration(temperature, (), len(log_p), votes, nll)
+    by_form = {form: _out_of_fold(log_p, targets, folds, form) for form in (False, biased)}
+    gain = by_form[False] - by_form[biased]
+    helps = bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
     temperature, bias = _fitted(log_p, targets, helps)
-    return Calibration(temperature, bias, len(log_p), votes, float(before.mean()), float(after.mean()))
+    return Calibration(temperature, bias, len(log_p), votes, nll, float(by_form[helps].mean()))
 
 
 def _log(shares: Floats) -> Floats:

@@ -12,7 +12,7 @@ import ipywidgets as w
 import numpy as np
 import plotly.graph_objects as go
 
-from ipr_core.results.soft_labels import own
+from ipr_core.results.soft_labels import calibrated_labels
 from ipr_core.texts import plain
 from ipr_core.training.trained import calibration
 from ipr_widgets import live, look, players, utterance
@@ -193,5 +193,5 @@ def _history(state: RunState) -> go.Figure:
 def _soft(state: RunState) -> Shares | None:
     """Return (C,) the soft label in view, as the run's labels have it in the end; None before there is an epoch."""
     if state.final:
-        return own(state.opened.run)[state.focus]
+        return calibrated_labels(state.opened.run)[state.focus]
     return None if state.epoch < 0 else state.arrays(state.epoch)[run_facts(state).labeller][state.focus]

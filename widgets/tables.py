@@ -11,6 +11,7 @@ from pandas import DataFrame
 
 from ipr_core import metrics
 from ipr_core.config import FIELDS, Config
+from ipr_core.results.soft_labels import PRIOR
 from ipr_core.runs.events import EpochEnd
 from ipr_widgets.votes import present
 
@@ -48,21 +49,28 @@ def divergences(labels: DataFrame, truth: Shares | None, classes: Sequence[str])
     """Return the mean Jensen-Shannon divergence of soft labels to the truth, per part.
 
     labels: of a run   truth: (N, C) the votes' shares or the true mixtures; rows of NaN are left out
-    returns: in bits, 0 for the same and 1 for disjoint labels; a row for the run's soft label, the classifier's, the
-    prototypes' and the uniform one; empty if no truth is known
+    returns: in bits, 0 for the same and 1 for disjoint labels; a row for the run's own soft label, which is calibrated,
+    the classifier's and the prototypes', which are not, and for labels that are the same for every utterance: uniform,
+    D1's class prior, and the truth's mean; empty if no truth is known
     """
     if truth is None:
         truth = np.full((len(labels), len(classes)), np.nan)
     has_truth = np.isfinite(truth).all(axis=1)
     kinds = {"soft label": "soft", "the classifier's": "model", "the prototypes'": "prototypes"}
     soft = {name: labels[[f"{kind}_{c}" for c in classes]].to_numpy(float) for name, kind in kinds.items()}
-    soft["uniform"] = np.full((len(labels), len(classes)), 1 / len(classes))
-    columns = {
-        part: {name: metrics.js_divergence(shares[rows], truth[rows]).mean() for name, shares in soft.items()}
-        for part in present(labels["part"])
-        if (rows := has_truth & (labels["part"] == part).to_numpy()).any()
-    }
-    return DataFrame(columns).round(4).rename_axis("mean JS divergence, bits")
+    precise = labels.loc[labels["part"] == "D1", "label"].value_counts().reindex(list(classes), fill_value=0)
+    constants = {"uniform": np.full(len(classes), 1 / len(classes)), PRIOR: (precise / precise.sum()).to_numpy()}
+    soft |= {name: np.broadcast_to(shares, truth.shape) for name, shares in constants.items()}
+    columns = {}
+    for part in present(labels["part"]):
+        rows = has_truth & (labels["part"] == part).to_numpy()
+        if rows.any():
+            mean = np.broadcast_to(truth[rows].mean(axis=0), truth.shape)
+            candidates = soft | {"the truth's mean (it has seen it)": mean}
+            columns[part] = {
+                name: metrics.js_divergence(shares[rows], truth[rows]).mean() for name, shares in candidates.items()
+            }
+    return DataFrame(columns).dropna(how="all").round(4).rename_axis("mean JS divergence, bits")
 
 
 def disagreements(labels: DataFrame, classes: Sequence[str]) -> DataFrame:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 
 from ipr_core.atomic import write
-from ipr_core.results.soft_labels import own
+from ipr_core.results.soft_labels import calibrated_labels
 from ipr_core.runs.run import Run
 from ipr_core.spreadsheets import to_csv
 from ipr_core.texts import SENTENCE, in_html, plain
@@ -75,7 +75,7 @@ def selected(state: RunState) -> DataFrame:
     arrays = state.arrays(state.epoch)
     soft_model, soft_prototypes = (arrays[name][rows].astype(float) for name in ("soft_model", "soft_prototypes"))
     utterances = data.table.iloc[rows].assign(epoch=state.epoch)
-    soft = own(run)[rows] if state.final else soft_prototypes if system.moves_prototypes else soft_model
+    soft = calibrated_labels(run)[rows] if state.final else soft_prototypes if system.moves_prototypes else soft_model
     return labels.table(utterances, state.classes, soft, soft_model, soft_prototypes)
 
 

@@ -1,10 +1,14 @@
 """Tables of a run: results, divergences, disagreements, readings."""
 
 import numpy as np
+import pandas as pd
+import pytest
 
 from helpers.fake_events import CLASSES, event
 from helpers.fake_utterances import utterances
 from ipr_core.config import demo
+from ipr_core.metrics import js_divergence
+from ipr_core.results import soft_labels
 from ipr_widgets import tables
 
 
@@ -32,9 +36,22 @@ def test_divergences_are_0_to_itself_and_leave_out_unknown_votes():
     assert list(result.columns) == ["D2", "D3"]
     assert (result.loc["soft label"] == 0).all()
     assert (result.loc["uniform"] > 0).all()
+    assert soft_labels.PRIOR not in result.index  # no utterance of D1 is here
     truth[2] = np.nan
     assert list(tables.divergences(table, truth, CLASSES).columns) == ["D2"]
     assert tables.divergences(table, None, CLASSES).empty
+
+
+def test_constant_labels_stand_below():
+    table = pd.concat([labels(), labels().iloc[:1].assign(part="D1", label="sad")], ignore_index=True)
+    truth = np.array([[0, 0.5, 0.5], [0, 0, 1], [0, 0.5, 0.5], [np.nan] * 3])
+    table.loc[1:2, "part"] = "D3"
+    result = tables.divergences(table, truth, CLASSES)
+    sad, mean = np.array([[0, 0, 1.0]] * 2), np.array([[0, 0.25, 0.75]] * 2)
+    assert result.loc[soft_labels.PRIOR, "D3"] == pytest.approx(js_divergence(sad, truth[1:3]).mean(), abs=1e-4)
+    (seen,) = [name for name in result.index if "has seen" in name]
+    assert result.loc[seen, "D3"] == pytest.approx(js_divergence(mean, truth[1:3]).mean(), abs=1e-4)
+    assert result.loc[seen, "D2"] == 0
 
 
 def test_divergence_of_disjoint_labels_is_one_bit():

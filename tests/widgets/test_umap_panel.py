@@ -175,8 +175,8 @@ def test_a_selection_of_the_last_epoch_has_the_runs_own_labels(opened):
         umap.selected(state)[columns], state.run.labels.iloc[[0, 4, 7]][columns], check_dtype=False
     )
     state.change(epoch=1)
-    before = umap.selected(state)
-    assert before["soft_sad"].tolist() == before["prototypes_sad"].tolist()
+    earlier_labels = umap.selected(state)
+    assert earlier_labels["soft_sad"].tolist() == earlier_labels["prototypes_sad"].tolist()
 
 
 def test_what_was_saved_before_is_kept(run, data, tmp_path):
