@@ -114,8 +114,8 @@ def try_read(
             partial += _without_faults(preset, settings)
     paths, notebook_faults = _notebooks(entries.get("notebooks", notebooks.MAIN_JOB))
     title = "grid" if source is None else Path(source).stem
-    place = "" if source is None else f"{source}: "
-    faults = list(dict.fromkeys([*form_faults, *(place + fault for fault in [*faults, *notebook_faults])]))
+    prefix = "" if source is None else f"{source}: "
+    faults = list(dict.fromkeys([*form_faults, *(prefix + fault for fault in [*faults, *notebook_faults])]))
     grid = Grid(title, entries.get("about", ""), tuple(paths), tuple(cells.values()), entries.get("tuned", {}))
     return grid, faults, [*(cell.config for cell in grid.cells), *partial]
 

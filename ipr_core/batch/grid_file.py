@@ -81,9 +81,9 @@ def contradictions(entries: Mapping[str, Any]) -> list[str]:
     return faults + list(_empty(entries))
 
 
-def _own_faults(own: Mapping[str, Any], cross: Mapping[str, Any]) -> Iterator[str]:
+def _own_faults(tables: Mapping[str, Any], cross: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the tables of single systems."""
-    for system, settings in own.items():
+    for system, settings in tables.items():
         if system not in SYSTEMS:
             yield f"own.{system} is of no system; it must be one of {', '.join(SYSTEMS)}"
         elif not isinstance(settings, dict):
