@@ -11,6 +11,7 @@ from helpers.checkpoints import WHISPER_TINY
 from ipr_core.annotation import annotate
 from ipr_core.config import Config, Data, demo
 from ipr_core.data.waves import SAMPLE_RATE
+from ipr_core.results.soft_labels import calibrated_labels
 from ipr_core.runs.run import Run
 from ipr_core.training.advance import advance, prepare
 from ipr_core.training.model import Recogniser
@@ -62,8 +63,8 @@ def run(request, corpus, tmp_path_factory) -> Run:
 
 
 def config_of(corpus: Data, **settings) -> Config:
-    chosen = dict(epochs=3, warm_up=2, batch_size=8, test_size=16, test_balanced=False, map_size=0, device="cpu")
-    return demo(corpus="manifest", corpus_path=corpus.corpus_path, **chosen | settings)
+    small = dict(epochs=3, warm_up=2, batch_size=8, test_size=16, test_balanced=False, map_size=0, device="cpu")
+    return demo(corpus="manifest", corpus_path=corpus.corpus_path, **small | settings)
 
 
 @pytest.fixture(scope="module")
@@ -93,12 +94,13 @@ def test_the_exported_model_answers_as_annotate_does(exported, annotated):
     assert annotated[SOFT].max(axis=0).min() - annotated[SOFT].min(axis=0).max() > 0.05, "clips have different answers"
 
 
-def test_labels_csv_answers_as_annotate_does(run, annotated):
+def test_labels_csv_and_the_board_answer_as_annotate_does(run, annotated):
     labels = pd.read_csv(run.folder / "labels.csv").set_index("id")
     durations = [soundfile.info(path).duration for path in labels["path"]]
     assert (min(durations), max(durations)) == pytest.approx((0.2, 60), abs=1e-4)
     columns = [name for name in labels.columns if name.startswith(("soft_", "model_", "prototypes_", "entropy"))]
     np.testing.assert_allclose(labels[columns], annotated.loc[labels.index, columns], atol=1e-5)
+    np.testing.assert_allclose(calibrated_labels(run), annotated.loc[labels.index, SOFT], atol=1e-5)
 
 
 def test_the_middle_is_heard_and_no_other_part(exported, annotated):

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -33,6 +33,7 @@ WEIGHTS = "model.safetensors"
 DESCRIPTION = "config.json"
 MODEL_TYPE = "ipr-recogniser"
 Precision = Literal["auto", "fp32", "bf16"]
+_PART = 256  # clips that `predict` holds at a time
 _log = logging.getLogger(__name__)
 
 
@@ -163,10 +164,13 @@ class Recogniser(nn.Module):
 
         They are those that `ipr annotate` gives to files of these waves; (0, C) if there is none.
 
-        waves: N times (T,) of any lengths, floats with full scale at 1, or int16   rate: their samples per second
+        waves: N times (T,) of any lengths, floats with full scale at 1, or int16; of a generator, some hundred are held
+        at a time   rate: their samples per second
         raises ValueError with the wave's number, the problem and the cure; see `clips.clips`
         """
-        return self.soft_labels([middle(clip, self.max_seconds).copy() for clip in clips(waves, rate)]).soft
+        middles = (middle(clip, self.max_seconds).copy() for clip in clips(waves, rate))
+        parts = iter(lambda: list(islice(middles, _PART)), [])
+        return torch.cat([torch.empty(0, len(self.classes)), *(self.soft_labels(part).soft for part in parts)])
 
     def trained_state(self) -> dict[str, Tensor]:
         """Return trained parameters and buffers by name. A checkpoint holds them, not the frozen weights."""

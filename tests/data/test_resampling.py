@@ -52,8 +52,8 @@ def test_a_lower_rate_has_no_images_of_its_spectrum(rate):
 def test_a_chirp_comes_out_as_if_it_had_been_sampled_at_the_new_rate(rate):
     highest = 0.45 * min(rate, SAMPLE_RATE)
 
-    def chirp(at: int) -> np.ndarray:
-        seconds = np.arange(at) / at
+    def chirp(sampling_rate: int) -> np.ndarray:
+        seconds = np.arange(sampling_rate) / sampling_rate
         fade = np.sin(np.pi * seconds) ** 4
         return (0.5 * fade * np.sin(2 * np.pi * (highest / 2 * seconds) * seconds)).astype(np.float32)
 

@@ -10,6 +10,7 @@ import transformers
 
 from ipr_core.calibration import Calibration
 from ipr_core.config import Training, recommended
+from ipr_core.data.clips import clips
 from ipr_core.runs.files import FileError
 from ipr_core.training import model as module
 from ipr_core.training.model import Recogniser, build_model
@@ -289,3 +290,14 @@ def test_many_or_long_waves_go_through_in_passes_of_bounded_size(monkeypatch):
     assert len(shapes) < 12
     for wave, row in zip(waves[:3], soft, strict=False):
         torch.testing.assert_close(model.predict([wave])[0], row, atol=1e-5, rtol=0)
+
+
+def test_a_generator_of_waves_is_read_in_parts(monkeypatch):
+    model, parts = model_of(), []
+    monkeypatch.setattr(module, "_PART", 4)
+    literal = model.soft_labels
+    monkeypatch.setattr(model, "soft_labels", lambda clips: parts.append(len(clips)) or literal(clips))
+    waves = waves_of(*range(2_000, 4_000, 200))
+    soft = model.predict(iter(waves))
+    assert parts == [4, 4, 2]
+    torch.testing.assert_close(soft, literal(list(clips(waves, 16_000))).soft, atol=1e-5, rtol=0)
