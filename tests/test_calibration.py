@@ -18,8 +18,8 @@ def sample(n, temperature=3.0, bias=BIAS, votes=3, seed=0):
     """Votes drawn from true shares, and labels that are too sure by a temperature and lean by a bias."""
     random = np.random.default_rng(seed)
     logits = random.normal(0, 2, (n, 5))
-    drawn = [random.multinomial(votes, row) / votes for row in softmax(logits, axis=1)]
-    return softmax(temperature * (logits - bias), axis=1), np.array(drawn)
+    shares = [random.multinomial(votes, row) / votes for row in softmax(logits, axis=1)]
+    return softmax(temperature * (logits - bias), axis=1), np.array(shares)
 
 
 def names(n, groups=None):

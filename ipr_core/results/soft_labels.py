@@ -124,6 +124,6 @@ def _scores(run: Run, soft: Shares) -> Iterator[dict[str, Any]]:
 def _judged(run: Run, soft: Shares) -> dict[str, tuple[Shares, Shares]]:
     """Return votes and labels, (M, C) each, of the utterances of each part whose votes are known.  soft: (N, C)"""
     votes = soft_votes(run.table, run.meta["classes"])
-    known = np.isfinite(votes).all(axis=1)
-    masks = {name: known & run.table["part"].isin(parts).to_numpy() for name, parts in PARTS.items()}
+    has_votes = np.isfinite(votes).all(axis=1)
+    masks = {name: has_votes & run.table["part"].isin(parts).to_numpy() for name, parts in PARTS.items()}
     return {name: (votes[mask], soft[mask]) for name, mask in masks.items() if mask.any()}

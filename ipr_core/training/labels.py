@@ -32,11 +32,11 @@ def calibration(session: Session) -> Calibration:
         return Calibration()
     table = data.table.iloc[rows]
     votes = data.votes[rows]
-    known = np.isfinite(votes).all(axis=1)
-    targets = np.where(known[:, None], votes, _by_agreement(data.labels[rows], table["share"], len(data.classes)))
+    has_votes = np.isfinite(votes).all(axis=1)
+    targets = np.where(has_votes[:, None], votes, _by_agreement(data.labels[rows], table["share"], len(data.classes)))
     by_speaker, unknown = table["speaker"].nunique() >= FOLDS, (table["speaker"] == "").all()
     groups = table["speaker"] if by_speaker else table["id"]
-    source: Source = "simulated" if data.simulated else "annotators" if known.all() else "agreement"
+    source: Source = "simulated" if data.simulated else "annotators" if has_votes.all() else "agreement"
     soft = session.schedule.soft if session.system.moves_prototypes else session.classifier_soft
     seed, biased = session.config.training.seed, bool(by_speaker or unknown)
     return fit(soft[rows].cpu().numpy(), targets, groups.tolist(), source, seed, biased)
@@ -44,9 +44,9 @@ def calibration(session: Session) -> Calibration:
 
 def _by_agreement(labels: NDArray[np.int64], share: Series, n_classes: int) -> NDArray[np.float64]:
     """Return (N, C) the label's share of the votes (N,), and the rest evenly on the other classes."""
-    named = np.eye(n_classes)[labels]
+    one_hot = np.eye(n_classes)[labels]
     agreed = share.to_numpy(float)[:, None]
-    return named * agreed + (1 - named) * (1 - agreed) / (n_classes - 1)
+    return one_hot * agreed + (1 - one_hot) * (1 - agreed) / (n_classes - 1)
 
 
 def of_session(session: Session) -> DataFrame:

@@ -102,13 +102,13 @@ def test_several_runs_are_counted_and_simulated_votes_named(make, sure, data):
 
 
 def test_the_notes_say_how_labels_were_calibrated(make):
-    one, other = (make(seed=seed, calibration=Calibration(1.5 + seed, (), 10, "annotators")) for seed in range(2))
-    assert soft_labels.notes([one])[0] == (
+    first, second = (make(seed=seed, calibration=Calibration(1.5 + seed, (), 10, "annotators")) for seed in range(2))
+    assert soft_labels.notes([first])[0] == (
         "Soft labels are calibrated on 10 held-out utterances by the annotators' votes: temperature 1.50, without a "
         "bias."
     )
-    assert soft_labels.notes([one, other])[0] == "Soft labels are calibrated: temperatures 1.50 to 2.50."
-    assert "of 2 of 3 runs" in soft_labels.notes([one, other, make(seed=2)])[0]
+    assert soft_labels.notes([first, second])[0] == "Soft labels are calibrated: temperatures 1.50 to 2.50."
+    assert "of 2 of 3 runs" in soft_labels.notes([first, second, make(seed=2)])[0]
     assert soft_labels.notes([]) == []
 
 

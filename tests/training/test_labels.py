@@ -54,13 +54,13 @@ def tensor(shares: pd.DataFrame) -> torch.Tensor:
     return torch.tensor(shares.to_numpy())
 
 
-def check_calibrated(run: Run, own: list[str]) -> None:
+def check_calibrated(run: Run, columns: list[str]) -> None:
     """The soft labels are the system's own choice after its model's calibration, which is of V1 and V2."""
     calibration = Recogniser.load(run.folder / "model").calibration
     assert calibration.utterances == run.table["part"].isin(["V1", "V2"]).sum() > 0
     assert calibration.votes == "annotators"
-    assert torch.equal(tensor(run.labels[SOFT]), calibration(tensor(run.labels[own])))
-    assert not torch.equal(tensor(run.labels[SOFT]), tensor(run.labels[own]))
+    assert torch.equal(tensor(run.labels[SOFT]), calibration(tensor(run.labels[columns])))
+    assert not torch.equal(tensor(run.labels[SOFT]), tensor(run.labels[columns]))
 
 
 def test_a_table_by_hand():
