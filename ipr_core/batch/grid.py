@@ -73,6 +73,8 @@ class Grid:
     """In their order of work: seed by seed, so that systems can be compared early."""
     tuned: Mapping[str, Any] = field(default_factory=dict)
     """What `tuning` says of its choice of the systems' own settings; empty where nothing was tuned."""
+    source: str | Path | None = None
+    """Its file, or the name of a shipped grid; None for options alone."""
 
 
 def read(source: str | Path | None = None, options: Mapping[str, Any] | None = None) -> Grid:
@@ -114,9 +116,8 @@ def try_read(
             partial += _without_faults(preset, settings)
     paths, notebook_faults = _notebooks(entries.get("notebooks", notebooks.MAIN_JOB))
     title = "grid" if source is None else Path(source).stem
-    prefix = "" if source is None else f"{source}: "
-    faults = list(dict.fromkeys([*form_faults, *(prefix + fault for fault in [*faults, *notebook_faults])]))
-    grid = Grid(title, entries.get("about", ""), tuple(paths), tuple(cells.values()), entries.get("tuned", {}))
+    faults = list(dict.fromkeys([*form_faults, *named(source, [*faults, *notebook_faults])]))
+    grid = Grid(title, entries.get("about", ""), tuple(paths), tuple(cells.values()), entries.get("tuned", {}), source)
     return grid, faults, [*(cell.config for cell in grid.cells), *partial]
 
 
@@ -132,6 +133,11 @@ def tuning_of(grid: Grid, system: str) -> str:
     """Return the text of a run's `tuning.json`: how its system's settings were chosen, with all its trials."""
     rows = [row for row in grid.tuned.get("curve", []) if row.get("system") == system]
     return json.dumps(dict(grid.tuned) | {"curve": rows}, indent=1)
+
+
+def named(source: str | Path | None, faults: Iterable[str]) -> list[str]:
+    """Return faults of a grid's settings with its file in front of each."""
+    return [fault if source is None else f"{source}: {fault}" for fault in faults]
 
 
 def _without_faults(preset: str, settings: Mapping[str, Any]) -> list[Config]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ipr_core.atomic import write_text
 from ipr_core.batch import cells, warm_ups
 from ipr_core.batch.cells import Task
-from ipr_core.batch.grid import Cell, Grid, try_read, tuning_of
+from ipr_core.batch.grid import Cell, Grid, named, try_read, tuning_of
 from ipr_core.config import Config, SettingsError
 from ipr_core.data import corpora
 from ipr_core.data.corpora.table import CorpusError
@@ -107,7 +107,7 @@ def plan_grid(
 ) -> Plan:
     """Plan a grid with the faults that it has, as `grid.try_read` returns them; see `make_plan`."""
     folder = Path(runs or default_runs()).absolute()
-    faults += encoder_faults(configs, folder)
+    faults += named(grid.source, encoder_faults(configs, folder))
     data, corpus_faults = _load_all(configs, whole=not faults, progress=progress)
     faults += corpus_faults
     if faults:

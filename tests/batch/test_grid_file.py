@@ -173,10 +173,12 @@ def test_a_faulty_grid_makes_no_sound_and_has_no_fault_of_another(tmp_path, monk
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_grid_without_its_encoder_makes_no_sound(tmp_path, monkeypatch):
+@pytest.mark.parametrize("setting", ["encoder = 'no/such'", "layers = [99]"])
+def test_a_grid_without_its_encoder_makes_no_sound(tmp_path, monkeypatch, setting):
     monkeypatch.setenv("IPR_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(SettingsError, match="is not a local folder"):
-        plan.make_plan(None, {"preset": "demo", "settings": {"encoder": str(tmp_path / "none")}}, progress=False)
+    (tmp_path / "mine.toml").write_text(f"preset = 'demo'\n[settings]\n{setting}")
+    with pytest.raises(SettingsError, match=rf"mine\.toml: {setting.split()[0]} .*(is not a local folder|names 99)"):
+        plan.make_plan(tmp_path / "mine.toml", progress=False)
     assert not (tmp_path / "cache").exists()
 
 

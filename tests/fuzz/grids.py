@@ -38,8 +38,8 @@ WRONG_VALUES: dict[str, list[Any]] = {
     "corpus": ["none", 3, True], "corpus_path": [3, True, []], "epoch": [3], "Gamma": [0.5], "no-such": [1],
     "embedding": [True, -1, 2**40], "layers": [[99], [True], "x"],
 }  # fmt: skip
-ELSEWHERE = ("encoder", "layers", "corpus_path", "synthetic_size", "test_size", "classes")
-"""Settings that the encoder or the corpus may refuse, in a sentence of its own that does not name the grid."""
+ELSEWHERE = ("corpus_path", "synthetic_size", "test_size", "classes")
+"""Settings that the corpus may refuse, in a sentence of its own that does not name the grid."""
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ def damaged_text(draw: Generator) -> Written:
     }  # fmt: skip
     name = str(draw.choice([*kinds]))
     cells = _count_of(kinds[name])
-    return Written(name, kinds[name], cells, ("facebook/wav2vec2-base",))  # of the preset, where none is given
+    return Written(name, kinds[name], cells)
 
 
 def _count_of(content: bytes) -> int | None:
