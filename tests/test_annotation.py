@@ -118,8 +118,8 @@ def test_what_was_labelled_before_it_was_broken_off_is_kept(trained, corpus, who
     assert [path.read_bytes() for path in paths] == whole
 
 
-@pytest.mark.parametrize("change", ["audio", "row", "nothing", "model"])
-def test_only_what_changed_meanwhile_is_labelled_again(trained, corpus, labelled, tmp_path, change):
+@pytest.mark.parametrize("change", ["audio", "row", "nothing", "model", "decoder"])
+def test_only_what_changed_meanwhile_is_labelled_again(trained, corpus, labelled, tmp_path, monkeypatch, change):
     folder, run = tmp_path / "out", Run(shutil.copytree(trained.folder, tmp_path / "run"))
     annotate(run, corpus, folder, progress=False, shard=(1, 2))
     first_pieces = len(labelled)
@@ -132,8 +132,11 @@ def test_only_what_changed_meanwhile_is_labelled_again(trained, corpus, labelled
         unvouched(run, "model/config.json")
         with open(run.folder / "model" / "config.json", "a") as file:
             file.write("\n")
+    elif change == "decoder":
+        monkeypatch.setattr(annotation, "DECODER", "another")
     annotate(run, corpus, folder, progress=False, shard=(1, 2))
-    assert len(labelled) - first_pieces == {"audio": 1, "row": 1, "nothing": 0, "model": 4}[change]
+    again = {"audio": 1, "row": 1, "nothing": 0, "model": 4, "decoder": 4}
+    assert len(labelled) - first_pieces == again[change]
 
 
 def test_a_correction_made_meanwhile_counts_and_costs_nothing(trained, data, corpus, labelled, tmp_path):
