@@ -45,6 +45,8 @@ def assert_same(run: Run, twin: Run) -> None:
     assert files(run) == files(twin)
     assert comparable_lines(run) == comparable_lines(twin)
     pd.testing.assert_frame_equal(run.labels, twin.labels, check_exact=True)
+    descriptions = [(folder / "model" / "config.json").read_text("utf-8") for folder in (run.folder, twin.folder)]
+    assert descriptions[0] == descriptions[1]  # with the calibration
     for name in sorted(files(run)):
         if name.endswith(".safetensors"):
             arrays, twins = load_file(run.folder / name), load_file(twin.folder / name)
