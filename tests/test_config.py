@@ -281,7 +281,7 @@ def test_the_nearest_preset_is_the_one_with_the_fewest_differences(preset):
 
 
 def test_a_mark_stands_on_the_field_or_on_its_section():
-    assert marked(Mark.COMPARED) == {"system", "seed", "stream"}
+    assert marked(Mark.COMPARED) == {"system", "seed", "stream", "data_seed"}
     views = marked(Mark.SECOND_VIEWS)
     assert views > {
         name for name, (section, _) in FIELDS.items() if section in ("data", "partition", "audio", "encoder")

@@ -60,7 +60,7 @@ def arrange(runs: Sequence[Run], system: str = "ipr", base: Path | str | None = 
     base_runs = _group_of(groups, Path(base)) if base is not None else _central(groups)
     partitions, settings = {run.meta["corpus"] for run in base_runs}, _settings(base_runs[0])
     rest = [group for group in groups.values() if group is not base_runs]
-    pairable = [kept for group in rest if (kept := [run for run in group if run.meta["corpus"] in partitions])]
+    pairable = [part for group in rest if (part := [run for run in group if run.meta["corpus"] in partitions])]
     variations = tuple((_changes(base_runs[0].config, group[0].config), tuple(group)) for group in pairable)
     rivals = [run for run in runs if run.finished and run.config.training.system != system]
     rivals = [run for run in rivals if _settings(run) == settings and run.meta["corpus"] in partitions]

@@ -25,11 +25,11 @@ def signs(run: Run) -> list[str]:
     event, by_prototypes = run.history()[-1], run.system.moves_prototypes
     labels = np.array(event.labels_prototypes if by_prototypes else event.labels_model)
     confusion = np.array(event.confusion)
-    apart = ~np.eye(len(event.cosines or []), dtype=bool)
+    pairs = ~np.eye(len(event.cosines or []), dtype=bool)
     checks = {
         "one class has nearly all labels of D2": labels.max() > LARGEST_SHARE * labels.sum(),
         "a class is never named on D3": ((confusion.sum(axis=0) == 0) & (confusion.sum(axis=1) > 0)).any(),
-        "two prototypes are one": by_prototypes and np.array(event.cosines)[apart].max(initial=-1) > LARGEST_COSINE,
+        "two prototypes are one": by_prototypes and np.array(event.cosines)[pairs].max(initial=-1) > LARGEST_COSINE,
     }
     return [sign for sign, present in checks.items() if present]
 
@@ -40,7 +40,7 @@ def cautions(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         by_system.setdefault(run.config.training.system, []).append(signs(run))
     return [
-        f"**{SYSTEMS[system].title}** has collapsed in {_of(rows)} runs: {'; '.join(_counts(rows))}."
+        f"**{SYSTEMS[system].title}** has collapsed in {_ratio(rows)} runs: {'; '.join(_counts(rows))}."
         for system, rows in by_system.items()
         if any(rows)
     ]
@@ -49,10 +49,10 @@ def cautions(runs: Sequence[Run]) -> list[str]:
 def share(runs: Sequence[Run]) -> str:
     """Return how many of one system's runs have collapsed, such as "2 of 5"; "" if none has."""
     rows = [signs(run) for run in runs]
-    return _of(rows) if any(rows) else ""
+    return _ratio(rows) if any(rows) else ""
 
 
-def _of(rows: Sequence[Sequence[str]]) -> str:
+def _ratio(rows: Sequence[Sequence[str]]) -> str:
     return f"{sum(map(bool, rows))} of {len(rows)}"
 
 

@@ -89,7 +89,7 @@ def paired_by_unit(d: pd.Series, noises: tuple[float, float]) -> dict[str, Any]:
         "p, signs": sign_flip(d) if len(d) > 1 else np.nan,
         "noise": bands[0],
         "reference's noise": bands[1],
-        "within noise": _within(estimate.mean, bands),
+        "within noise": _is_noise(estimate.mean, bands),
     }
 
 
@@ -154,8 +154,8 @@ def _joint_row(pairs: DataFrame, noises: tuple[float, float]) -> dict[str, Any]:
 def _survives(row: dict[str, Any]) -> str:
     if not row["p, Holm"] < LEVEL:
         return "no"
-    within = _within(row["difference"], (row["noise"], row["reference's noise"]))
-    return {"yes": "no", "no": "yes"}.get(within, "noise unknown")
+    is_noise = _is_noise(row["difference"], (row["noise"], row["reference's noise"]))
+    return {"yes": "no", "no": "yes"}.get(is_noise, "noise unknown")
 
 
 def _conclusion(frame: DataFrame) -> str:
@@ -217,7 +217,7 @@ def _row_over_utterances(pairs: DataFrame) -> dict[str, Any]:
     d, by_cluster = means["difference"], means.groupby("cluster")["difference"].sum()
     low, high = bootstrap(d, means["cluster"])
     better, worse = int((d > 0).sum()), int((d < 0).sum())
-    units, alone = pairs.groupby(UNIT).size().index, len(by_cluster) == len(means)
+    units, clustered = pairs.groupby(UNIT).size().index, len(by_cluster) < len(means)
     return {
         **_counts(units),
         "speakers": hits.clusters_in_words(means).removesuffix(" speakers"),
@@ -227,7 +227,7 @@ def _row_over_utterances(pairs: DataFrame) -> dict[str, Any]:
         "difference": 100 * d.mean(),
         "95 % from": 100 * low,
         "to": 100 * high,
-        "p": mcnemar(better, worse) if len(units) == 1 and alone else sign_flip(by_cluster),
+        "p": sign_flip(by_cluster) if clustered or len(units) > 1 else mcnemar(better, worse),
     }
 
 
@@ -243,7 +243,7 @@ def _bands(noises: tuple[float, float], n: int) -> tuple[float, float]:
     return first, second
 
 
-def _within(difference: float, bands: tuple[float, float]) -> str:
+def _is_noise(difference: float, bands: tuple[float, float]) -> str:
     """Return whether a difference is within the noise of one of both systems."""
     if any(abs(difference) <= band for band in bands):
         return "yes"

@@ -47,8 +47,8 @@ def paired(table: DataFrame, first: str, second: str) -> DataFrame:
     """
     keys = [*UNIT, "id", "cluster"]
     sides = [table.loc[table["system"] == name, [*keys, "right"]] for name in (first, second)]
-    both = sides[0].merge(sides[1], on=keys)
-    return both[keys].assign(difference=both["right_x"].astype(float) - both["right_y"].astype(float))
+    pairs = sides[0].merge(sides[1], on=keys)
+    return pairs[keys].assign(difference=pairs["right_x"].astype(float) - pairs["right_y"].astype(float))
 
 
 def sums_by_cluster(table: DataFrame, values: Series) -> tuple[NDArray, NDArray, NDArray]:

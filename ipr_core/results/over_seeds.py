@@ -85,12 +85,12 @@ def systems(runs: Sequence[Run]) -> Table:
     """
     usual, scores = usual_stream(runs), score_table(runs)
     frame = _over_seeds(_by_run(runs, lambda run: final_scores(run) | effort(run)), SCORES | TRAINED)
-    own = {name: [run for run in usual if run.config.training.system == name] for name in _systems(usual)}
+    groups = {name: [run for run in usual if run.config.training.system == name] for name in _systems(usual)}
     if len(frame):
-        place = 1 + max(i for i, name in enumerate(frame.columns) if name.startswith(SCORES["accuracy"]))
-        frame.insert(place, INTERVAL, [str(accuracy_interval(*group)) for group in own.values()])
-        frame.insert(place + 1, NOISE, [noise(scores, "accuracy", name) for name in own])
-        frame[COLLAPSED] = [collapse.share(group) for group in own.values()]
+        column = 1 + max(i for i, name in enumerate(frame.columns) if name.startswith(SCORES["accuracy"]))
+        frame.insert(column, INTERVAL, [str(accuracy_interval(*group)) for group in groups.values()])
+        frame.insert(column + 1, NOISE, [noise(scores, "accuracy", name) for name in groups])
+        frame[COLLAPSED] = [collapse.share(group) for group in groups.values()]
         frame = frame.loc[:, (frame != "").any()]  # no mark where nothing has collapsed
     caption = (
         f"Scores of the final epoch in per cent, {_MEAN}. The interval is of the accuracy on D3, over speakers and, of "
@@ -117,8 +117,8 @@ def paper(runs: Sequence[Run], table: str = "table3", reference: str = "baseline
         is_reference = frame["system"] == SYSTEMS[reference].title
         for name, gain in zip(("here", "paper"), gains, strict=True):
             frame[gain] = (frame[name] - frame.loc[is_reference, name].iloc[0]).where(~is_reference)
-        here = ("here", "here" + DEVIATION, "here" + BETWEEN)
-        frame = frame[[c for c in ("system", *counts, *here, "paper", *gains) if c in frame]]
+        accuracy = ("here", "here" + DEVIATION, "here" + BETWEEN)
+        frame = frame[[c for c in ("system", *counts, *accuracy, "paper", *gains) if c in frame]]
     caption = f"Accuracy on D3 of the final epoch in per cent, {_MEAN}. " + (unlike_paper(runs[0]) if runs else "")
     return Table("paper", caption.replace("`", ""), frame, decimals={"paper": 2, gains[1]: 2}, lacking=NO_RUN)
 
@@ -130,7 +130,7 @@ def recalls(runs: Sequence[Run]) -> Table:
         return dict(zip(run.meta["classes"], 100 * metrics.recalls(run.history()[-1].confusion), strict=True))
 
     by_run = _by_run(runs, by_class)
-    names = {name: name for name in by_run.columns if name not in _WHICH}
+    names = {name: name for name in by_run.columns if name not in _KEYS}
     caption = f"Recall of each class on D3 in per cent, final epoch, {_MEAN}."
     return Table("recalls", caption, _over_seeds(by_run, names), lacking=NO_RUN)
 
@@ -142,9 +142,9 @@ def soft(runs: Sequence[Run]) -> Table:
     """
     finished = usual_stream(runs)
     ordered = sorted(finished, key=lambda run: _rank(run.config.training.system))
-    rows = [_which(run) | row for run in ordered for row in soft_labels.rows(run)]
+    rows = [_keys(run) | row for run in ordered for row in soft_labels.rows(run)]
     one_a_partition = {run.meta["corpus"]: run for run in finished}.values()
-    rows += [_which(run) | row for run in one_a_partition for row in soft_labels.constant_rows(run)]
+    rows += [_keys(run) | row for run in one_a_partition for row in soft_labels.constant_rows(run)]
     titles = ({"temperature": "temperature"} if any("temperature" in row for row in rows) else {}) | SOFT
     parts = [
         _over_seeds(DataFrame([row for row in rows if row["part"] == part]), titles).assign(part=part)
@@ -172,7 +172,7 @@ def cost(runs: Sequence[Run]) -> Table:
     Training and evaluation count, reading the corpus does not. A warm-up that was reused counts as if trained again.
     """
     by_run = _by_run(runs, _cost)
-    names = {name: name for name in by_run.columns if name not in _WHICH}
+    names = {name: name for name in by_run.columns if name not in _KEYS}
     frame = _over_seeds(by_run, names)
     if len(frame):
         sums = {name: by_run[name].sum(min_count=1) for name in names if name not in (_PEAK, _PARAMETERS)}
@@ -188,7 +188,7 @@ def moves(runs: Sequence[Run]) -> Table:
     """Tabulate what D2's moves of the prototypes did in the refinement (Eq. 4): a row a system whose D2 moves any."""
     counted = [run for run in runs if run.finished and run.system.moves_prototypes and _moves(run)]
     by_run = _by_run(counted, _moves)
-    names = {name: name for name in by_run.columns if name not in _WHICH}
+    names = {name: name for name in by_run.columns if name not in _KEYS}
     caption = (
         "What D2's moves of the prototypes did (Eq. 4), over all epochs of the refinement: labels of D2 that the moves"
         " of an epoch changed; labels of D2 that are other ones than by D1's class means; the mean angle of a"
@@ -254,7 +254,7 @@ def _cost(run: Run) -> dict[str, float]:
     }
 
 
-_WHICH = ("system", "partition", "seed")
+_KEYS = ("system", "partition", "seed")
 _MEAN = (
     "mean ± standard deviation over the seeds of a partition; behind a slash, where there are several partitions, the "
     "deviation between their means"
@@ -263,10 +263,10 @@ _MEAN = (
 
 def _by_run(runs: Sequence[Run], measure: Callable[[Run], dict[str, Any]] = final_scores) -> DataFrame:
     """Return a row a run: its system, partition, seed and measurements."""
-    return DataFrame([_which(run) | measure(run) for run in usual_stream(runs)])
+    return DataFrame([_keys(run) | measure(run) for run in usual_stream(runs)])
 
 
-def _which(run: Run) -> dict[str, Any]:
+def _keys(run: Run) -> dict[str, Any]:
     training = run.config.training
     return {"system": training.system, "partition": run.meta["corpus"], "seed": training.seed}
 
@@ -289,8 +289,8 @@ def repetitions(group: DataFrame, by_run: DataFrame) -> dict[str, int]:
 
     group: of by_run, the table's runs: columns partition and seed, a row a run
     """
-    several = {"partitions": group["partition"].nunique(), "runs": len(group)}
-    return {"seeds": group["seed"].nunique()} | (several if by_run["partition"].nunique() > 1 else {})
+    counts = {"seeds": group["seed"].nunique(), "partitions": group["partition"].nunique(), "runs": len(group)}
+    return counts if by_run["partition"].nunique() > 1 else {"seeds": counts["seeds"]}
 
 
 def spread(group: DataFrame, name: str) -> tuple[float, float, float]:
@@ -299,8 +299,8 @@ def spread(group: DataFrame, name: str) -> tuple[float, float, float]:
     The deviation over seeds is that of all partitions pooled. nan where a deviation has fewer than two values.
     """
     partitions = group.groupby("partition")[name]
-    within = float(np.sqrt(partitions.var(ddof=1).mean()))
-    return float(partitions.mean().mean()), within, float(partitions.mean().std(ddof=1))
+    over_seeds = float(np.sqrt(partitions.var(ddof=1).mean()))
+    return float(partitions.mean().mean()), over_seeds, float(partitions.mean().std(ddof=1))
 
 
 def _rank(system: str) -> int:
@@ -316,8 +316,9 @@ def _repetitions(runs: Sequence[Run]) -> str:
     """Return the seeds and, if there are several, the partitions of runs, in words."""
     seeds = sorted({run.config.training.seed for run in runs})
     partitions = sorted({run.meta["corpus"]: run.config.data.data_seed for run in runs}.values())
-    several = f", {len(partitions)} partitions (`data_seed` {', '.join(map(str, partitions))})"
-    return f"seeds {', '.join(map(str, seeds))}" + (several if len(partitions) > 1 else "")
+    words = f"seeds {', '.join(map(str, seeds))}"
+    numbers = ", ".join(map(str, partitions))
+    return f"{words}, {len(partitions)} partitions (`data_seed` {numbers})" if len(partitions) > 1 else words
 
 
 def _tuning(runs: Sequence[Run]) -> list[str]:

@@ -85,22 +85,21 @@ def crossed_bootstrap(sums: ArrayLike, sizes: ArrayLike, partitions: ArrayLike, 
     totals, counts = np.asarray(sums, np.float64), np.asarray(sizes, np.float64)  # (U, K)
     names, index = np.unique(np.asarray(partitions), return_inverse=True)
     n_units, n_clusters = counts.shape
-    several = len(names) > 1
-    drawn = index if several else np.arange(n_units)  # the unit's row among those that are drawn
-    average = (drawn[None] == np.unique(drawn)[:, None]).astype(float)  # (P or U, U)
+    rows = index if len(names) > 1 else np.arange(n_units)  # (U,) which of those that are drawn a unit is of
+    average = (rows[None] == np.unique(rows)[:, None]).astype(float)  # (P or U, U)
     average /= average.sum(axis=1, keepdims=True)
     means = totals.sum(axis=1) / counts.sum(axis=1)  # (U,)
     mean, n = float((average @ means).mean()), len(average)
     if n < 2 or n_clusters < 2:
         return Estimate(mean, float("nan"), float("nan"))
     draws = _draws(totals, counts, means, average, np.random.default_rng(seed))
-    unit, cluster, both = (np.concatenate(part) for part in zip(*draws, strict=True))
-    within = within_partitions(means, index)
+    unit, cluster, crossed = (np.concatenate(part) for part in zip(*draws, strict=True))
+    seeds = within_partitions(means, index)
     return _of_components(
         mean,
-        max((unit.var() * n / (n - 1), n - 1), (within.error**2, within.freedom)),
+        max((unit.var() * n / (n - 1), n - 1), (seeds.error**2, seeds.freedom)),
         (cluster.var() * n_clusters / (n_clusters - 1), n_clusters - 1),
-        ((both - unit - cluster).var() * n * n_clusters / ((n - 1) * (n_clusters - 1)), (n - 1) * (n_clusters - 1)),
+        ((crossed - unit - cluster).var() * n * n_clusters / ((n - 1) * (n_clusters - 1)), (n - 1) * (n_clusters - 1)),
     )
 
 
@@ -185,8 +184,9 @@ def _draws(
         clusters = rng.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), size=b)  # (b, K)
         drawn_sizes = clusters @ sizes.T  # (b, U)
         untouched = np.broadcast_to(means, drawn_sizes.shape).copy()  # a unit of which no cluster is drawn
-        drawn = np.divide(clusters @ sums.T, drawn_sizes, out=untouched, where=drawn_sizes > 0) @ average.T  # (b, n)
-        yield units @ (average @ means), drawn.mean(axis=1), (units * drawn).sum(axis=1)
+        unit_means = np.divide(clusters @ sums.T, drawn_sizes, out=untouched, where=drawn_sizes > 0)  # (b, U)
+        averages = unit_means @ average.T  # (b, n)
+        yield units @ (average @ means), averages.mean(axis=1), (units * averages).sum(axis=1)
 
 
 def _of_components(

@@ -112,8 +112,8 @@ def _spread(scores: DataFrame, name: str, form: str) -> str:
     """Return mean and deviations of a score; "" if a run has no value."""
     if scores[name].isna().any():
         return ""
-    mean, within, between = spread(scores, name)
-    ends = ((" ± ", within), (" / ", between))
+    mean, over_seeds, over_partitions = spread(scores, name)
+    ends = ((" ± ", over_seeds), (" / ", over_partitions))
     return form.format(mean) + "".join(sign + form.format(value) for sign, value in ends if np.isfinite(value))
 
 

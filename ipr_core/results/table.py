@@ -57,8 +57,8 @@ class Table:
     @property
     def texts(self) -> DataFrame:
         """The table as it is read: mean and deviation together, "" for a missing value."""
-        beside = {f"{name}{ending}" for name in self.values for ending in (DEVIATION, BETWEEN)}
-        columns = [name for name in self.values if name not in beside]
+        deviations = {f"{name}{ending}" for name in self.values for ending in (DEVIATION, BETWEEN)}
+        columns = [name for name in self.values if name not in deviations]
         return DataFrame({name: [self._cell(i, name) for i in range(len(self.values))] for name in columns})
 
     def markdown(self) -> str:

@@ -26,7 +26,7 @@ def make(frozen, data, tmp_path):
     return make
 
 
-def near(cosine):
+def cosines_of(cosine):
     return [[1.0, cosine, 0.0], [cosine, 1.0, 0.0], [0.0, 0.0, 1.0]]
 
 
@@ -39,8 +39,8 @@ def near(cosine):
         ({"labels_model": [100, 0, 0, 0]}, []),  # IPR labels by its prototypes
         ({"confusion": DUMB}, ["a class is never named on D3"]),
         ({"confusion": [[4, 0], [0, 0]]}, []),  # D3 has no utterance of that class
-        ({"cosines": near(0.998)}, []),
-        ({"cosines": near(0.9995)}, ["two prototypes are one"]),
+        ({"cosines": cosines_of(0.998)}, []),
+        ({"cosines": cosines_of(0.9995)}, ["two prototypes are one"]),
     ],
 )
 def test_the_signs_of_ipr(make, values, expected):
@@ -48,7 +48,7 @@ def test_the_signs_of_ipr(make, values, expected):
 
 
 def test_a_system_without_prototypes_is_judged_by_its_classifier(make):
-    assert collapse.signs(make("baseline", labels_prototypes=[100, 0], cosines=near(1.0))) == []
+    assert collapse.signs(make("baseline", labels_prototypes=[100, 0], cosines=cosines_of(1.0))) == []
     assert collapse.signs(make("baseline", 1, labels_model=[100, 0])) == ["one class has nearly all labels of D2"]
 
 
@@ -58,7 +58,7 @@ def test_only_the_final_epoch_counts(frozen, data, tmp_path):
 
 
 def test_tables_mark_collapsed_systems_and_a_caution_names_them(make):
-    runs = [make(), make(seed=1, confusion=DUMB, cosines=near(1.0)), make("baseline")]
+    runs = [make(), make(seed=1, confusion=DUMB, cosines=cosines_of(1.0)), make("baseline")]
     text = "**IPR** has collapsed in 1 of 2 runs: a class is never named on D3 (1); two prototypes are one (1)."
     assert selection.cautions(runs) == [text]
     assert over_seeds.systems(runs).values["collapsed"].tolist() == ["", "1 of 2"]

@@ -188,9 +188,9 @@ def test_utterances_are_paired_within_their_partition(make, second):
     assert row["difference"] == pytest.approx(100 * (2 + 1) / 2 / n)
     assert (row["seeds"], row["partitions"]) == (2, 2)
     for pairs in ("seeds", "utterances"):
-        (other,) = comparisons.differences(runs, "baseline", pairs=pairs).values.to_dict("records")
-        assert other["difference"] == pytest.approx(row["difference"])
-        assert (other["seeds"], other["partitions"]) == (2, 2)
+        (values,) = comparisons.differences(runs, "baseline", pairs=pairs).values.to_dict("records")
+        assert values["difference"] == pytest.approx(row["difference"])
+        assert (values["seeds"], values["partitions"]) == (2, 2)
     lone = [run for run in runs if run.config.training.system == "baseline" or run.config.data.data_seed == 0]
     (row,) = comparisons.differences(lone, "baseline").values.to_dict("records")
     assert row["difference"] == pytest.approx(100 * 2 / n)

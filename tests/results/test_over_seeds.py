@@ -60,8 +60,8 @@ def test_moves_are_counted_over_the_epochs_of_the_refinement(frozen, data, views
 def test_means_are_over_seeds_and_partitions_with_the_spread_of_each(make, data):
     second = dataclasses.replace(data, table=data.table.assign(share=data.table["share"] / 2))
     runs = [make("ipr", seed, 0.2, score) for seed, score in enumerate((0.5, 0.6, 0.7))]
-    other = dict(utterances=second, settings={"data_seed": 1})
-    runs += [make("ipr", seed, 0.2, score, **other) for seed, score in enumerate((0.7, 0.9))]
+    options = dict(utterances=second, settings={"data_seed": 1})
+    runs += [make("ipr", seed, 0.2, score, **options) for seed, score in enumerate((0.7, 0.9))]
     table = over_seeds.systems(runs)
     values = row(table, "IPR")
     assert (values["seeds"], values["partitions"], values["runs"]) == (3, 2, 5)

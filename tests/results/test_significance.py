@@ -37,8 +37,8 @@ def test_differences_between_partitions_do_not_widen_the_t_interval():
     assert estimate.error == pytest.approx(math.sqrt((1 + 4 / 3) / 4))
     assert estimate.freedom == 3
     # one seed in each partition: the partitions are the sample
-    alone = significance.within_partitions([1, 3, 11], ["a", "b", "c"])
-    assert alone == significance.within_partitions([1, 3, 11])
+    single = significance.within_partitions([1, 3, 11], ["a", "b", "c"])
+    assert single == significance.within_partitions([1, 3, 11])
 
 
 def test_an_interval_ends_at_0_where_its_level_is_1_minus_p():
@@ -200,8 +200,8 @@ def test_one_unit_or_one_cluster_has_a_mean_and_no_interval():
 def coverage(monkeypatch, repetitions=300, **design):
     """Return how often the true mean lies in the intervals: jointly, over units alone, and over clusters alone."""
     monkeypatch.setattr(significance, "RESAMPLES", 300)
-    rng, inside = np.random.default_rng(0), np.zeros((repetitions, 3))
-    for row in inside:
+    rng, covered = np.random.default_rng(0), np.zeros((repetitions, 3))
+    for row in covered:
         sums, sizes, partitions = crossed(rng, **design)
         means = sums / sizes
         intervals = (
@@ -210,7 +210,7 @@ def coverage(monkeypatch, repetitions=300, **design):
             significance.within_partitions(means.mean(axis=0)).interval(),
         )
         row[:] = [low <= 0 <= high for low, high in intervals]
-    return inside.mean(axis=0)
+    return covered.mean(axis=0)
 
 
 # Of 300 intervals that cover in 95 of 100 cases 272 to 297 do so in 99.9 of 100 cases.
