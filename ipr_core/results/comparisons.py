@@ -117,7 +117,8 @@ def _jointly(runs: Sequence[Run], reference: str) -> Table:
     caption = (
         "Differences of accuracy on D3, in points, paired by utterance within each seed and partition. 95 % interval "
         "and p are jointly over other trainings and other speakers (crossed bootstrap, Owen 2007; Student's t of its "
-        f"standard error), p corrected by Holm for the rows of this table. {_NOISE} A comparison survives if it is above both, and p below {LEVEL}."
+        f"standard error), p corrected by Holm for the rows of this table. {_NOISE} A comparison survives if it "
+        f"is above both, and p below {LEVEL}."
     )
     missing = dict.fromkeys(NOISES, UNKNOWN)
     return Table(
