@@ -179,7 +179,7 @@ class Training(Section):
     batch_size: Count = 8
     """Utterances of D1, and of D2, in a step."""
     lr: Positive = 1e-4
-    """Learning rate of AdamW for projection and classifier."""
+    """Learning rate of AdamW for projection and classifier; that of deep_spectrum is ten times it."""
     encoder_lr: Positive = 1e-5
     """Learning rate of AdamW for the encoder's trained layers."""
     weight_decay: NotNegative = 0.01

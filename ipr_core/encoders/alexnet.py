@@ -33,6 +33,7 @@ class AlexNet(SpeechEncoder):
     """An utterance to one frame of 4096."""
 
     colours: Tensor
+    one_frame = True
 
     def __init__(self, choice: Encoder):
         frozen = {"frozen_layers": -1, "layers": (-1,), "train_features": False}

@@ -41,6 +41,8 @@ class SpeechEncoder(nn.Module):
     """Size H of a frame."""
     depth: int
     """How many layers there are."""
+    one_frame: bool = False
+    """Whether an utterance has one frame, which has a mean but no deviation."""
 
     def __init__(self, width: int, depth: int, choice: Encoder, layerdrop: float = 0.0):
         super().__init__()

@@ -40,7 +40,7 @@ class SpectrogramCNN(SpeechEncoder):
         self.convolutions = nn.ModuleList(
             nn.Conv2d(inputs, outputs, 3, padding=1) for inputs, outputs in pairwise(CHANNELS)
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(channels) for channels in CHANNELS)
+        self.apply(_spread)
 
     def front(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         return log_mel(waves, lengths, self.filters)
@@ -48,10 +48,10 @@ class SpectrogramCNN(SpeechEncoder):
     def trunk(self, x: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
         x = x[:, None]  # (B, 1, M, BANDS)
         x = torch.cat([self.along_time(F.pad(x, (0, 1, 4, 5))), self.along_frequency(F.pad(x, (3, 4, 0, 1)))], dim=1)
-        x = self._activated(x, n, 0)
-        for i, convolution in enumerate(self.convolutions, start=1):
+        x = _activated(x, n)
+        for convolution in self.convolutions:
             x, n = F.max_pool2d(x, 2, ceil_mode=True), (n + 1) // 2
-            x = self._activated(convolution(x), n, i)
+            x = _activated(convolution(x), n)
         return x.permute(0, 2, 3, 1).flatten(1, 2), n * x.shape[3]
 
     def architecture(self) -> dict[str, Any]:
@@ -60,7 +60,19 @@ class SpectrogramCNN(SpeechEncoder):
     def _frozen_parts(self) -> list[nn.Module | nn.Parameter]:
         return []
 
-    def _activated(self, x: Tensor, n: Tensor, layer: int) -> Tensor:
-        """Normalise over the channels of each position alone, so that none depends on padding or neighbours."""
-        x = F.relu(self.norms[layer](x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
-        return x * valid(n, x.shape[2])[:, None, :, None]
+
+def _activated(x: Tensor, n: Tensor) -> Tensor:
+    """Cut maps (B, K, M, H) at 0, and beyond the valid moments (B,).
+
+    There is no norm: one over a position's channels takes the level away, which tells emotions apart, and one over more
+    would depend on padding or on neighbours.
+    """
+    return F.relu(x) * valid(n, x.shape[2])[:, None, :, None]
+
+
+def _spread(module: nn.Module) -> None:
+    """Initialise as He does, so that maps keep their scale without a norm."""
+    if isinstance(module, nn.Conv2d):
+        assert module.bias is not None, "every convolution has a bias"
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        nn.init.zeros_(module.bias)

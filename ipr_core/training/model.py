@@ -70,7 +70,7 @@ class Recogniser(nn.Module):
         self.precision: Precision = "auto"  # of the encoder's passes; all that follows them is in float32
         self.max_seconds = Audio().max_seconds  # of a longer clip, `soft_labels` hears the middle
         self.encoder = encoder
-        self.pool = network.pool(encoder.width, len(classes)) if network.pool else Pooling(encoder.width, choice)
+        self.pool = network.pool(encoder.width, len(classes)) if network.pool else Pooling(encoder, choice)
         width = cast(int, self.pool.width)
         self.projection = (network.projection or Projection)(width, choice)
         self.dim = cast(int, self.projection.dim)
@@ -185,18 +185,19 @@ class Recogniser(nn.Module):
         self.load_state_dict(state, strict=False)
 
     def parameter_groups(self, training: Training, companion: nn.Module | None = None) -> list[dict[str, Any]]:
-        """Return AdamW's groups: a configured encoder at encoder_lr, all else at lr.
+        """Return AdamW's groups: a configured encoder at encoder_lr, all else at lr times the system's `Network.rate`.
 
         Biases and norms have no weight decay.
 
         companion: the system's own module beside the recogniser
         """
-        slow = () if SYSTEMS[self.system].network.encoder else ("encoder.",)
+        network = SYSTEMS[self.system].network
+        slow = () if network.encoder else ("encoder.",)
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         companion_parameters = companion.named_parameters("beside") if companion else ()
         for name, parameter in chain(self.named_parameters(), companion_parameters):
             if parameter.requires_grad:
-                rate = training.encoder_lr if name.startswith(slow) else training.lr
+                rate = training.encoder_lr if name.startswith(slow) else training.lr * network.rate
                 decay = training.weight_decay if parameter.ndim > 1 else 0.0
                 groups.setdefault((rate, decay), []).append(parameter)
         return [{"params": params, "lr": lr, "weight_decay": decay} for (lr, decay), params in groups.items()]
@@ -276,13 +277,13 @@ class Recogniser(nn.Module):
 class Pooling(nn.Module):
     """Frames to one vector: their mean, or mean and deviation side by side; Eq. 1 has neither.
 
-    (B, F, H), zero beyond the valid frames (B,) → (B, width)
+    (B, F, H), zero beyond the valid frames (B,) → (B, width)   The deviation of an encoder's one frame is left out.
     """
 
-    def __init__(self, width: int, choice: Encoder):
+    def __init__(self, encoder: SpeechEncoder, choice: Encoder):
         super().__init__()
-        self.deviation = choice.pooling == "mean+deviation"
-        self.width = width * (2 if self.deviation else 1)
+        self.deviation = choice.pooling == "mean+deviation" and not encoder.one_frame
+        self.width = encoder.width * (2 if self.deviation else 1)
 
     def forward(self, frames: Tensor, n: Tensor) -> Tensor:
         frames, count = frames.float(), n[:, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import chain
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ from ipr_core.training.model import Recogniser, build_model
 from ipr_core.training.passes import Passes
 from ipr_core.training.processes import this_process
 from ipr_core.training.views import Padded, Views, on_device
+
+_TURN = 1_000_000
+"""Between the keys of an epoch's turns, more than there are epochs."""
 
 
 class Session:
@@ -102,9 +106,10 @@ class Session:
 
     def plan(self, epoch: int) -> list[Minibatch]:
         """Return the epoch's minibatches, the same ones whenever it is asked."""
-        training = self.config.training
-        key = (training.seed, training.stream, epoch)
-        return minibatches.plan(self.d1, self.d2, self.views.lengths, training.batch_size, key, self.refining(epoch))
+        training, lengths, refining = self.config.training, self.views.lengths, self.refining(epoch)
+        keys = [(training.seed, training.stream, epoch + turn * _TURN) for turn in range(self.system.network.turns)]
+        plans = [minibatches.plan(self.d1, self.d2, lengths, training.batch_size, key, refining) for key in keys]
+        return list(chain.from_iterable(plans))
 
     def begin_(self, epoch: int) -> list[Minibatch]:
         """Prepare for an epoch's steps: the model in training mode, the views told. returns: its minibatches"""

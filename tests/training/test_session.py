@@ -86,9 +86,20 @@ def test_nobody_is_trained_on_d3(make, frozen, data, views):
 
 
 def test_the_plan_is_alike_for_every_system(make):
-    systems = [*TABLE3, "capsules", "dann", "pico"]
+    systems = [*TABLE3, "deep_spectrum", "dann", "pico"]
     plans = {system: [str(make(system=system).plan(epoch)) for epoch in range(3)] for system in systems}
     assert all(plan == plans["ipr"] for plan in plans.values())
+
+
+def test_a_network_that_begins_from_nothing_goes_through_an_epoch_several_times(make):
+    plain, several = make(system="ipr"), make(system="capsules")
+    for epoch in range(2):
+        plan, plans = plain.plan(epoch), several.plan(epoch)
+        assert [str(batch) for batch in plans[: len(plan)]] == [str(batch) for batch in plan]
+        turns = [str(plans[i : i + len(plan)]) for i in range(0, len(plans), len(plan))]
+        assert len(plans) == 3 * len(plan)
+        assert len(set(turns)) == 3
+    assert str(make(system="capsules", epochs=9).plan(0)) == str(several.plan(0))  # shared warm-ups
 
 
 def test_a_seed_and_a_stream(make, frozen, data):

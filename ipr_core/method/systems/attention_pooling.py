@@ -3,7 +3,8 @@
 It learns where to listen at all, and where for each emotion. The score of an emotion is the sum over the spectrogram of
 a map common to all emotions times a map of its own. The first is a softmax w over positions x, the second linear,
 a_c · x, so that Σ w_x (a_c · x) = a_c · Σ w_x x: attention pools the positions to an embedding, and a linear classifier
-follows. On D2 it learns, as retrained for IPR's paper, from its own soft label.
+follows. On D2 it learns, as retrained for IPR's paper, from its own soft label. It begins from nothing, and needs three
+times the steps of other systems to fit D1.
 """
 
 import torch
@@ -52,10 +53,10 @@ def refinement_terms(step: Step) -> Terms:
 
 SYSTEM = System(
     title="CNN, attention pooling",
-    about="a CNN on spectrograms, trained on D1 and on D2 with its own labels",
+    about="a CNN on spectrograms, in three times the steps trained on D1 and on D2 with its own labels",
     refinement_terms=refinement_terms,
     ambiguous_views=1,
     shows_beta=True,
-    network=Network(encoder=SpectrogramCNN, pool=Attention, projection=Unprojected, classifier=Maps),
+    network=Network(encoder=SpectrogramCNN, pool=Attention, projection=Unprojected, classifier=Maps, turns=3),
     printed_accuracy=58.00,
 )

@@ -1,9 +1,9 @@
 """Deep spectrum (Cummins et al., ACM MM 2017): AlexNet on spectrograms, and a linear SVM.
 
-The SVM is trained in its primal form, one emotion against the rest, by the common optimizer. Its weight decay hardly
-regularises: 0.01 at a rate of 1e-4 takes less than 2 % off the weights in the 17,000 steps of 50 epochs on IEMOCAP.
-They stay small because they begin at 0 and training ends. On D2 it learns, as retrained for IPR's paper, from its own
-soft label: the softmax of the margins.
+The SVM is trained in its primal form, one emotion against the rest, by the common optimizer at ten times its rate. In
+20 epochs on RAVDESS at 1e-3 the hinge loss on D1 then falls to 0.004, as low as an exact solver's at C between 0.01 and
+1; without the ten it stood at 1.1. The weight decay hardly regularises: weights stay small because they begin at 0. On
+D2 it learns, as retrained for IPR's paper, from its own soft label: the softmax of the margins.
 """
 
 from torch import Tensor, nn
@@ -59,12 +59,12 @@ def caution(choice: Encoder) -> str | None:
 
 SYSTEM = System(
     title="deep spectrum, SVM",
-    about="AlexNet's features of spectrograms and a linear SVM, trained on D1 and on D2 with its own labels",
+    about="AlexNet's features and a linear SVM (at ten times lr), trained on D1 and on D2 with its own labels",
     refinement_terms=refinement_terms,
     warm_up_terms=warm_up_terms,
     ambiguous_views=1,
     shows_beta=True,
-    network=Network(encoder=AlexNet, projection=Unprojected, classifier=LinearSVM),
+    network=Network(encoder=AlexNet, projection=Unprojected, classifier=LinearSVM, rate=10),
     printed_accuracy=59.20,
     caution=caution,
 )

@@ -43,6 +43,11 @@ class Network:
     """Width P → a module: (B, P) → (B, dim), `dim` its attribute."""
     classifier: Callable[[int, int, Encoder], Classifier] | None = None
     """Size D of the embedding, classes C → the classifier."""
+    rate: float = 1.0
+    """Times the setting `lr`, for all that is trained at it: where D1 is not fitted at the rate of other systems."""
+    turns: int = 1
+    """How often an epoch goes through D1 and D2, each time in other minibatches: more than once where a network begins
+    from nothing and D1 is not fitted in the steps of other systems."""
 
 
 @dataclass(frozen=True)

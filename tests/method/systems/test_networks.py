@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from helpers.steps import B, C, D, cross_entropy, make_step, mean_loss, random_tensor, random_view
-from ipr_core.config import Encoder
+from ipr_core.config import Encoder, Training, demo
+from ipr_core.encoders.alexnet import AlexNet
+from ipr_core.encoders.spectrogram import SpectrogramCNN
 from ipr_core.method.systems import SYSTEMS, attention_pooling, capsules, deep_spectrum, emotion_existence
+from ipr_core.training.model import Pooling, build_model
 
 # Deep spectrum, attention pooling, emotion existence, capsules: the losses.
 
@@ -102,6 +105,18 @@ def test_attention_is_a_map_for_all_times_a_map_for_each():
         torch.testing.assert_close(logits[row], (common[:, None] * per_class).sum(dim=0) + maps.maps.bias)
 
 
+# The network over spectrograms.
+
+
+def test_the_maps_of_a_spectrogram_keep_its_level():
+    torch.manual_seed(0)
+    network, n = SpectrogramCNN(Encoder()), torch.tensor([40])
+    x = random_tensor(1, 40, 64)
+    (plain, _), (louder, _) = network.trunk(x, n), network.trunk(3 * x, n)
+    torch.testing.assert_close(louder, 3 * plain, rtol=1e-3, atol=1e-4)
+    assert 0.3 < plain.square().mean().sqrt() < 3  # and their scale, through four layers
+
+
 # Capsules.
 
 
@@ -113,17 +128,19 @@ def test_squash_keeps_the_direction_and_stays_below_1():
 
 def test_routing_is_the_literal_procedure():
     votes, weights = random_tensor(1, 5, 3, 2), torch.tensor([[0.5, 0.3, 0.2, 0.4, 0.6]])
+    bias = random_tensor(3, 2, seed=1)
 
     def literal():
         b = torch.zeros(5, 3)
         for round_ in range(capsules.ROUNDS):
             c = b.softmax(dim=1)
-            v = [capsules.squash(sum(3 * weights[0, i] * c[i, j] * votes[0, i, j] for i in range(5))) for j in range(3)]
+            s = [sum(3 * weights[0, i] * c[i, j] * votes[0, i, j] for i in range(5)) + bias[j] for j in range(3)]
+            v = [capsules.squash(part) for part in s]
             if round_ < capsules.ROUNDS - 1:
                 b = b + torch.tensor([[float(votes[0, i, j] @ v[j]) for j in range(3)] for i in range(5)])
         return torch.stack(v)
 
-    torch.testing.assert_close(capsules.routed(votes, weights)[0], literal())
+    torch.testing.assert_close(capsules.routed(votes, weights, bias)[0], literal())
 
 
 def test_capsules_ignore_padding_and_a_long_utterance_is_no_louder():
@@ -159,6 +176,29 @@ def test_hinge_by_hand():
     assert deep_spectrum.hinge_loss(margins, torch.tensor([[0.0, 1.0]])).item() == pytest.approx(2.5**2 + 1.5**2)
     mixed = deep_spectrum.hinge_loss(margins, torch.tensor([[0.5, 0.5]])).item()
     assert mixed == pytest.approx((0.25 + 6.25 + 2.25) / 2)
+
+
+def test_a_deep_spectrum_is_one_frame_and_has_no_deviation():
+    choice = Encoder(pooling="mean+deviation")
+    alone, several = Pooling(AlexNet(choice), choice), Pooling(SpectrogramCNN(choice), choice)
+    assert (alone.width, several.width) == (4096, 2 * 64)
+    frame = random_tensor(2, 1, 4096)
+    assert torch.equal(alone(frame, torch.ones(2)), frame[:, 0])
+
+
+def test_the_svm_learns_at_ten_times_the_rate_and_other_networks_at_the_rate_set():
+    rates = {}
+    for system in ("deep_spectrum", "ipr"):
+        model = build_model(demo(system=system))
+        groups = model.parameter_groups(Training(lr=1e-3, encoder_lr=1e-5))
+        rates[system] = {name_of(model, parameter): group["lr"] for group in groups for parameter in group["params"]}
+    assert set(rates["deep_spectrum"].values()) == {1e-3 * 10}
+    assert {name.split(".")[0] for name in rates["deep_spectrum"]} == {"classifier"}
+    assert rates["ipr"]["classifier.0.weight"] == 1e-3
+
+
+def name_of(model: torch.nn.Module, parameter: torch.nn.Parameter) -> str:
+    return next(name for name, own in model.named_parameters() if own is parameter)
 
 
 def test_random_weights_are_warned_of():
