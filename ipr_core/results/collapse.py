@@ -41,7 +41,7 @@ def cautions(runs: Sequence[Run]) -> list[str]:
         by_system.setdefault(run.config.training.system, []).append(signs(run))
     return [
         f"**{SYSTEMS[system].title}** has collapsed in {_ratio(rows)} runs: {'; '.join(_counts(rows))}."
-        for system, rows in by_system.items()
+        for system, rows in sorted(by_system.items(), key=lambda pair: list(SYSTEMS).index(pair[0]))
         if any(rows)
     ]
 
