@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import ipywidgets as w
 import numpy as np
@@ -21,6 +22,7 @@ from ipr_core.config import BEYOND, TABLE2
 from ipr_core.encoders.alexnet import AlexNet
 from ipr_core.encoders.spectrogram import SpectrogramCNN
 from ipr_core.method.systems import SYSTEMS
+from ipr_core.names import Committees
 from ipr_core.results import scores, summary
 from ipr_core.runs.events import EpochEnd
 from ipr_core.runs.record import unsealed_line
@@ -31,7 +33,7 @@ from ipr_core.training.session import Session
 from ipr_widgets import board, comparison, plane, pseudo, tables
 from ipr_widgets.live import LiveFigure
 
-RIVALS = (*TABLE2, *BEYOND)
+RIVALS = (*TABLE2, *get_args(Committees), *BEYOND)
 ROOT = Path(__file__).parents[3]
 
 
