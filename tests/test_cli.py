@@ -14,12 +14,14 @@ import pytest
 import soundfile
 
 from ipr_core import cli, doctor, options
-from ipr_core.cli import arguments
 from ipr_core.batch import notebooks
+from ipr_core.cli import arguments
 from ipr_core.config import FIELDS, SettingsError, build, demo
 from ipr_core.training.advance import encoder_faults
 
-COMMANDS = ("corpora", "partition", "run", "train", "batch", "resume", "annotate", "export", "table", "bench", "doctor")
+COMMANDS = (
+    "corpora", "partition", "run", "train", "batch", "tune", "resume", "annotate", "export", "table", "bench", "doctor",
+)  # fmt: skip
 TINY = ["--preset", "demo", "--synthetic-size", "80", "--epochs", "2", "--warm-up", "1", "--test-size", "16"]
 
 

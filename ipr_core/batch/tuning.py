@@ -12,8 +12,9 @@ lr = [0.0003, 0.001, 0.003]
 mu = [0.05, 0.2]
 
 A trial is a random combination of the values (Bergstra and Bengio, JMLR 2012), trained with every seed and every
-combination in [cross]: its score is the mean over these. D3 is not looked at. `ipr tune` writes the grid again, with
-every system's choice in [own] and all trials in [tuned], for `ipr batch`.
+combination in [cross], but for `stream`, which is for the noise of results: its score is the mean over these. D3 is
+not looked at. `ipr tune` writes the grid again, with every system's choice in [own] and all trials in [tuned], for
+`ipr batch`.
 """
 
 from __future__ import annotations
@@ -165,10 +166,11 @@ def _trials(tune: Mapping[str, Any], system: str) -> Iterator[Mapping[str, Any]]
 
 def _entries(entries: Mapping[str, Any], system: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entries of one trial's grid."""
-    kept = {key: value for key, value in entries.items() if key in ("preset", "settings", "cross")}
+    kept = {key: value for key, value in entries.items() if key in ("preset", "settings")}
+    cross = {name: values for name, values in entries.get("cross", {}).items() if name != "stream"}
     own = entries.get("own", {}).get(system, {}) | settings
     return kept | {
-        "systems": [system], "own": {system: own}, "notebooks": [],
+        "cross": cross, "systems": [system], "own": {system: own}, "notebooks": [],
         "seeds": entries.get("tune", {}).get("seeds") or [0],
     }  # fmt: skip
 

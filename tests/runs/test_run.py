@@ -218,8 +218,9 @@ def test_a_run_stopped_at_any_write_goes_on_to_the_bit(begin, data, views, undis
             assert_same(run, undisturbed)
         else:
             break
-    # arrays, event and checkpoint of 3 epochs, the state after the warm-up, two files each of model and labels, digests
-    assert writes == 3 * 3 + 1 + 2 + 2 + 1
+    # what is known as training starts, arrays, event and checkpoint of 3 epochs, the state after the warm-up, two files
+    # each of model and labels, digests
+    assert writes == 1 + 3 * 3 + 1 + 2 + 2 + 1
 
 
 def begin_unhindered(begin, monkeypatch, real, hindered) -> Run:
