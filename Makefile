@@ -1,12 +1,12 @@
-# Words: demo, test, lab, check, speech, results, fuzz, kills, lock, clean. `make` alone says what they do.
-.PHONY: help demo test lab check speech results fuzz kills lock clean
+# Words: demo, test, lab, check, speech, results, reachable, fuzz, kills, lock, clean. `make` alone says what they do.
+.PHONY: help demo test lab check speech results reachable fuzz kills lock clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-RUNS ?= runs/$(CORPUS)
+RUNS ?= runs/$(NAME)
 JOBS ?= 2
 PLACES = --corpus-path $(CORPUS_PATH) --encoder $(ENCODER) --runs $(RUNS) --jobs $(JOBS)
 # Nothing here asks the network for a model; `make HF_HUB_OFFLINE=0 …` allows downloads by hub id.
@@ -45,11 +45,14 @@ speech: $(READY)  ## the slow checks on real speech (needs ../shared)
 	@$(APART) && set -x && $(BIN)/python -m pytest -m speech
 
 # One command a corpus: settings chosen on V1, all seeds and partitions, the tables written into the page.
-results: $(READY)  ## the tables of RESULTS.md: make results CORPUS=emodb CORPUS_PATH=… ENCODER=… RUNS=… [JOBS=2]
-	$(BIN)/ipr tune notebooks/results/$(CORPUS).toml $(PLACES)
-	$(BIN)/ipr batch notebooks/results/$(CORPUS)-tuned.toml $(PLACES)
-	$(BIN)/ipr batch notebooks/results/$(CORPUS)-reachable.toml $(PLACES)
-	$(BIN)/ipr table $(RUNS) --page notebooks/RESULTS.md --name $(CORPUS)
+results: $(READY)  ## the tables of RESULTS.md: make results NAME=emodb CORPUS_PATH=… ENCODER=… [JOBS=2]
+	$(BIN)/ipr tune notebooks/results/$(NAME).toml $(PLACES) --out notebooks/results/tuned/$(NAME).toml
+	$(BIN)/ipr batch notebooks/results/tuned/$(NAME).toml $(PLACES)
+	$(BIN)/ipr table $(RUNS) --page notebooks/RESULTS.md --name $(NAME)
+# What better labels of D2 would bring, likewise.
+reachable: $(READY)  ## the curve of RESULTS.md: make reachable NAME=emodb CORPUS_PATH=… ENCODER=… [JOBS=2]
+	$(BIN)/ipr batch notebooks/results/$(NAME)-reachable.toml $(PLACES)
+	$(BIN)/ipr table $(RUNS) --page notebooks/RESULTS.md --name $(NAME)-reachable
 
 fuzz: $(READY)  ## about fifteen minutes of damaged audio, tables, grids and run folders (tests/fuzz)
 	PYTHONPATH=tests $(BIN)/python -m fuzz
