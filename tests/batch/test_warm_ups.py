@@ -16,6 +16,7 @@ VALUES = {
     "compare_mode": "training", "confidence": True, "moves": "all", "gate": "none", "update": "batch", "epochs": 5,
     "after_warm_up": "keep", "positives": "label", "contrast": "dot", "tau": 0.4, "augmented_target": True,
     "own_weight": 0.3, "own_target": "soft", "anchors": "clean", "negatives": "other_label", "augmented_label": "own",
+    "labels_when": "warm_up", "oracle": "random", "oracle_share": 0.4,
 }  # fmt: skip
 """Another value than the default for every setting that comes into play after the warm-up."""
 LATER = marked(Mark.AFTER_WARM_UP)

@@ -53,6 +53,18 @@ def write_notebook(path: Path, *sources: str) -> str:
     return str(path)
 
 
+def without_clock(text: str) -> str:
+    """Return a summary without its columns of seconds, which no two trainings have alike."""
+    lines, clocks = [], set()
+    for line in text.split("\n"):
+        cells = line.split("|")
+        clocks = {i for i, cell in enumerate(cells) if cell.strip() == "training, s"} or (
+            clocks if "|" in line else set()
+        )
+        lines.append("|".join(cell for i, cell in enumerate(cells) if i not in clocks))
+    return "\n".join(lines)
+
+
 def settings_of(config: Config) -> dict[str, Any]:
     """Return a configuration's settings for a grid, which states system and seed in its own way."""
     return {name: value for name, value in config.settings().items() if name not in ("system", "seed")}

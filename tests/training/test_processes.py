@@ -374,7 +374,7 @@ def test_accelerate_launch(calm_frozen, runs_of_one, environment, tmp_path):
     assert process.returncode == 0, process.stderr
     run = Run.open(tmp_path / name(calm_frozen))
     assert_agree(run, Run.open(runs_of_one / name(calm_frozen)), 1e-4)
-    assert process.stdout.count("IPR") == 1, "the table is printed once"
+    assert process.stdout.count("| IPR") == 1, "the table is printed once"
 
 
 def test_notebook_launcher(calm_frozen, runs_of_one, environment, tmp_path):

@@ -29,6 +29,7 @@ MATTERS = {
     "compare_when": {"compare_when": "epoch"},
     "compare_mode": {"compare_when": "step"},
     "own_target": {"system": "baseline_plus"},
+    "oracle": {"system": "oracle", "oracle_share": 0.5},
     "augmented_label": {"positives": "label"},
     "warm_up_prototypes": {"after_warm_up": "move", "warm_up": 2},  # an anchor forgets the warm-up
 }

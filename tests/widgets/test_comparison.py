@@ -36,7 +36,7 @@ def fake(frozen, data, tmp_path_factory):
         predicted[d3[right]] = truth[d3[right]]
         own_shares = np.eye(4)[predicted]
         columns = data.table[["id", "part", "label"]]
-        run.save_labels(labels.table(columns, data.classes, own_shares, np.full_like(own_shares, 0.25), False))
+        run.save_labels(labels.table(columns, data.classes, own_shares, own_shares, np.full_like(own_shares, 0.25)))
         return run
 
     return fake
