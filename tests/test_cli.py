@@ -163,9 +163,12 @@ def test_partition_counts_and_keeps_the_table(home, tmp_path, capsys):
     assert cli.main(["partition", *TINY, "--out", str(path)]) == 0
     table, text = pd.read_parquet(path), capsys.readouterr().out
     assert (table["part"] == "D3").sum() == 16
-    counts = [str((table["part"] == part).sum()) for part in ("D1", "D2", "D3", "V1", "V2")]
+    parts = {"D1": ("D1", "V1"), "D2": ("D2", "V2"), "D3": ("D3",)}
+    counts = [str(table["part"].isin(names).sum()) for names in parts.values()]
     totals = [line.split() for line in text.splitlines() if line.startswith("all")]
     assert totals == [["all", *counts, str(len(table))]] * 2
+    held_out = (table["part"].value_counts()[part] for part in ("V1", "V2"))
+    assert "Held out for validation: {} of D1 (V1), {} of D2 (V2)".format(*held_out) in text
 
 
 def test_partition_lists_all_faults_and_writes_nothing(home, tmp_path, capsys):

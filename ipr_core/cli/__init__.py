@@ -67,8 +67,11 @@ def _corpora(args: Args) -> int:
 
 
 def _partition(args: Args) -> int:
-    """Check a whole corpus, and count D1, D2 and D3 per class and per speaker."""
-    from ipr_core.data import ambiguity
+    """Check a whole corpus, and count D1, D2 and D3 per class and per speaker.
+
+    The utterances that are held out of D1 and D2 count in them, and are named below.
+    """
+    from ipr_core.data import ambiguity, validation
     from ipr_core.data.dataset import load
 
     config = config_of(args)
@@ -77,11 +80,14 @@ def _partition(args: Args) -> int:
     check_places(*([args.out.parent] if args.out else []))
     data = load(config)
     for column in ("label", "speaker"):
-        counts = ambiguity.summary(data.table, column)
+        counts = ambiguity.summary(validation.with_its_parts(data.table), column)
         table = counts.pivot_table(
             "count", column, "part", aggfunc="sum", fill_value=0, margins=True, margins_name="all"
         )
         print(f"{table.to_string()}\n")
+    held_out = [f"{len(data.rows(part))} of {whole} ({part})" for whole, part in validation.HELD_OUT.items()]
+    if config.partition.validation_share:
+        print(f"Held out for validation: {', '.join(held_out)}. No system is trained on them.")
     if data.simulated:
         print("The votes are those of simulated annotators.")
     if args.out:

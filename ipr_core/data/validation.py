@@ -39,6 +39,11 @@ def hold_out(table: DataFrame, sounds: NDArray[np.int64], config: Config) -> Dat
     return table.assign(part=table["part"].mask(rows, table["part"].map(HELD_OUT)))
 
 
+def with_its_parts(table: DataFrame) -> DataFrame:
+    """Return the table with V1 as D1 and V2 as D2, as its partition was before the validation part was held out."""
+    return table.assign(part=table["part"].replace({part: whole for whole, part in HELD_OUT.items()}))
+
+
 def order(seed: int, name: object) -> int:
     """Return the place of a name in the random order of a seed, the same in every table and on every machine."""
     return int.from_bytes(hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest())
