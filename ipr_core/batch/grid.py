@@ -154,8 +154,8 @@ def _count(entries: Mapping[str, Any]) -> int:
     """Count the combinations that `_combinations` yields, without making them."""
     crossed = math.prod(len(values) for values in _lists(entries, "cross").values())
     varied = 1 + sum(len(values) for values in _lists(entries, "one_at_a_time").values())
-    systems = len(_systems(entries, "systems")) or 1
-    return len(_seeds(entries)) * (len(_systems(entries, "beside")) + crossed * systems * varied)
+    systems = len(systems_of(entries, "systems")) or 1
+    return len(_seeds(entries)) * (len(systems_of(entries, "beside")) + crossed * systems * varied)
 
 
 def _combinations(entries: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
@@ -164,9 +164,9 @@ def _combinations(entries: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, A
     own = entries.get("own", {})
     cross = {name: values for name, values in _lists(entries, "cross").items() if name not in RESERVED}
     single = [(name, value) for name, values in _lists(entries, "one_at_a_time").items() for value in values]
-    preset, systems = entries.get("preset", "recommended"), _systems(entries, "systems")
+    preset, systems = entries.get("preset", "recommended"), systems_of(entries, "systems")
     for seed in _seeds(entries):
-        for system in _systems(entries, "beside"):
+        for system in systems_of(entries, "beside"):
             yield preset, base | _own(own, system) | {"system": system, "seed": seed}, ""
         for values in itertools.product(*cross.values()):
             crossed = dict(zip(cross, values, strict=True))
@@ -196,7 +196,8 @@ def _seeds(entries: Mapping[str, Any]) -> list[Any]:
     return list(dict.fromkeys(map(_hashable, entries.get("seeds") or [0])))
 
 
-def _systems(entries: Mapping[str, Any], key: str) -> list[Any]:
+def systems_of(entries: Mapping[str, Any], key: str) -> list[Any]:
+    """Return the systems that a key of the entries names, groups as their members, each once."""
     names = [_hashable(name) for name in entries.get(key, [])]
     return list(dict.fromkeys(name for word in names for name in GROUPS.get(word, (word,))))
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from pandas import DataFrame
 
 from ipr_core.batch import grid, grid_file
 from ipr_core.batch.grid import Cell, Grid
-from ipr_core.config import FIELDS, GROUPS, SYSTEMS, Config, SettingsError
+from ipr_core.config import FIELDS, SYSTEMS, Config, SettingsError
 from ipr_core.runs.run import Run
 
 SCORES = {"accuracy": max, "uar": max, "nll": min}
@@ -69,15 +69,15 @@ def try_read(source: str | Path, options: Mapping[str, Any] | None = None) -> tu
     content, faults = grid_file.read(source)
     entries = grid.merged(content, options)
     tune = entries.get("tune", {})
-    faults += [f"{source}: {fault}" for fault in _faults(tune, entries)]
-    systems = list(dict.fromkeys(s for key in ("systems", "beside") for s in _names(entries.get(key, []))))
+    faults += grid.named(source, _faults(tune, entries))
+    systems = dict.fromkeys(name for key in ("systems", "beside") for name in grid.systems_of(entries, key))
     trials, cells, configs = {}, {}, []
     for system in systems or ["ipr"]:
         trials[system] = tuple(_trials(tune, system)) if not faults else ({},)
         for number, settings in enumerate(trials[system]):
             part, part_faults, part_configs = grid.try_read(None, _entries(entries, system, settings))
             cells[system, number] = part.cells
-            faults += [f"{source}: {fault}" for fault in part_faults]
+            faults += grid.named(source, part_faults)
             configs += part_configs
     if any(config.partition.validation_share == 0 for config in configs):
         faults.append(f"{source}: validation_share is 0; settings are chosen on it: give 0.1, for example")
@@ -146,17 +146,12 @@ def _faults(tune: Mapping[str, Any], entries: Mapping[str, Any]) -> Iterator[str
                 yield f"tune.{table}.{name} is {values!r}; it must be a list of values"
 
 
-def _names(words: Sequence[Any]) -> Iterator[str]:
-    for word in words:
-        yield from GROUPS.get(word, (word,))
-
-
 def _trials(tune: Mapping[str, Any], system: str) -> Iterator[Mapping[str, Any]]:
     """Yield the settings of a system's trials: none beyond the grid's, then different random combinations."""
     lists = tune.get(_EVERY, {}) | tune.get(system, {})
     total = math.prod(map(len, lists.values()))
     yield {}
-    for number in random.Random(f"{system}").sample(range(total), min(tune["trials"] - 1, total)) if lists else []:
+    for number in random.Random(system).sample(range(total), min(tune["trials"] - 1, total)) if lists else []:
         settings = {}
         for name, values in lists.items():
             number, index = divmod(number, len(values))

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +10,7 @@ from ipr_core import cli
 from ipr_core.batch import grid, grid_file, tuning
 from ipr_core.batch.plan import plan_grid, run_plan
 from ipr_core.batch.workers import Workers
+from ipr_core.cli import batches
 from ipr_core.config import GROUPS, SettingsError
 from ipr_core.runs.run import Run
 from ipr_core.training.advance import train_all
@@ -90,12 +90,6 @@ def test_fewer_combinations_than_trials_are_all_tried(search):
 def test_a_fault_of_a_search_is_a_sentence(search, before, after, sentence):
     _, faults, _ = search(GRID.replace(before, after))
     assert any(sentence in fault for fault in faults), faults
-
-
-def scores(monkeypatch, values):
-    """Let every trial's runs have the scores on V1 that `values` gives for their settings."""
-    validation = lambda run: SimpleNamespace(validation=values(run))  # noqa: E731
-    monkeypatch.setattr(tuning, "_score", lambda run: validation(run).validation)
 
 
 @pytest.mark.parametrize(("score", "best"), [("accuracy", 1e-3), ("uar", 1e-4), ("nll", 1e-2)])
@@ -202,3 +196,13 @@ def test_the_settings_of_the_result_page_are_read(file, tmp_path):
         assert {len(trials) for trials in search.trials.values()} == {entries["tune"]["trials"]}  # the same budget
         names = ("ipr", "table2", "beyond") if "rivals" in file.stem else ("table3", "controls")
         assert set(search.trials) == {name for word in names for name in GROUPS.get(word, (word,))}
+
+
+def test_no_choice_is_made_where_a_trial_failed(tmp_path, capsys, monkeypatch):
+    """Else a system's trial would be judged by fewer runs than the others."""
+    file = tmp_path / "grid.toml"
+    file.write_text('preset = "demo"\n' + GRID, "utf-8")
+    monkeypatch.setattr(batches, "_work", lambda *_: ["a cell: no memory"])
+    assert cli.main(["tune", str(file), "--runs", str(tmp_path / "runs")]) == 1
+    assert "1 failed; the same command tries them again\na cell: no memory" in capsys.readouterr().err
+    assert not (tmp_path / "grid-tuned.toml").exists()
