@@ -6,6 +6,9 @@ not at all and named by its number, its utterances and the model. So finished pi
 those that have changed since, or are damaged, are labelled again. Pieces do not depend on the worker: one and many give
 the same files on hardware of one kind.
 
+A model that is centred by speaker hears the whole corpus twice: first for the speakers' means, then for the labels.
+Then a piece's name is of the corpus's whole table too, since an utterance more moves the mean of its speaker.
+
 NAME says whose labels they are: where the corpus lies, and a digest of its whole path and the run's name. So labels of
 another corpus or by another run are never replaced, those of the same corpus are, and all workers agree on the name.
 """
@@ -42,6 +45,7 @@ from ipr_core.data.waves import WaveStore
 from ipr_core.runs import corrections
 from ipr_core.runs.run import Run, RunError
 from ipr_core.spreadsheets import to_csv
+from ipr_core.training.centring import SpeakerMeans
 from ipr_core.training.labels import table
 from ipr_core.training.model import DESCRIPTION, WEIGHTS, Recogniser
 from ipr_core.training.trained import trained_model
@@ -80,11 +84,13 @@ def annotate(
     prefix = f"{folder or run.folder}/annotated-{name(run, corpus)}"
     paths, pieces_folder = [Path(f"{prefix}.parquet"), Path(f"{prefix}.csv")], Path(f"{prefix}.pieces")
     _check_place(pieces_folder, paths)
-    mark = _mark(run, config)
+    mark = _mark(run, config, model.centred)
     names, unlabelled = _checked(config, mark, pieces_folder, shard, progress)
     pieces_folder.mkdir(parents=True, exist_ok=True)
     if unlabelled:
-        _label(model, config, mark, pieces_folder, unlabelled, progress)
+        model.to("cuda" if torch.cuda.is_available() else "cpu")
+        means = _speaker_means(model, config, pieces_folder, mark, progress) if model.centred else None
+        _label(model, means, config, mark, pieces_folder, unlabelled, progress)
     return paths if _put_together([pieces_folder / name for name in names], run, corpus, paths) else []
 
 
@@ -117,8 +123,11 @@ def _check_place(pieces_folder: Path, files: Sequence[Path]) -> None:
             raise WriteError(file, "it is a folder", "remove it, or name another place")
 
 
-def _mark(run: Run, config: Config) -> bytes:
-    """Return a digest of the model, of its settings, the decoder and the labels' columns: pieces depend on all."""
+def _mark(run: Run, config: Config, whole_table: bool) -> bytes:
+    """Return a digest of the model, of its settings, the decoder and the labels' columns: pieces depend on all.
+
+    whole_table: and of every utterance of the corpus
+    """
     shares = np.empty((0, len(config.data.classes)), np.float32)
     columns = table(DataFrame(columns=_COLUMNS), config.data.classes, shares, shares, shares).columns
     parts = [config.audio.max_seconds, config.training.precision, DECODER, *columns, _KEYS]
@@ -126,7 +135,20 @@ def _mark(run: Run, config: Config) -> bytes:
     for part in (DESCRIPTION, WEIGHTS):
         with open(run.folder / "model" / part, "rb") as file:
             digest.update(hashlib.file_digest(file, "blake2b").digest())
+    for utterances in _blocks(config) if whole_table else ():
+        digest.update(_hash(utterances))
     return digest.digest()
+
+
+def _blocks(config: Config) -> Iterator[DataFrame]:
+    """Yield the corpus's utterances, some thousands at a time, in its order; faults are `_checked`'s to name."""
+    for utterances, _ in corpora.surveys(config.data, _READ, labels_needed=False, progress=False, notes=False):
+        yield utterances
+
+
+def _hash(utterances: DataFrame) -> bytes:
+    columns = [name for name in _COLUMNS if name in utterances]
+    return pd.util.hash_pandas_object(utterances[columns], index=False).to_numpy().tobytes()
 
 
 def _pieces(utterances: DataFrame, first: int, mark: bytes) -> Iterator[Piece]:
@@ -135,7 +157,7 @@ def _pieces(utterances: DataFrame, first: int, mark: bytes) -> Iterator[Piece]:
     for number, begin in enumerate(range(0, len(utterances), PIECE), first):
         piece = utterances[begin : begin + PIECE]
         digest = hashlib.blake2b(mark, digest_size=8)
-        digest.update(pd.util.hash_pandas_object(piece, index=False).to_numpy().tobytes())
+        digest.update(_hash(piece))
         yield number, f"{number:07d}-{digest.hexdigest()}.parquet", piece
 
 
@@ -199,26 +221,58 @@ def _stored(piece: Path) -> DataFrame:
         raise RunError(f"{piece} is damaged ({error}); {cure}") from error
 
 
-def _label(model: Recogniser, config: Config, mark: bytes, folder: Path, numbers: set[int], progress: bool) -> None:
-    """Label the pieces with these numbers, on a GPU if there is one."""
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    bar = tqdm(total=len(numbers), desc="Labelling", unit="piece", delay=2, disable=not progress)
+def _all_pieces(config: Config, mark: bytes) -> Iterator[Piece]:
     first = 0
-    for utterances, _ in corpora.surveys(config.data, _READ, labels_needed=False, progress=False, notes=False):
+    for utterances in _blocks(config):
         pieces = list(_pieces(utterances, first, mark))
         first += len(pieces)
-        for number, name, piece in pieces:
-            if number in numbers:
-                labels = _labelled(model, piece)
-                write(folder / name, partial(labels.to_parquet, write_page_checksum=True))
-                bar.update()
+        yield from pieces
+
+
+def _speaker_means(model: Recogniser, config: Config, folder: Path, mark: bytes, progress: bool) -> SpeakerMeans:
+    """Return the means of the corpus's speakers, and keep them beside the pieces, so that they are found once."""
+    path = folder / f"speakers-{mark.hex()[:16]}.safetensors"
+    if path.is_file() and (kept := SpeakerMeans.read(path, model.centre)):
+        return kept
+    means = SpeakerMeans(model.centre)
+    for _, _, piece in tqdm(
+        _all_pieces(config, mark), "Hearing the speakers", unit="piece", delay=2, leave=False, disable=not progress
+    ):
+        waves = WaveStore.build(piece, default_cache(), progress=False)
+        model.add_to_means_(means, waves, piece["speaker"].tolist())
+    if not means.known:
+        _log.warning(
+            "no utterance has a speaker; the model was trained on vectors centred by speaker and is less right"
+            " without: give a column `speaker`"
+        )
+    write(path, means.save)
+    return means
+
+
+def _label(
+    model: Recogniser,
+    means: SpeakerMeans | None,
+    config: Config,
+    mark: bytes,
+    folder: Path,
+    numbers: set[int],
+    progress: bool,
+) -> None:
+    """Label the pieces with these numbers."""
+    bar = tqdm(total=len(numbers), desc="Labelling", unit="piece", delay=2, disable=not progress)
+    for number, name, piece in _all_pieces(config, mark):
+        if number in numbers:
+            labels = _labelled(model, means, piece)
+            write(folder / name, partial(labels.to_parquet, write_page_checksum=True))
+            bar.update()
     bar.close()
 
 
-def _labelled(model: Recogniser, utterances: DataFrame) -> DataFrame:
+def _labelled(model: Recogniser, means: SpeakerMeans | None, utterances: DataFrame) -> DataFrame:
     """Return a piece's labels and, last, the keys of its waveforms."""
     waves = WaveStore.build(utterances, default_cache(), progress=False)
-    labels = table(utterances, model.classes, *(shares.numpy() for shares in model.soft_labels(waves)))
+    offsets = means.offsets(utterances["speaker"].tolist()) if means else None
+    labels = table(utterances, model.classes, *(shares.numpy() for shares in model.soft_labels(waves, offsets)))
     return labels.assign(**{_KEYS: waves.keys})
 
 

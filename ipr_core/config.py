@@ -161,6 +161,17 @@ class Encoder(Section):
     """Folder with AlexNet's ImageNet weights, for deep_spectrum alone; none: random ones, which every table says."""
     encoder_noise: bool = True
     """Whether the encoder's own dropout, layer drop and SpecAugment are on in training."""
+    centring: Literal["none", "speaker"] = "none"
+    """Beyond the paper: each speaker's mean is taken from their vectors, without labels; needs frozen_layers -1."""
+
+    @model_validator(mode="after")
+    def _centring(self) -> Encoder:
+        if self.centring == "speaker" and self.frozen_layers != -1:
+            raise ValueError(
+                f"centring is 'speaker' and frozen_layers is {self.frozen_layers}; a trained encoder has no vectors to "
+                "centre before training: set frozen_layers to -1, or centring to 'none'"
+            )
+        return self
 
 
 class Training(Section):

@@ -27,6 +27,7 @@ _ADDED = {
     "labels_when": "epoch",
     "oracle": "correct",
     "oracle_share": 0.0,
+    "centring": "none",
 }
 """Settings that version 0.1 did not have → the value that says what it did."""
 

@@ -12,6 +12,7 @@ import pandas as pd
 from pandas import DataFrame
 
 from ipr_core.config import FIELDS, Config, Mark, marked, recommended
+from ipr_core.method.systems import SYSTEMS
 from ipr_core.results import comparisons
 from ipr_core.results.scores import SCORES, UNIT, noise, score_table
 from ipr_core.results.selection import usual_stream
@@ -104,6 +105,36 @@ def effects(ablation: Ablation, score: str = "accuracy") -> Table:
         "measures it); a setting within it has no effect that these runs could show."
     )
     return Table("ablations", caption, frame, digits=2, missing=missing, lacking=LACKING)
+
+
+def by_system(runs: Sequence[Run], score: str = "accuracy") -> Table:
+    """Test every variation of every system against the same system's base.
+
+    Runs are paired by the seeds and partitions that both have; Holm's correction is over all rows.
+    """
+    rows = []
+    for system in dict.fromkeys(run.config.training.system for run in runs if run.finished):
+        ablation = arrange(runs, system)
+        for changes, variation in ablation.variations:
+            if test := _paired(ablation.base, variation, score):
+                means = {
+                    name: _by_unit(part, score).mean() for name, part in (("base", ablation.base), ("", variation))
+                }
+                first = {
+                    "system": SYSTEMS[system].title,
+                    "setting": _name(changes),
+                    "base": means["base"],
+                    "with it": means[""],
+                }
+                rows.append(first | test)
+    frame = comparisons.corrected(rows)
+    caption = (
+        f"{SCORES[score]}, mean over seeds and partitions: of each system, and with a setting changed. Differences in "
+        "points, paired by seed within each partition; 95 % interval and p of the paired t-test, p of the sign-flip "
+        "test, each corrected by Holm for the rows of this table."
+    )
+    frame = frame[[name for name in frame if frame[name].notna().any()]]
+    return Table("settings", caption, frame, digits=2, lacking=LACKING)
 
 
 def readings(ablation: Ablation, score: str = "accuracy") -> Table:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ipr_core.atomic import write_text
 from ipr_core.config import SettingsError
-from ipr_core.results import comparisons, over_seeds, reachable
+from ipr_core.results import ablations, comparisons, over_seeds, reachable
 from ipr_core.results.selection import largest_group
 from ipr_core.results.table import Table
 from ipr_core.runs.run import Run
@@ -30,9 +30,10 @@ TABLES: dict[str, Callable[[Sequence[Run]], Table]] = {
     "moves": over_seeds.moves,
     "recalls": over_seeds.recalls,
     "reachable": reachable.reachable,
+    "settings": ablations.by_system,
 }
 """The tables that a page may have, by the second word of their comment."""
-ALL_RUNS = ("reachable",)
+ALL_RUNS = ("reachable", "settings")
 """Tables of runs with different settings."""
 _TABLE = re.compile(r"(<!-- table (\S+) (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 

@@ -198,7 +198,8 @@ def shared_views(config: Config, data: Dataset, threads: int = PROCESS_THREADS) 
         model, target = build_model(config), device(training.device)
         stream = (training.seed, training.stream)
         model.to(target)
-        return Views(model.stem, data, config.audio, stream, target, share=True, kept=kept_views(config, model, data))
+        kept = kept_views(config, model, data)
+        return Views(model.stem, data, config.audio, stream, target, share=True, kept=kept, centring=model.centred)
 
 
 def _origin_of_views(run: Run) -> dict[str, Any]:

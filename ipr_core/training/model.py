@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain, islice
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -27,7 +27,8 @@ from ipr_core.method.prototypes import Prototypes
 from ipr_core.method.systems import SYSTEMS
 from ipr_core.method.systems.system import Classifier
 from ipr_core.runs.files import DAMAGED, read_json, reading, sealed, tensors_digest
-from ipr_core.training.minibatches import PASS, by_length
+from ipr_core.training.centring import SpeakerMeans
+from ipr_core.training.minibatches import PASS, Rows, by_length
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "config.json"
@@ -60,6 +61,10 @@ class Recogniser(nn.Module):
     mean: Tensor
     deviation: Tensor
     prototypes: Tensor
+    centre: Tensor
+    """(P,) the vector that every speaker's mean is moved to, where `centred`."""
+    centred: bool
+    """Whether pooled vectors are centred by speaker before all else; see `centring`."""
 
     def __init__(self, encoder: SpeechEncoder, classes: Sequence[str], choice: Encoder, system: str = "ipr"):
         super().__init__()
@@ -78,6 +83,9 @@ class Recogniser(nn.Module):
         self.register_buffer("deviation", torch.ones(width))
         self.register_buffer("prototypes", torch.zeros(len(self.classes), self.dim))
         self.classifier = (network.classifier or MLP)(self.dim, len(self.classes), choice)
+        self.centred = choice.centring == "speaker" and not self.trained_below
+        if self.centred:
+            self.register_buffer("centre", torch.zeros(width))
 
     def stem(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Pass waves through the part that is never trained, in evaluation mode; see `SpeechEncoder.stem`.
@@ -141,36 +149,61 @@ class Recogniser(nn.Module):
         return SoftLabels(self.calibration(prototypes if self.by_prototypes else classifier), classifier, prototypes)
 
     @torch.no_grad()
-    def soft_labels(self, clips: Clips) -> SoftLabels:
+    def soft_labels(self, clips: Clips, offsets: Tensor | None = None) -> SoftLabels:
         """Return the soft labels (N, C) of clips, on the CPU: what `ipr annotate` writes and `predict` returns.
 
         Clips of similar length go through together, so many of them or long ones take no more memory than few.
 
         clips: N times (T,) int16 samples at 16 kHz; of one longer than `max_seconds`, the middle
+        offsets: (N, P) of their speakers, where the model is `centred`; see `centring.SpeakerMeans`
         """
+        labels = SoftLabels(*torch.empty(len(SoftLabels._fields), len(clips), len(self.classes)))
+        for rows, x, n in self._stems(clips):
+            x = x if offsets is None else x - offsets[rows].to(x)[:, None]
+            for whole, part in zip(labels, self.label(*self(x, n)), strict=True):
+                whole[rows] = part.cpu()
+        return labels
+
+    @torch.no_grad()
+    def add_to_means_(self, means: SpeakerMeans, clips: Clips, speakers: Sequence[str]) -> None:
+        """Add clips, as `soft_labels` has them, to their speakers' means.  speakers: N names, "" if not known"""
+        for rows, x, _ in self._stems(clips):
+            means.add([speakers[row] for row in rows.tolist()], x[:, 0])
+
+    def _stems(self, clips: Clips) -> Iterator[tuple[Rows, Tensor, Tensor]]:
+        """Yield rows of clips and the output of `stem` for them, in evaluation mode as long as it goes on."""
         training = self.training
         self.eval()
-        labels = SoftLabels(*torch.empty(len(SoftLabels._fields), len(clips), len(self.classes)))
         lengths = np.array([len(clips[i]) for i in range(len(clips))], np.int64)
         for rows in by_length(lengths.clip(max=round(self.max_seconds * SAMPLE_RATE)), PASS):
             waves, n = padded([clips[i] for i in rows.tolist()], self.max_seconds)
-            for whole, part in zip(labels, self.label(*self(*self.stem(waves.to(self.mean.device), n))), strict=True):
-                whole[rows] = part.cpu()
+            yield rows, *self.stem(waves.to(self.mean.device), n)
         self.train(training)
-        return labels
 
-    def predict(self, waves: Iterable[ArrayLike], rate: int = SAMPLE_RATE) -> Tensor:
+    def predict(
+        self, waves: Iterable[ArrayLike], rate: int = SAMPLE_RATE, speakers: Sequence[str] | None = None
+    ) -> Tensor:
         """Return the trained system's calibrated soft labels (N, C), on the CPU; rows sum to 1.
 
         They are those that `ipr annotate` gives to files of these waves; (0, C) if there is none.
 
         waves: N times (T,) of any lengths, floats with full scale at 1, or int16; of a generator, some hundred are held
-        at a time   rate: their samples per second
+        at a time, with speakers all   rate: their samples per second
+        speakers: N names, "" if not known, for a model that is `centred`; by default none is known
         raises ValueError with the wave's number, the problem and the cure; see `clips.clips`
         """
         middles = (middle(clip, self.max_seconds).copy() for clip in clips(waves, rate))
+        if self.centred and speakers is not None:
+            return self._predict_by_speaker(list(middles), speakers)
         parts = iter(lambda: list(islice(middles, _PART)), [])
         return torch.cat([torch.empty(0, len(self.classes)), *(self.soft_labels(part).soft for part in parts)])
+
+    def _predict_by_speaker(self, middles: list[NDArray[np.int16]], speakers: Sequence[str]) -> Tensor:
+        if len(speakers) != len(middles):
+            raise ValueError(f"speakers has {len(speakers)} names and waves {len(middles)}; give a name for each wave")
+        means = SpeakerMeans(self.centre)
+        self.add_to_means_(means, middles, speakers)
+        return self.soft_labels(middles, means.offsets(speakers)).soft if middles else torch.empty(0, len(self.classes))
 
     def trained_state(self) -> dict[str, Tensor]:
         """Return trained parameters and buffers by name. A checkpoint holds them, not the frozen weights."""

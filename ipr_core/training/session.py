@@ -76,8 +76,10 @@ class Session:
         self.optimizer = process.adamw(groups, self.model.parameters(), training.weight_decay)
         self.views = views or Views(
             self.model.stem, data, config.audio, (training.seed, training.stream), self.device,
-            kept=kept_views(config, self.model, data),
+            kept=kept_views(config, self.model, data), centring=self.model.centred,
         )  # fmt: skip
+        if self.views.means is not None:
+            self.model.centre.copy_(self.views.means.centre)
         self.passes = Passes(self.model, self.views, self.system, process)
         self.labels = torch.tensor(data.labels, device=self.device)
         self.prototypes = Prototypes(n_classes, dim, config.method, self.device, len(self.d2))

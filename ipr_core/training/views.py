@@ -20,6 +20,7 @@ from ipr_core.config import Audio
 from ipr_core.data.dataset import Dataset
 from ipr_core.data.waves import SAMPLE_RATE
 from ipr_core.training.augment import second_view, view_key
+from ipr_core.training.centring import SpeakerMeans
 from ipr_core.training.kept_views import KeptViews
 from ipr_core.training.minibatches import PASS, Rows, by_length
 
@@ -42,7 +43,11 @@ class Views:
     share: keep the second views too, for several systems that see the same ones
     block: make at least so many expected second views at once; 0: make them when they are asked for
     kept: where whole epochs of second views are kept between runs, of a wholly frozen encoder
+    centring: whether each speaker's mean is taken from the pooled vectors (B, 1, P) that the stem returns
     """
+
+    means: SpeakerMeans | None = None
+    """With `centring`: the speakers' means over all clean views."""
 
     def __init__(
         self,
@@ -54,6 +59,7 @@ class Views:
         share: bool = False,
         block: int | None = None,
         kept: KeptViews | None = None,
+        centring: bool = False,
     ):
         self._stem, self._data, self._audio, self._stream, self._device = stem, data, audio, stream, device
         self._share, self._bytes_left, self._kept = share, _budget(device), kept
@@ -67,14 +73,18 @@ class Views:
         self._clean: dict[int, Tensor] = {}  # row → (F, K)
         self._shared: dict[Key, Padded] = {}  # by epoch and rows: among others, a view's last bits differ
         self.lengths = np.minimum(data.waves.lengths, round(audio.max_seconds * SAMPLE_RATE))
+        self._offsets: Tensor | None = None  # (N, P) by row
         self._keep_clean()
+        if centring:
+            self._find_offsets()
 
     def clean(self, rows: Sequence[int] | Rows) -> Padded:
         """Return x^q or x^k of the rows."""
         if not self._clean:
-            return self._through(rows)
+            return self._centred(rows, self._through(rows))
         parts = [self._clean[int(row)] for row in rows]
-        return pad_sequence(parts, batch_first=True), on_device([len(part) for part in parts], self._device)
+        n = on_device([len(part) for part in parts], self._device)
+        return self._centred(rows, (pad_sequence(parts, batch_first=True), n))
 
     def augmented(self, rows: Sequence[int] | Rows, epoch: int) -> Padded:
         """Return x^aug of the rows in this epoch."""
@@ -85,7 +95,7 @@ class Views:
             self._bytes_left -= view[0].nbytes
         if key in self._awaited:
             self._keep_with_its_epoch(key, view)
-        return view
+        return self._centred(rows, view)
 
     def expect(self, requests: Iterable[tuple[Sequence[int] | Rows, bool]], epoch: int) -> None:
         """Recall an epoch's second views where they are kept, and read a GPU's waves ahead, while it works.
@@ -114,6 +124,21 @@ class Views:
         if self._kept and not self._awaited:
             self._kept.write(self._to_keep)
             self._to_keep = {}
+
+    def _find_offsets(self) -> None:
+        """Find the speakers' means over the clean views of all rows, and each row's offset."""
+        speakers = self._data.table["speaker"]
+        means = SpeakerMeans()
+        for rows in self.passes():
+            means.add(speakers.iloc[rows].tolist(), self.clean(rows)[0][:, 0])
+        self._offsets = means.offsets(speakers.tolist()).to(self._device)
+        self.means = means
+
+    def _centred(self, rows: Sequence[int] | Rows, view: Padded) -> Padded:
+        if self._offsets is None:
+            return view
+        x, n = view
+        return x - self._offsets[on_device(_ints(rows), self._device)][:, None], n
 
     def _through(self, rows: Sequence[int] | Rows) -> Padded:
         waves, lengths = self._waves.get(_ints(rows))
