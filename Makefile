@@ -2,7 +2,11 @@
 .PHONY: help demo test lab check speech results reachable fuzz kills lock clean
 .DEFAULT_GOAL := help
 
-PYTHON ?= python3.11
+# The newest Python that runs and is new enough, of those on the path.
+PYTHONS := python3.14 python3.13 python3.12 python3.11 python3
+RUNS_HERE = $(shell $(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(1))
+NO_PYTHON = No Python from 3.11 on was found (python3.14 … python3.11, python3): install one, or name it: make demo PYTHON=…
+PYTHON ?= $(or $(firstword $(foreach python,$(PYTHONS),$(call RUNS_HERE,$(python)))),$(error $(NO_PYTHON)))
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -21,9 +25,9 @@ TYPES = mkdir -p build/types && ln -sfn ../../widgets build/types/ipr_widgets &&
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
-# uv itself comes from pip; the lock holds exact versions with hashes.
+# An environment that is there keeps its Python. uv itself comes from pip; the lock holds exact versions with hashes.
 $(READY): requirements.lock pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
@@ -69,7 +73,7 @@ check: $(READY)  ## format, lint and check types
 	$(TYPES)
 
 lock: $(READY)  ## make requirements.lock from the ranges of pyproject.toml
-	$(BIN)/uv pip compile --quiet --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
 
 clean:  ## remove the environment and what the demo wrote
 	rm -rf $(VENV) runs

@@ -28,12 +28,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from pandas import DataFrame, Series
 from pyarrow import ArrowException, Table
 from pyarrow.parquet import ParquetWriter
-from tqdm import tqdm
 
 from ipr_core.atomic import WriteError, locked, prepare_folder, write
 from ipr_core.config import Config, Data
@@ -42,12 +40,14 @@ from ipr_core.data.cache import default_cache
 from ipr_core.data.corpora.table import CorpusError, Fault
 from ipr_core.data.sources import DECODER
 from ipr_core.data.waves import WaveStore
+from ipr_core.progress import Progress
 from ipr_core.runs import corrections
 from ipr_core.runs.run import Run, RunError
 from ipr_core.spreadsheets import to_csv
 from ipr_core.training.centring import SpeakerMeans
 from ipr_core.training.labels import table
 from ipr_core.training.model import DESCRIPTION, WEIGHTS, Recogniser
+from ipr_core.training.processes import best_device
 from ipr_core.training.trained import trained_model
 
 PIECE = 256
@@ -88,7 +88,7 @@ def annotate(
     names, unlabelled = _checked(config, mark, pieces_folder, shard, progress)
     pieces_folder.mkdir(parents=True, exist_ok=True)
     if unlabelled:
-        model.to("cuda" if torch.cuda.is_available() else "cpu")
+        model.to(best_device())
         means = _speaker_means(model, config, pieces_folder, mark, progress) if model.centred else None
         _label(model, means, config, mark, pieces_folder, unlabelled, progress)
     return paths if _put_together([pieces_folder / name for name in names], run, corpus, paths) else []
@@ -173,7 +173,7 @@ def _checked(
     faults: list[Fault] = []
     ids: list[NDArray[np.uint64]] = []
     blocks = corpora.surveys(config.data, _READ, labels_needed=False, progress=progress)
-    for utterances, table_faults in tqdm(blocks, "Checking", unit="block", delay=2, leave=False, disable=not progress):
+    for utterances, table_faults in Progress(blocks, "Checking", "block", shown=progress):
         pieces = list(_pieces(utterances, len(names), mark))
         names += [name for _, name, _ in pieces]
         ids.append(pd.util.hash_array(utterances["id"].to_numpy(object)))
@@ -235,9 +235,7 @@ def _speaker_means(model: Recogniser, config: Config, folder: Path, mark: bytes,
     if path.is_file() and (kept := SpeakerMeans.read(path, model.centre)):
         return kept
     means = SpeakerMeans(model.centre)
-    for _, _, piece in tqdm(
-        _all_pieces(config, mark), "Hearing the speakers", unit="piece", delay=2, leave=False, disable=not progress
-    ):
+    for _, _, piece in Progress(_all_pieces(config, mark), "Hearing the speakers", "piece", shown=progress):
         waves = WaveStore.build(piece, default_cache(), progress=False)
         model.add_to_means_(means, waves, piece["speaker"].tolist())
     if not means.known:
@@ -259,13 +257,12 @@ def _label(
     progress: bool,
 ) -> None:
     """Label the pieces with these numbers."""
-    bar = tqdm(total=len(numbers), desc="Labelling", unit="piece", delay=2, disable=not progress)
-    for number, name, piece in _all_pieces(config, mark):
-        if number in numbers:
-            labels = _labelled(model, means, piece)
-            write(folder / name, partial(labels.to_parquet, write_page_checksum=True))
-            bar.update()
-    bar.close()
+    with Progress(range(0), "Labelling", "piece", len(numbers), progress) as bar:
+        for number, name, piece in _all_pieces(config, mark):
+            if number in numbers:
+                labels = _labelled(model, means, piece)
+                write(folder / name, partial(labels.to_parquet, write_page_checksum=True))
+                bar.update()
 
 
 def _labelled(model: Recogniser, means: SpeakerMeans | None, utterances: DataFrame) -> DataFrame:

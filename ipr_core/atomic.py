@@ -80,8 +80,8 @@ def prepare_folder(folder: Path) -> None:
         if not parent.is_dir():
             raise WriteError(folder, f"{parent} is not a folder")
         if not os.access(parent, os.W_OK | os.X_OK):
-            code = errno.EROFS if os.statvfs(parent).f_flag & os.ST_RDONLY else errno.EACCES
-            raise WriteError(folder, os.strerror(code), _PERMISSION)
+            read_only = hasattr(os, "statvfs") and os.statvfs(parent).f_flag & os.ST_RDONLY  # Windows does not tell
+            raise WriteError(folder, os.strerror(errno.EROFS if read_only else errno.EACCES), _PERMISSION)
     clear_unfinished(folder)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import platform
-import resource
 import sys
 import tempfile
 from collections import defaultdict
@@ -26,12 +25,13 @@ import soundfile
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.flop_counter import FlopCounterMode
-from tqdm import tqdm
 
 from ipr_core.config import Config
 from ipr_core.data.dataset import Dataset, load
 from ipr_core.data.waves import SAMPLE_RATE, WaveStore
 from ipr_core.encoders import load_encoder
+from ipr_core.machine import peak_memory
+from ipr_core.progress import Progress
 from ipr_core.training.augment import second_view, view_key
 from ipr_core.training.loop import refine, seed_step
 from ipr_core.training.minibatches import Minibatch
@@ -83,7 +83,7 @@ def bench(
     with tempfile.TemporaryDirectory() as folder:
         config, encoder = _with_encoder(config, Path(folder))
         data = load(config) if own_corpus else noise(config, (steps + 2) * config.training.batch_size, Path(folder))
-        bar = tqdm(systems, "Systems", unit="system", leave=False, disable=not progress)
+        bar = Progress(systems, "Measuring", "system", shown=progress)
         rows = [measure(config.replace(system=system), data, steps) for system in bar]
         yield from _circumstances(config, encoder, data, steps)
         yield from _table(rows)
@@ -354,13 +354,15 @@ def peak_mb(device: torch.device) -> float:
     if sys.platform == "linux":
         status = Path("/proc/self/status").read_text().splitlines()
         return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return peak_memory() / 2**20
 
 
 def machine(device: torch.device) -> str:
     """Describe the device in words."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
+    if device.type == "mps":
+        return f"Apple's GPU ({platform.machine()})"
     return f"CPU ({platform.machine()}), {torch.get_num_threads()} threads"
 
 
@@ -375,3 +377,5 @@ def _clocked(call: Callable[[], Any], device: torch.device) -> tuple[float, Any]
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

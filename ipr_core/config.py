@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import textwrap
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
-from ipr_core import refusals
+from ipr_core import refusals, toml_file
 from ipr_core.names import BEYOND, CORPORA, GROUPS, SYSTEMS, TABLE2, TABLE3, Corpus, System  # noqa: F401 (for others)
 from ipr_core.readings import Method, as_named_first, completed
 from ipr_core.refusals import SettingsError
@@ -28,7 +30,7 @@ _Layer = Annotated[int, Field(ge=-1000, le=1000)]
 
 SAMPLE_RATE = 16_000
 """Samples a second of every waveform; encoders hear this rate alone."""
-NOT_SETTINGS = frozenset({"preset", "runs", "compare", "live"})
+NOT_SETTINGS = frozenset({"preset", "config", "runs", "compare", "live"})
 """Parameters of notebooks that are no settings: they change where things lie and what is shown, never a run."""
 
 
@@ -297,6 +299,29 @@ def build(preset: str = "recommended", settings: Mapping[str, Any] | None = None
     return PRESETS[preset](**{name: value for name, value in (settings or {}).items() if value is not None})
 
 
+def read_file(file: str | Path) -> tuple[str | None, dict[str, Any]]:
+    """Return the preset, if there is one, and the settings of a TOML file, checked. raises SettingsError naming it"""
+    preset, settings = toml_file.settings(file)
+    try:
+        build(preset or "recommended", settings)
+    except SettingsError as error:
+        raise SettingsError([f"{file}: {fault}" for fault in error.faults]) from None
+    return preset, settings
+
+
+def in_file(config: Config, preset: str) -> str:
+    """Return the text of a file that `read_file` makes the same configuration of: every setting below its sentence."""
+    lines = [f"preset = {toml_file.in_toml(preset)}", "", "[settings]"]
+    values, section = config.settings(), ""
+    for name, (part, field) in FIELDS.items():
+        if part != section:
+            lines += ["", *_comment(f"{part.upper()}. {Config.model_fields[part].annotation.__doc__}"), ""]
+            section = part
+        lines += _comment(f"{field.description} {allowed(name).capitalize()}.")
+        lines.append(f"{name} = {toml_file.in_toml(values[name])}")
+    return "\n".join(lines) + "\n"
+
+
 def nearest_preset(config: Config) -> str:
     """Return the preset from which the fewest settings differ."""
     return min(PRESETS, key=lambda preset: len(config.differences(PRESETS[preset]())))
@@ -305,14 +330,16 @@ def nearest_preset(config: Config) -> str:
 def from_notebook(namespace: Mapping[str, Any]) -> Config:
     """Return the configuration that a notebook's parameters state.
 
+    A settings file named by `config` comes first, its preset before the notebook's, then the parameters.
     namespace: the notebook's `globals()`. Its plain values (numbers, strings, None, lists of them) are the parameters,
     `preset` among them. Imports and IPython's own names are passed over.
     raises SettingsError: a parameter that papermill passed and no setting knows is refused, not ignored
     """
     names = (name for name in namespace if not name.startswith("_") and name not in ("In", "Out"))
     parameters = {name: namespace[name] for name in names if _is_plain(namespace[name])}
-    settings = {name: value for name, value in parameters.items() if name not in NOT_SETTINGS}
-    return build(parameters.get("preset", "recommended"), settings)
+    settings = {name: value for name, value in parameters.items() if name not in NOT_SETTINGS and value is not None}
+    preset, of_file = read_file(parameters["config"]) if parameters.get("config") else (None, {})
+    return build(preset or parameters.get("preset", "recommended"), of_file | settings)
 
 
 def for_notebook(config: Config, names: Iterable[str], preset: str, runs: str | None) -> dict[str, Any]:
@@ -323,6 +350,10 @@ def for_notebook(config: Config, names: Iterable[str], preset: str, runs: str | 
     values = config.settings()
     settings = {name: "none" if values[name] is None else values[name] for name in names}
     return settings | {"preset": preset, "runs": runs}
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(" ".join(text.split()), 118, initial_indent="# ", subsequent_indent="# ")
 
 
 def _is_plain(value: Any) -> bool:

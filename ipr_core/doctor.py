@@ -10,8 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
+
+from ipr_core.data import decoding
 from ipr_core.data.cache import default_cache
-from ipr_core.runs.run import default_runs
+from ipr_core.machine import cores
+from ipr_core.runs.names import default_runs
 
 _PACKAGES = ("torch", "torchaudio", "transformers", "soundfile")
 _LEAST_MEMORY, _LEAST_DISK = 2.0, 2.0  # GiB that the demo needs, with some to spare
@@ -42,7 +46,8 @@ def checks(runs: Path | None = None) -> Iterator[Check]:
         yield package(name)
     yield gpu()
     yield memory()
-    yield Check("cores", str(len(os.sched_getaffinity(0))))
+    yield Check("cores", str(cores()))
+    yield bounds()
     yield disk("runs", runs or default_runs())
     yield disk("cache", default_cache())
     yield encoders()
@@ -62,19 +67,31 @@ def gpu() -> Check:
     """Return the GPU that training would take."""
     import torch
 
-    if not torch.cuda.is_available():
+    from ipr_core.training.processes import best_device
+
+    kind = best_device().type
+    if kind == "cpu":
         return Check("GPU", "none; training runs on the CPU")
+    if kind == "mps":
+        return Check("GPU", "Apple's, which shares the machine's memory")
     free, total = torch.cuda.mem_get_info()
     return Check("GPU", f"{torch.cuda.get_device_name()}, {_gib(free):.0f} of {_gib(total):.0f} GiB free")
 
 
 def memory() -> Check:
     """Check the memory that is free without swapping."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    lines = Path("/proc/meminfo").read_text().splitlines() if Path("/proc/meminfo").exists() else []
-    free = next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")), total)
+    system = psutil.virtual_memory()
+    free, total = system.available, system.total
     cure = "" if _gib(free) >= _LEAST_MEMORY else f"close something: the demo needs {_LEAST_MEMORY:g} GiB"
     return Check("memory", f"{_gib(free):.1f} of {_gib(total):.1f} GiB free", cure)
+
+
+def bounds() -> Check:
+    """Say which bounds this system sets to the processes that decode audio."""
+    memory = f"at most {_gib(decoding.MEMORY):g} GiB of memory" if decoding.BOUNDS_MEMORY else "memory without a bound"
+    time = f"{decoding.LEAST_TIME} s for a small file" if decoding.BOUNDS_TIME else "time without a bound"
+    caution = "" if decoding.BOUNDS_MEMORY else " (Linux alone bounds both); decode only files that you trust"
+    return Check("decoding", f"{memory}, {time}{caution}")
 
 
 def disk(title: str, folder: Path) -> Check:

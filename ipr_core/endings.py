@@ -68,7 +68,7 @@ def ended(command: Callable[[], int], codes: Codes, argv: Sequence[str]) -> int:
         if os.environ.get("IPR_DEBUG"):
             traceback.print_exc()
         if isinstance(error, BrokenPipeError) and _nobody_reads():
-            return 128 + signal.SIGPIPE
+            return 128 + getattr(signal, "SIGPIPE", 13)  # which Windows does not have
         return _say(*sentence(error, codes, argv))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from ipr_core.config import FIELDS, GROUPS, PRESETS, Config, allowed
@@ -13,16 +14,17 @@ Args = argparse.Namespace
 """What was typed after `ipr`: an attribute per option, and settings under their own names."""
 Command = Callable[[Args], int]
 _WORDS = f"or {', '.join(GROUPS)} for several"
-_SETTINGS = "[--preset NAME] [--SETTING VALUE ...]"
+_SETTINGS = "[--config FILE] [--preset NAME] [--SETTING VALUE ...]"
 _USAGE = {
     "corpora": "",
+    "config": _SETTINGS,
     "partition": f"{_SETTINGS} [--out FILE]",
-    "run": f"{_SETTINGS} [--beside SYSTEM ...] [--runs DIR]",
-    "train": f"{_SETTINGS} [--systems SYSTEM ...] [--seeds SEED ...] [--runs DIR]",
+    "run": f"{_SETTINGS} [--beside SYSTEM ...] [--runs DIR] [--dry-run]",
+    "train": f"{_SETTINGS} [--systems SYSTEM ...] [--seeds SEED ...] [--runs DIR] [--dry-run]",
     "batch": f"[GRID] {_SETTINGS} [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]",
     "tune": "GRID [--SETTING VALUE ...] [--out FILE] [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]",
     "resume": "RUN",
-    "annotate": "RUN CORPUS [--SETTING VALUE ...] [--out DIR] [--shard K/N]",
+    "annotate": "RUN CORPUS [--config FILE] [--SETTING VALUE ...] [--out DIR] [--shard K/N]",
     "export": "RUN FOLDER",
     "table": "RUN [RUN ...] [--against SYSTEM] [--page FILE [--name NAME]]",
     "bench": f"{_SETTINGS} [--systems SYSTEM ...] [--steps N]",
@@ -73,6 +75,7 @@ def _with_values(argv: Sequence[str]) -> list[str]:
 def make_parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     """Return the parser of all commands; a command's docstring is its description."""
     parser = argparse.ArgumentParser("ipr", description="Iterative prototype refinement for ambiguous speech emotion.")
+    parser.add_argument("--version", action="version", version=f"ipr {version('ipr-workbench')}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     for name, call in commands.items():
         text = (call.__doc__ or "").strip()
@@ -92,6 +95,7 @@ def _add_partition(parser: argparse.ArgumentParser) -> None:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beside", nargs="+", metavar="SYSTEM", help=f"systems to train beside it; {_WORDS}")
+    parser.add_argument("--dry-run", action="store_true", help="show which runs it would make or continue")
     _add_runs(parser)
     _add_preset(parser)
 
@@ -99,6 +103,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--systems", nargs="+", metavar="SYSTEM", help=f"the systems to train; {_WORDS}")
     parser.add_argument("--seeds", nargs="+", metavar="SEED", help="the seeds to train them with")
+    parser.add_argument("--dry-run", action="store_true", help="show which runs it would make or continue")
     _add_runs(parser)
     _add_preset(parser)
 
@@ -119,6 +124,7 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--any-version", action="store_true", help="keep cells that another version of the code made")
     _add_workers(parser)
     _add_runs(parser)
+    _add_config(parser)
     parser.add_argument("--preset", help=f"one of {', '.join(PRESETS)}; default the grid's, or recommended")
     _add_settings(parser, Config.model_fields)
 
@@ -166,6 +172,7 @@ def _add_annotate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, metavar="CORPUS", help="a manifest, a folder of audio, or of --corpus")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the labels go; else into the run folder")
     parser.add_argument("--shard", type=_shard, metavar="K/N", default=(1, 1), help="label as the k-th of n workers")
+    _add_config(parser)
     _add_settings(parser, ["data"])
 
 
@@ -191,8 +198,14 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=Path, metavar="DIR", help="where runs lie; else $IPR_RUNS, or runs")
 
 
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    text = "a TOML file with settings, as `ipr config` writes it, or a grid's; options are on top"
+    parser.add_argument("--config", type=Path, metavar="FILE", help=text)
+
+
 def _add_preset(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--preset", default="recommended", help=f"one of {', '.join(PRESETS)}; default recommended")
+    _add_config(parser)
+    parser.add_argument("--preset", help=f"one of {', '.join(PRESETS)}; default the file's, or recommended")
     _add_settings(parser, Config.model_fields)
 
 
@@ -261,6 +274,7 @@ def _memory(text: str) -> str:
 
 
 _OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
+    "config": _add_preset,
     "partition": _add_partition,
     "run": _add_run,
     "train": _add_train,

@@ -43,7 +43,7 @@ def trained(home):
 
 
 def parsed(*argv):
-    return arguments.config_of(options.parse(argv, {"train": cli._train}))
+    return arguments.config_of(arguments.with_file_(options.parse(argv, {"train": cli._train})))
 
 
 def notebook(path, *cells, parameters="seed = None"):

@@ -2,7 +2,9 @@
 
 import ast
 import importlib.metadata
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -17,6 +19,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 LOCK = (ROOT / "requirements.lock").read_text("utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))
 
 # Put together here, so that this file does not hold what it looks for.
@@ -78,10 +81,54 @@ def test_conda_brings_an_allowed_python_and_pip_the_lock():
 
 
 def test_make_and_conda_use_the_same_python():
-    makefile = (ROOT / "Makefile").read_text("utf-8")
     python = CONDA["dependencies"][0].replace("=", "")
-    assert f"PYTHON ?= {python}\n" in makefile
-    assert f"--python-version {python.removeprefix('python')} " in makefile
+    assert python in re.search(r"^PYTHONS := (.+)$", MAKEFILE, re.MULTILINE)[1].split()
+    assert f"--universal --python-version {python.removeprefix('python')} " in MAKEFILE
+
+
+def test_make_tries_every_python_that_the_project_names():
+    versions = [line.rpartition(" ")[2] for line in PROJECT["classifiers"] if "Python" in line]
+    assert all(SpecifierSet(PROJECT["requires-python"]).contains(version) for version in versions)
+    pythons = [f"python{version}" for version in reversed(versions)]
+    assert f"PYTHONS := {' '.join(pythons)} python3\n" in MAKEFILE
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize(
+    ("pythons", "newest"),
+    [
+        ({"python3.14": 127, "python3.12": 0, "python3.11": 0}, "python3.12"),  # a 3.14 that does not run
+        ({"python3": 0}, "python3"),
+    ],
+)
+def test_make_takes_the_newest_python_that_runs(tmp_path, pythons, newest):
+    assert make(tmp_path, pythons, "newest").stdout == f"{newest}\n"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_says_that_no_python_is_new_enough(tmp_path):
+    process = make(tmp_path, {"python3": 1}, "demo", f"VENV={tmp_path / 'venv'}")
+    assert process.returncode == 2
+    assert re.search(
+        r"\*\*\* No Python from 3\.11 on was found .+ make demo PYTHON=…\. +Stop\.$", process.stderr.strip()
+    )
+    assert not process.stdout
+    assert not (tmp_path / "venv").exists()
+
+
+def make(folder, pythons, *words):
+    """Run make where the path has these Pythons alone, each with the exit code of its version's test.
+
+    A word of its own prints the Python that make takes.
+    """
+    for name, code in pythons.items():
+        (folder / name).write_text(f"#!/bin/sh\nexit {code}\n")
+        (folder / name).chmod(0o755)
+    variables = {name: value for name, value in os.environ.items() if name not in ("PYTHON", "MAKEFLAGS", "MAKELEVEL")}
+    return subprocess.run(
+        [shutil.which("make"), "--no-print-directory", "-f", "Makefile", "-f", "-", *words], cwd=ROOT,
+        env=variables | {"PATH": str(folder)}, input="newest: ; @: $(info $(PYTHON))\n", capture_output=True, text=True,
+    )  # fmt: skip
 
 
 def test_citation_and_project_agree():

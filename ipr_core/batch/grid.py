@@ -32,7 +32,7 @@ from typing import Any
 from ipr_core.batch import grid_file, notebooks
 from ipr_core.batch.grid_file import RESERVED, shipped  # noqa: F401 (for others)
 from ipr_core.config import FIELDS, GROUPS, Config, SettingsError, build, for_notebook
-from ipr_core.runs import run
+from ipr_core.runs import names
 
 MOST_CELLS = 10_000
 """Cells of a grid, at most."""
@@ -52,7 +52,7 @@ class Cell:
     @property
     def name(self) -> str:
         """The name of its run folder."""
-        return run.name(self.config)
+        return names.name(self.config)
 
     def parameters(self, runs: Path) -> dict[str, Any]:
         """Return the notebooks' parameters.

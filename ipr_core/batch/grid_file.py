@@ -6,14 +6,12 @@ A grid's keys are `KEYS`. What the file has beyond them, or in another form, is 
 from __future__ import annotations
 
 import difflib
-import json
-import math
-import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ipr_core import toml_file
 from ipr_core.atomic import write_text
 from ipr_core.config import FIELDS, SYSTEMS, SettingsError
 from ipr_core.refusals import excerpt
@@ -29,13 +27,6 @@ RESERVED = {"system": "systems", "seed": "seeds", "preset": "preset"}
 _WORDS: dict[type, str] = {
     str: "a text in quotes", list: "a list in brackets, [0, 1] for example", dict: "a table, [settings] for example",
 }  # fmt: skip
-_LARGEST = 1_000_000  # bytes
-_DEEPEST = 6  # tables, lists of tables, lists of values in them, and one to spare
-_NAME = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.){0,200}+"|'[^'\n]{0,200}+')"""
-_LONG_KEY = re.compile(rf"(?<![\w-]){_NAME}(?:[ \t]*+\.[ \t]*+{_NAME}){{20}}")
-"""A key of more than 20 names, a.b.c: tomllib takes memory by the square of their number."""
-_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
-"""The first bytes of files that Windows writes."""
 
 
 def shipped() -> dict[str, str]:
@@ -108,7 +99,7 @@ def _empty(entries: Mapping[str, Any]) -> Iterator[str]:
 
 def write(file: Path, entries: Mapping[str, Any]) -> None:
     """Write a grid's entries as `read` reads them. raises WriteError"""
-    values = [f"{key} = {_toml(value)}" for key, value in entries.items() if not isinstance(value, dict)]
+    values = [f"{key} = {toml_file.in_toml(value)}" for key, value in entries.items() if not isinstance(value, dict)]
     tables = [line for key, value in entries.items() if isinstance(value, dict) for line in _toml_table(key, value)]
     write_text(file, "\n".join([*values, *tables]) + "\n")
 
@@ -116,26 +107,10 @@ def write(file: Path, entries: Mapping[str, Any]) -> None:
 def _toml_table(name: str, table: Mapping[str, Any]) -> Iterator[str]:
     values = {key: value for key, value in table.items() if not isinstance(value, dict)}
     if values:
-        yield from ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in values.items())]
+        yield from ["", f"[{name}]", *(f"{key} = {toml_file.in_toml(value)}" for key, value in values.items())]
     for key, value in table.items():
         if isinstance(value, dict):
             yield from _toml_table(f"{name}.{key}", value)
-
-
-def _toml(value: Any) -> str:
-    """Return a value in TOML; a list of tables has a line for each."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_toml(part)}" for key, part in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        tables = any(isinstance(part, dict) for part in value)
-        return f"[{''.join(f'{chr(10)}  {_toml(part)},' for part in value)}{chr(10)}]" if tables else _toml_list(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)  # nan, inf
-    return json.dumps("none" if value is None else value, ensure_ascii=False)  # texts, numbers and truth are alike
-
-
-def _toml_list(values: Sequence[Any]) -> str:
-    return f"[{', '.join(map(_toml, values))}]"
 
 
 def _parse(source: str | Path) -> tuple[Path, dict[str, Any]]:
@@ -143,28 +118,7 @@ def _parse(source: str | Path) -> tuple[Path, dict[str, Any]]:
     file = next((path for path in (Path(source), SHIPPED / f"{source}.toml") if _is_file(path)), None)
     if file is None:
         raise ValueError(f"{source} is no grid; it must be a TOML file, or one of {', '.join(shipped())}")
-    try:
-        with open(file, "rb") as stream:
-            data = stream.read(_LARGEST + 1)
-    except OSError as error:
-        raise ValueError(f"{file} cannot be read: {error.strerror}") from None
-    if len(data) > _LARGEST:
-        raise ValueError(f"{file} has more than {_LARGEST:,} bytes; a grid is a short TOML file")
-    if mark := _MARKS.get(data[:2]):
-        raise ValueError(f"{file} is written in {mark}; save it as UTF-8")
-    try:
-        text = data.decode("utf-8-sig")
-        content = None if _LONG_KEY.search(text) else tomllib.loads(text)
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise ValueError(f"{file}, line {line}: it is not written in UTF-8; save it as UTF-8") from None
-    except RecursionError:
-        content = None
-    except ValueError as error:  # TOML's, and numbers with thousands of digits
-        raise ValueError(f"{file} is not TOML: {error}{_cure(str(error))}") from None
-    if content is None or _depth(content) > _DEEPEST:
-        raise ValueError(f"{file} is nested too deeply; a grid has tables, lists in them, and tables in these")
-    return file, content
+    return file, toml_file.read(file)
 
 
 def _is_file(path: Path) -> bool:
@@ -172,22 +126,6 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):  # a name that no file can have
         return False
-
-
-def _cure(message: str) -> str:
-    if message.startswith(("Cannot overwrite", "Cannot declare", "Cannot mutate")):
-        return "; a key or a table is given twice: give it once"
-    return "; texts stand in quotes, lists in brackets, tables begin with [settings], [cross] or [one_at_a_time]"
-
-
-def _depth(content: Any) -> int:
-    """Return how deeply tables and lists are nested, without recursion; more than `_DEEPEST` is not looked at."""
-    level, depth = [content], 0
-    while level and depth <= _DEEPEST:
-        level = [part for value in level if isinstance(value, dict | list)
-                 for part in (value.values() if isinstance(value, dict) else value)]  # fmt: skip
-        depth += 1
-    return depth
 
 
 def _form_faults(content: Mapping[str, Any]) -> Iterator[str]:

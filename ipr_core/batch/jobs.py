@@ -71,9 +71,10 @@ class System:
     """States of jobs that are listed although they have ended."""
 
 
+_USER = os.getuid() if hasattr(os, "getuid") else 0  # Windows has no numbers of users, and no SLURM
 SYSTEMS = {
     "slurm": System(
-        "SLURM", "sbatch", "scancel", ("squeue", "--noheader", f"--user={os.getuid()}", "--format=%i %T %P"),
+        "SLURM", "sbatch", "scancel", ("squeue", "--noheader", f"--user={_USER}", "--format=%i %T %P"),
         frozenset({"COMPLETING", "COMPLETED", "FAILED", "CANCELLED"}),
     ),
     "pbs": System("PBS", "qsub", "qdel", ("qstat",), frozenset("CEF")),

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import nbformat
@@ -25,6 +26,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from ipr_core.atomic import write
 from ipr_core.config import FIELDS, NOT_SETTINGS, SettingsError
+from ipr_core.progress import is_watched, say
 
 MAIN_JOB = ("01_warm_up", "02_refinement", "03_analysis")
 # Every kernel imports jsonschema, which compiles grammars of web addresses for four seconds if it finds this package.
@@ -150,7 +152,8 @@ def _execute(
 ) -> list[Exception]:
     """Execute a notebook and return the error that stopped it, if any; the copy is written either way."""
     logging.getLogger("papermill").setLevel(logging.ERROR)  # settings that the first cell does not list are checked
-    bar = {"desc": notebook.stem, "file": sys.stderr} if progress else False
+    bar = {"desc": notebook.stem, "file": sys.stderr} if progress and is_watched() else False
+    start = perf_counter()
     try:
         with ready as manager:
             papermill.execute_notebook(
@@ -160,6 +163,8 @@ def _execute(
         return [error]
     finally:
         _forget_places(Path(copy))
+    if progress and not bar:
+        say(f"Notebook {notebook.stem}: {perf_counter() - start:.0f} s")
     return []
 
 

@@ -27,7 +27,8 @@ from ipr_core.data import corpora
 from ipr_core.data.corpora.table import CorpusError
 from ipr_core.data.dataset import Dataset, load
 from ipr_core.runs import provenance
-from ipr_core.runs.run import Run, RunError, default_runs, digest
+from ipr_core.runs.names import default_runs
+from ipr_core.runs.run import Run, RunError, digest
 from ipr_core.training.advance import encoder_faults
 from ipr_core.training.model import encoder_digest
 from ipr_core.training.pace import duration

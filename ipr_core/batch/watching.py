@@ -16,7 +16,8 @@ from ipr_core.batch import cells
 from ipr_core.batch.grid import Cell, Grid
 from ipr_core.config import Config
 from ipr_core.runs.events import EpochEnd
-from ipr_core.runs.run import Run, default_runs
+from ipr_core.runs.names import default_runs
+from ipr_core.runs.run import Run
 from ipr_core.training.pace import duration, seconds_left
 
 STATES = ("waiting", "running", "done", "failed")

@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from ipr_core.batch import addresses, credentials, jobs
 from ipr_core.batch.addresses import Certificate
 from ipr_core.batch.jobs import THREADS, Job, Jobs, WorkersError
+from ipr_core.machine import cores
 from ipr_core.runs.run import RunError
 
 if TYPE_CHECKING:
@@ -55,9 +58,8 @@ class Share:
 
 def share(jobs: int) -> Share:
     """Divide this machine's cores and memory among workers; $OMP_NUM_THREADS, where set, is the threads of each."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     setting = os.environ.get("OMP_NUM_THREADS", "")
-    threads = int(setting) if setting.isdigit() and int(setting) else max(1, cores // jobs)
+    threads = int(setting) if setting.isdigit() and int(setting) else max(1, cores() // jobs)
     return Share(threads, _memory_gb() / jobs, _gpus())
 
 
@@ -148,7 +150,7 @@ def _check_connection(client: Client, address: str) -> None:
 
 
 def _memory_gb() -> float:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+    return psutil.virtual_memory().total / 1e9
 
 
 @contextlib.contextmanager

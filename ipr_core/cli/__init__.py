@@ -11,13 +11,23 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ipr_core.cli.arguments import check_encoders, check_places, config_of, configs_of, runs_folder, typed
+from ipr_core.cli.arguments import (
+    check_encoders,
+    check_new,
+    check_places,
+    config_of,
+    configs_of,
+    runs_folder,
+    typed,
+    with_file_,
+)
 from ipr_core.cli.batches import batch, tune
-from ipr_core.config import SettingsError, build, for_notebook
+from ipr_core.config import SettingsError, build, for_notebook, in_file
 from ipr_core.endings import FAILED, WRONG, ended
 from ipr_core.options import Args, parse
 
 if TYPE_CHECKING:
+    from ipr_core.config import Config
     from ipr_core.data.dataset import Dataset
     from ipr_core.runs.run import Run
 
@@ -31,27 +41,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
 
     def command() -> int:
-        args = parse(words, COMMANDS)
+        args = with_file_(parse(words, COMMANDS))
         return args.call(args)
 
     return ended(command, _codes, words)
 
 
 def _codes() -> dict[type[Exception], int]:
-    """Return the errors whose messages are sentences, with their exit codes."""
-    from ipr_core.atomic import WriteError
-    from ipr_core.batch.jobs import WorkersError
-    from ipr_core.batch.notebooks import NotebookError
-    from ipr_core.data.corpora.table import CorpusError
-    from ipr_core.encoders import EncoderError
-    from ipr_core.runs.files import FileError
-    from ipr_core.runs.run import RunError
-    from ipr_core.training.loop import LossError
-    from ipr_core.training.processes import RankError
+    """Return the errors whose messages are sentences, with their exit codes.
 
-    refusals = SettingsError, CorpusError, RunError, FileError, EncoderError
-    failures = NotebookError, RankError, LossError, WorkersError, WriteError
-    return dict.fromkeys(refusals, WRONG) | dict.fromkeys(failures, FAILED)
+    An error of a module that is not imported cannot have been raised, and to import them all takes seconds.
+    """
+    kinds: dict[type[Exception], int] = {SettingsError: WRONG}
+    for code, names in _ENDINGS.items():
+        for module, _, kind in (f"ipr_core.{name}".rpartition(".") for name in names):
+            if module in sys.modules:
+                kinds[getattr(sys.modules[module], kind)] = code
+    return kinds
+
+
+_ENDINGS = {
+    WRONG: ("data.faults.CorpusError", "runs.run.RunError", "runs.files.FileError", "encoders.encoder.EncoderError"),
+    FAILED: (
+        "batch.notebooks.NotebookError", "training.processes.RankError", "training.loop.LossError",
+        "batch.jobs.WorkersError", "atomic.WriteError",
+    ),
+}  # fmt: skip
+"""Exit codes, and the errors that end with them."""
 
 
 # The commands, one function each; its docstring is the command's description.
@@ -63,6 +79,15 @@ def _corpora(args: Args) -> int:
 
     for name, about, layout in describe():
         print(f"{name:<10} {about}\n{'':<10} needs {layout}\n")
+    return 0
+
+
+def _config(args: Args) -> int:
+    """Write all settings of a preset, each below a sentence, as a file for --config: ipr config > mine.toml
+
+    Settings that are typed stand in it, and those of another file that is named.
+    """
+    print(in_file(config_of(args), args.preset), end="")
     return 0
 
 
@@ -101,41 +126,50 @@ def _run(args: Args) -> int:
     Their executed copies, the report and the labels are kept in the run folder. A run that exists continues from its
     last epoch. Other systems can be trained beside it, for the comparison.
     """
+    config = config_of(args)
+    check_new(args, config)
     from ipr_core.batch import notebooks
-    from ipr_core.results import reachable, report, soft_labels, summary
+    from ipr_core.results import in_words, reachable, report, soft_labels, summary
     from ipr_core.training.advance import prepare, train_all
     from ipr_core.training.trained import reopen_if_damaged_
 
-    config = config_of(args)
     rivals = [rival for rival in configs_of(config, args.beside or [], [config.training.seed]) if rival != config]
     main_job = notebooks.main_job()
-    check_places(runs_folder(args))
     check_encoders([config, *rivals], args.runs)
+    if args.dry_run:
+        return _planned([config, *rivals], args)
+    check_places(runs_folder(args))
     run, _ = prepare(config, args.runs)
     reopen_if_damaged_(run)
     rival_runs = train_all(rivals, args.runs)
-    for notebook in main_job:
-        parameters = for_notebook(config, typed(args), args.preset, None if args.runs is None else str(args.runs))
-        if rival_runs and "compare" in notebooks.parameters(notebook):
-            parameters["compare"] = [str(rival.folder) for rival in rival_runs]
-        notebooks.execute(notebook, run.folder / "notebooks" / notebook.name, parameters)
+    parameters = for_notebook(config, typed(args), args.preset, None if args.runs is None else str(args.runs))
+    folder = run.folder / "notebooks"
+    with notebooks.kernel(folder / "kernel.log") as kernel:  # one for all: it imports once
+        for notebook in main_job:
+            compared = {"compare": [str(rival.folder) for rival in rival_runs]} if rival_runs else {}
+            own = compared if "compare" in notebooks.parameters(notebook) else {}
+            notebooks.execute(notebook, folder / notebook.name, parameters | own, kernel)
     runs = [run, *rival_runs]
     path = report.write(run, summary.tables(runs), soft_labels.notes(runs))
-    print(f"{summary.summary(runs)}\n\nreport  {path}\nlabels  {run.folder / 'labels.csv'} (and .parquet)")
-    if sentence := reachable.expectation(run):
+    print(summary.summary(runs))
+    for sentence in filter(None, (in_words.outcome(run, rival_runs), reachable.expectation(run))):
         print(f"\n{textwrap.fill(sentence, 120)}")
+    print(f"\nlabels  {run.folder / 'labels.csv'} (and .parquet)\nreport  {path}: open it next, in a browser")
     return 0
 
 
 def _train(args: Args) -> int:
     """Train systems over seeds, without a notebook."""
+    config = config_of(args)
+    check_new(args, config)
     from ipr_core.results import summary
     from ipr_core.training.advance import train_all
 
-    config = config_of(args)
     configs = configs_of(config, args.systems or [config.training.system], args.seeds or [config.training.seed])
-    check_places(runs_folder(args))
     check_encoders(configs, args.runs)
+    if args.dry_run:
+        return _planned(configs, args)
+    check_places(runs_folder(args))
     print(summary.summary(train_all(configs, args.runs)))
     return 0
 
@@ -164,7 +198,7 @@ def _annotate(args: Args) -> int:
     """
     from ipr_core import annotation
 
-    settings = {"corpus": "manifest", "corpus_path": str(args.path)} | typed(args)
+    settings = {"corpus": "manifest"} | typed(args) | {"corpus_path": str(args.path)}
     corpus = build(settings=settings).data
     run = _finished(args.run)
     check_places(args.out or args.run)
@@ -241,6 +275,19 @@ def _finished(folder: Path) -> Run:
     return run
 
 
+def _planned(configs: Sequence[Config], args: Args) -> int:
+    """Print the runs that a command would make or continue. returns: 0"""
+    from ipr_core.runs.names import name
+    from ipr_core.runs.run import Run
+
+    for config in configs:
+        run = Run(runs_folder(args) / name(config))
+        done = "done" if run.exists and run.finished else f"{run.epochs} of {config.training.epochs} epochs done"
+        print(f"{run.folder}  {config.training.system}, seed {config.training.seed}: {done if run.exists else 'new'}")
+    print("No audio was read, and nothing was trained (--dry-run).")
+    return 0
+
+
 def _runs(folders: Iterable[Path]) -> list[Run]:
     """Return the named runs, and those in the named folders. raises RunError for a folder without any"""
     from ipr_core.runs.run import Run, RunError
@@ -263,8 +310,9 @@ def _save(data: Dataset, path: Path) -> None:
 
 
 COMMANDS = {
-    "corpora": _corpora, "partition": _partition, "run": _run, "train": _train, "batch": batch, "tune": tune,
-    "resume": _resume, "annotate": _annotate, "export": _export, "table": _table, "bench": _bench, "doctor": _doctor,
+    "corpora": _corpora, "config": _config, "partition": _partition, "run": _run, "train": _train, "batch": batch,
+    "tune": tune, "resume": _resume, "annotate": _annotate, "export": _export, "table": _table, "bench": _bench,
+    "doctor": _doctor,
 }  # fmt: skip
 """Every command by name."""
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ipr_core.config import FIELDS, GROUPS, Config, SettingsError, build
+from ipr_core.config import FIELDS, GROUPS, Config, SettingsError, build, read_file
 from ipr_core.options import Args
 
 
@@ -15,9 +15,20 @@ def config_of(args: Args) -> Config:
     return build(args.preset, typed(args))
 
 
+def with_file_(args: Args) -> Args:
+    """Read the settings file that was named, if any, into `args.of_file`; its preset stands where none was typed.
+
+    raises SettingsError
+    """
+    preset, args.of_file = read_file(args.config) if getattr(args, "config", None) else (None, {})
+    if hasattr(args, "preset"):
+        args.preset = args.preset or preset or (None if args.command == "batch" else "recommended")
+    return args
+
+
 def typed(args: Args) -> dict[str, Any]:
-    """Return the settings that were typed, as typed."""
-    return {name: value for name, value in vars(args).items() if name in FIELDS} | args.unknown
+    """Return the settings that were typed, as typed, after those of the file that was named."""
+    return args.of_file | {name: value for name, value in vars(args).items() if name in FIELDS} | args.unknown
 
 
 def configs_of(config: Config, systems: Sequence[str], seeds: Sequence[int | str]) -> list[Config]:
@@ -44,9 +55,21 @@ def device_faults(configs: Sequence[Config]) -> list[str]:
 
 def runs_folder(args: Args) -> Path:
     """Return the folder of the runs: --runs, $IPR_RUNS or `runs`."""
-    from ipr_core.runs.run import default_runs
+    from ipr_core.runs.names import default_runs
 
     return args.runs or default_runs()
+
+
+def check_new(args: Args, config: Config) -> None:
+    """Raise CorpusError, in a second or two, if a new run's corpus is refused by its table alone.
+
+    A run that exists may do without its corpus.
+    """
+    from ipr_core.data.table_checks import check_table
+    from ipr_core.runs.names import name
+
+    if not (runs_folder(args) / name(config) / "config.json").exists():
+        check_table(config)
 
 
 def check_places(*folders: Path) -> None:

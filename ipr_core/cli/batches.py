@@ -88,7 +88,12 @@ def tune(args: Args) -> int:
 def _grid(args: Args) -> dict[str, Any]:
     """Return the options in a grid's own words. raises SettingsError if they state no grid"""
     lists = {"systems": args.systems, "beside": args.beside, "seeds": args.seeds, "notebooks": args.notebooks}
-    tables = {"settings": typed(args), "cross": _varied(args.cross), "one_at_a_time": _varied(args.vary)}
+    settings = typed(args)
+    for name, key in {"system": "systems", "seed": "seeds"}.items():
+        if name in args.of_file:  # one of a file stands where neither a grid nor an option has several
+            value = settings.pop(name)
+            lists[key] = lists[key] or ([value] if args.grid is None else None)
+    tables = {"settings": settings, "cross": _varied(args.cross), "one_at_a_time": _varied(args.vary)}
     options = {name: value for name, value in (lists | {"preset": args.preset} | tables).items() if value}
     if args.grid is None and not options.keys() & {"systems", "seeds", "cross", "one_at_a_time"}:
         from ipr_core.batch.grid import shipped

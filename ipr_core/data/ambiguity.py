@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from pandas import DataFrame, Series
 
 from ipr_core.config import Config
-from ipr_core.data.corpora.table import CorpusError, Fault, vote_columns
+from ipr_core.data.corpora.table import CorpusError, vote_columns
+from ipr_core.data.partition_faults import TOLERANCE, nothing_to_part, refusal, too_large_test, useless
 from ipr_core.data.validation import hold_out, order
 
 Floats = NDArray[np.float64]
-TOLERANCE = 1e-9  # 2 of 3 votes are two thirds, and 0.7 + 0.2 + 0.1 are one, whatever the floats say
+Mask = NDArray[np.bool_]
 
 _ROUNDED = 0.025  # votes that rounded shares may lack: three of 0.33 are 0.99, seven of 0.14 are 0.98
 _log = logging.getLogger(__name__)
@@ -103,22 +104,51 @@ def partition(table: DataFrame, config: Config, sounds: NDArray[np.int64] | None
     raises CorpusError, with every reason at once, if D1 lacks a class or D2 or D3 is empty
     """
     sounds = np.arange(len(table)) if sounds is None else sounds
-    utterances = _with_share(table.assign(**{_SOUND: sounds}), config)
-    may_test, may_train = _by_speaker(utterances, config)
+    utterances, may_test, may_train = _parted(table.assign(**{_SOUND: sounds}), config)
+    utterances = _copies_together(utterances, may_test, may_train, config)
+    return hold_out(utterances.drop(columns=_SOUND), utterances[_SOUND].to_numpy(), config)
+
+
+def check(table: DataFrame, config: Config) -> None:
+    """Refuse a table that cannot be parted, by its votes alone: `partition` refuses nothing else.
+
+    raises CorpusError, with every reason at once
+    """
+    _parted(table, config)
+
+
+def check_unvoted(table: DataFrame, config: Config) -> None:
+    """Refuse a table that cannot be parted whatever its annotators will say.
+
+    table: utterances labelled with a class
+    raises CorpusError
+    """
+    may_test, _ = by_speaker(table, config)
+    size, most = config.partition.test_size or 0, int(may_test.sum())
+    if size > most:
+        cure = "give a smaller one: those that the simulated annotators agree on are not in D3 either"
+        raise refusal(table, f"test_size is {size}, and at most {most} utterances may be in D3", cure)
+
+
+def _parted(table: DataFrame, config: Config) -> tuple[DataFrame, Mask, Mask]:
+    """Return the utterances with share and part, by their votes alone, and what `by_speaker` says of them."""
+    utterances = _with_share(table, config)
+    may_test, may_train = by_speaker(utterances, config)
     rules = config.partition
     precise = (utterances["share"] >= rules.precise_share - TOLERANCE).to_numpy()
     agreed = (utterances["share"] >= rules.ambiguous_share - TOLERANCE).to_numpy()
     if rules.test_size is None:
         test = may_test & ~agreed
     else:
+        if (may_test & ~precise).sum() < rules.test_size:
+            raise too_large_test(utterances, may_test, config)
         test = _least_agreed(utterances, may_test & ~precise, rules.test_size, config)
         agreed = ~test
     part = np.select([may_train & precise, may_train & agreed, test], ["D1", "D2", "D3"], "")
     utterances = utterances.assign(part=part)
-    if faults := _useless(utterances, config):
+    if faults := useless(utterances, may_test, may_train, config):
         raise CorpusError(faults)
-    utterances = _copies_together(utterances, may_test, config)
-    return hold_out(utterances.drop(columns=_SOUND), utterances[_SOUND].to_numpy(), config)
+    return utterances, may_test, may_train
 
 
 def summary(table: DataFrame, group: Literal["label", "speaker"] = "label") -> DataFrame:
@@ -130,39 +160,30 @@ def summary(table: DataFrame, group: Literal["label", "speaker"] = "label") -> D
     return counts.rename("count").reset_index()
 
 
+def labelled_and_voted(table: DataFrame, config: Config) -> Mask:
+    """Return (N,) whether an utterance is labelled with a class and has enough votes."""
+    enough = max(config.partition.min_votes - _ROUNDED, TOLERANCE)
+    labelled = table["label"].isin(config.data.classes).to_numpy()
+    return labelled & (vote_totals(table, config.data.count_other) >= enough)
+
+
 def _with_share(table: DataFrame, config: Config) -> DataFrame:
     """Return the utterances that can be parted, with their label's share of the votes."""
-    data = config.data
-    number = table["label"].map({name: i for i, name in enumerate(data.classes)})
-    enough = vote_totals(table, data.count_other) >= max(config.partition.min_votes - _ROUNDED, TOLERANCE)
-    usable = (number.notna() & enough).to_numpy()
+    data, usable = config.data, labelled_and_voted(table, config)
     if not usable.any():
-        raise nothing_to_part(table, config)
-    if short := (number.notna() & ~enough).sum():
-        least = config.partition.min_votes
-        _log.warning("%s of %s labelled utterances have fewer than %g votes: left out", short, number.count(), least)
-    shares = vote_shares(table[usable], data.classes, data.count_other)
-    share = shares[np.arange(usable.sum()), number[usable].astype(int)]
-    return table[usable].assign(share=share).reset_index(drop=True)
+        raise nothing_to_part(table, vote_totals(table, data.count_other), config)
+    table = table[usable]
+    number = table["label"].map({name: i for i, name in enumerate(data.classes)}).to_numpy(int)
+    share = vote_shares(table, data.classes, data.count_other)[np.arange(len(table)), number]
+    return table.assign(share=share).reset_index(drop=True)
 
 
-def nothing_to_part(table: DataFrame, config: Config) -> CorpusError:
-    """Return the error for a corpus without an utterance of a class that somebody voted on."""
-    labels = sorted(set(table["label"]) - {""})
-    problem = f"no utterance is labelled {', '.join(config.data.classes)} and has {config.partition.min_votes:g} votes"
-    cure = f"the labels are {', '.join(labels) or 'all empty'}; where nobody voted, set annotators to 'simulated'"
-    return _refusal(table, problem, cure)
-
-
-def _least_agreed(table: DataFrame, candidates: NDArray[np.bool_], size: int, config: Config) -> NDArray[np.bool_]:
+def _least_agreed(table: DataFrame, candidates: Mask, size: int, config: Config) -> Mask:
     """Return (N,) whether an utterance is one of the `size` least agreed candidates.
 
     With test_balanced they are taken of each class in turn.
     """
     pool = table.loc[candidates, ["id", "label"]]
-    if len(pool) < size:
-        problem = f"test_size is {size}, and {len(pool)} utterances may be in D3"
-        raise _refusal(table, problem, "lower test_size; D1 and the training speakers stay out of D3")
     pool = pool.assign(share=table["share"].round(9))
     pool = pool[pool["share"] <= pool.groupby("label")["share"].transform(_nth_least, size)]
     pool = pool.assign(tie=[order(config.data.data_seed, name) for name in pool["id"].tolist()])
@@ -178,8 +199,11 @@ def _nth_least(shares: Series, n: int) -> float:
     return np.partition(shares.to_numpy(), last)[last]
 
 
-def _by_speaker(table: DataFrame, config: Config) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return (N,) which utterances may be in D3, and (N,) which in D1 and D2."""
+def by_speaker(table: DataFrame, config: Config) -> tuple[Mask, Mask]:
+    """Return (N,) which utterances may be in D3, and (N,) which in D1 and D2.
+
+    raises CorpusError if the test speakers cannot be what they are said to be
+    """
     if not config.partition.speaker_disjoint:
         anywhere = np.ones(len(table), dtype=bool)
         return anywhere, anywhere
@@ -192,15 +216,16 @@ def _test_speakers(table: DataFrame, config: Config) -> list[str]:
     for name in names:
         if name not in speakers:
             alike = difflib.get_close_matches(name, speakers, n=1) or speakers[:1]
-            raise _refusal(table, f"test speaker {name!r} has no utterance", f"name others, such as {', '.join(alike)}")
+            raise refusal(table, f"test speaker {name!r} has no utterance", f"name others, such as {', '.join(alike)}")
     names = names or sorted(speakers, key=lambda name: order(config.data.data_seed, name))[: len(speakers) // 4 or 1]
     if len(set(names)) >= len(speakers):
         problem = f"speaker_disjoint leaves none of the {len(speakers)} speakers for training"
-        raise _refusal(table, problem, "name fewer test_speakers, or set speaker_disjoint to false")
+        fewer = f"name at most {len(speakers) - 1} test_speakers, or " if len(speakers) > 1 else ""
+        raise refusal(table, problem, f"{fewer}set speaker_disjoint to false")
     return names
 
 
-def _copies_together(table: DataFrame, may_test: NDArray[np.bool_], config: Config) -> DataFrame:
+def _copies_together(table: DataFrame, may_test: Mask, may_train: Mask, config: Config) -> DataFrame:
     """Return the table with utterances of the same sound in one part, the latest of any of them."""
     rank = table["part"].map({name: i for i, name in enumerate(_PARTS)})
     latest = rank.groupby(table[_SOUND]).transform("max").where(rank > 0, 0)
@@ -208,7 +233,7 @@ def _copies_together(table: DataFrame, may_test: NDArray[np.bool_], config: Conf
     if (latest == rank).all():
         return table
     regrouped = table.assign(part=latest.map(dict(enumerate(_PARTS))))
-    if faults := _useless(regrouped, config):
+    if faults := useless(regrouped, may_test, may_train, config):
         copies = (latest != rank).sum()
         _log.warning(
             "the same sound stands in several parts, also in training and test: with %d utterances moved, %s",
@@ -217,24 +242,3 @@ def _copies_together(table: DataFrame, may_test: NDArray[np.bool_], config: Conf
         )
         return table
     return regrouped
-
-
-def _useless(table: DataFrame, config: Config) -> list[Fault]:
-    """Return why nothing can be learnt from a partition: D1 lacks a class, or D2 or D3 is empty."""
-    rules, lowest = config.partition, table["share"].min()
-    part = table["part"]
-    lacking = sorted(set(config.data.classes) - set(table.loc[part == "D1", "label"]))
-    faults: list[Fault] = []
-    if lacking:
-        problem = f"D1 has no utterance of {', '.join(lacking)}: none has a share of votes of {rules.precise_share:.3g}"
-        faults += _refusal(table, problem, "lower precise_share, or leave those classes out").faults
-    if not (part == "D2").any():
-        faults += _refusal(table, "D2 is empty", "lower test_size or ambiguous_share, or raise precise_share").faults
-    if not (part == "D3").any():
-        problem = f"D3 is empty: no share of votes is below {rules.ambiguous_share:.3g}, the lowest is {lowest:.3g}"
-        faults += _refusal(table, problem, "give test_size, or raise ambiguous_share").faults
-    return faults
-
-
-def _refusal(table: DataFrame, problem: str, cure: str) -> CorpusError:
-    return CorpusError([Fault(f"partition of {len(table):,} utterances", None, problem, cure)])

@@ -23,19 +23,17 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 from torchaudio.functional import melscale_fbanks
-from tqdm import tqdm
 
 from ipr_core.atomic import write
 from ipr_core.config import Data
 from ipr_core.data.cache import seal, sealed, writable
-from ipr_core.data.corpora.table import CorpusError, Fault, vote_columns
+from ipr_core.data.corpora.table import vote_columns
+from ipr_core.data.partition_faults import refuse_rare_classes
 from ipr_core.data.sources import DECODER
 from ipr_core.data.waves import SAMPLE_RATE, WaveStore
+from ipr_core.progress import Progress
 
 Floats = NDArray[np.float64]
-
-FEWEST = 5
-"""Utterances of each class that simulated annotators need to learn from."""
 
 
 def simulate_annotators(
@@ -46,7 +44,7 @@ def simulate_annotators(
     Every page that rests on these votes says so.
     features: (N, K), such as `wave_features`
     returns: the table with `annotator_count` votes for the classes on each utterance labelled with one, none on others
-    raises CorpusError if a class has fewer than FEWEST utterances
+    raises CorpusError if a class has fewer than `partition_faults.FEWEST` utterances
     """
     guesses = annotator_guesses(table, features, data, progress).to_numpy()
     votes = {f"votes_{name}": (guesses == name).sum(axis=1).astype(float) for name in data.classes}
@@ -68,7 +66,7 @@ def annotator_guesses(table: DataFrame, features: NDArray[np.floating], data: Da
     x = _per_speaker(np.asarray(features, float)[rows], speakers)
     rng = np.random.default_rng(data.data_seed)
     guesses = np.full((len(table), data.annotator_count), "", dtype=object)
-    bar = tqdm(range(data.annotator_count), "Annotators", delay=2, leave=False, disable=not progress)
+    bar = Progress(range(data.annotator_count), "Simulating annotators", "annotator", shown=progress)
     for i in bar:
         columns = rng.choice(x.shape[1], max(1, x.shape[1] // 2), replace=False)
         seed = int(rng.integers(2**31))
@@ -95,10 +93,7 @@ def _folds(labels: NDArray[np.str_], speakers: NDArray[np.str_], data: Data) -> 
 
     Speakers are disjoint if every class can then be learnt in every fold.
     """
-    rare = [name for name in data.classes if (labels == name).sum() < FEWEST]
-    if rare:
-        problem = f"simulated annotators need {FEWEST} utterances of a class; there are fewer of {', '.join(rare)}"
-        raise CorpusError([Fault(data.corpus, None, problem, "add some, or leave the class out")])
+    refuse_rare_classes(labels, data)
     people = len(np.unique(speakers))
     if people >= 3:
         by_speaker = GroupKFold(min(5, people), shuffle=True, random_state=data.data_seed)
@@ -146,7 +141,7 @@ def wave_features(waves: WaveStore, cache: Path, progress: bool = True) -> NDArr
     file = Path(cache) / "features" / f"{digest}.npy"
     stored = sealed(file, np.float32, 2)
     if stored is None or len(stored[0]) != len(waves):
-        bar = tqdm(range(len(waves)), "Features", unit="clip", delay=2, leave=False, disable=not progress)
+        bar = Progress(range(len(waves)), "Features for annotators", "clip", shown=progress)
         features = np.stack([_statistics(waves[i]) for i in bar])
         with writable(Path(cache)):
             write(file, partial(_save, features))

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from pandas import DataFrame, Index, Series
 
 from ipr_core.config import Config
-from ipr_core.data import ambiguity, corpora
+from ipr_core.data import ambiguity
 from ipr_core.data.cache import default_cache
-from ipr_core.data.corpora.table import vote_columns
-from ipr_core.data.faults import CorpusError, Fault, enumeration, number_of
+from ipr_core.data.faults import CorpusError, Fault, enumeration
+from ipr_core.data.table_checks import checked_table, labelled, log_left_out, simulates
 from ipr_core.data.waves import WaveStore
 
 _log = logging.getLogger(__name__)
@@ -56,17 +56,13 @@ class Dataset:
 def load(config: Config, cache: Path | None = None, progress: bool = True) -> Dataset:
     """Read, check, decode and partition a corpus, with simulated annotators if it has none.
 
-    raises CorpusError with every fault of the table and of the audio files at once
+    How many utterances are left out is logged, by cause.
+    raises CorpusError with every fault of the table and of the audio files at once, or why the table cannot be parted
     """
     cache = cache or default_cache()
-    table, waves = readable(config, cache, progress)
-    rows = np.flatnonzero(table["label"].isin(config.data.classes))
-    if not len(rows):
-        raise ambiguity.nothing_to_part(table, config)
-    if rest := len(table) - len(rows):
-        sentence = "%s of %s have no label, or one that is not among the classes: left out"
-        _log.info(sentence, f"{rest:,}", number_of(len(table), "utterance"))
-    table, waves = table.iloc[rows].reset_index(drop=True), waves.take(rows)
+    corpus, waves = readable(config, cache, progress)
+    rows = labelled(corpus, config)
+    table, waves = corpus.iloc[rows].reset_index(drop=True), waves.take(rows)
     _log_durations(table, waves)
     _log_copies(table, waves.sounds)
     table = table.assign(duration=waves.seconds)
@@ -76,16 +72,17 @@ def load(config: Config, cache: Path | None = None, progress: bool = True) -> Da
 
         table = simulate_annotators(table, wave_features(waves, cache, progress), config.data, progress)
     parts = ambiguity.partition(table, config, waves.sounds)
+    log_left_out(corpus, parts, config)
     parts = parts[parts["part"] != ""].reset_index(drop=True)
     return Dataset(parts, waves.take(Index(table["id"]).get_indexer(parts["id"])), config.data.classes, simulated)
 
 
 def readable(config: Config, cache: Path, progress: bool = True) -> tuple[DataFrame, WaveStore]:
-    """Return the corpus's table and its waves.
+    """Return the corpus's table and its waves; no audio is decoded if a sound table cannot be parted.
 
-    raises CorpusError with every fault of the table and of the audio files
+    raises CorpusError with every fault of the table and of the audio files, or why the table cannot be parted
     """
-    table, faults = corpora.survey(config.data, progress=progress)
+    table, faults = checked_table(config, progress)
     waves, audio_faults = existing_waves(table, cache, progress)
     if faults or audio_faults:
         raise CorpusError(sorted([*faults, *audio_faults], key=lambda fault: (fault.source, fault.row or 0)))
@@ -127,15 +124,3 @@ def _row_name(table: DataFrame, i: int) -> str:
     utterance = table.iloc[i]
     row = f", row {utterance['row']}" if utterance["row"] else ""
     return f"{utterance['id']!r} ({utterance['source']}{row})"
-
-
-def simulates(config: Config, table: DataFrame) -> bool:
-    """Tell whether simulated annotators vote.
-
-    raises CorpusError if released votes are required and there are none
-    """
-    has_votes = bool((table[vote_columns(table)].sum().sum()) > 0)
-    if config.data.annotators == "released" and not has_votes:
-        cure = "set annotators to 'simulated' or 'auto'"
-        raise CorpusError([Fault(config.data.corpus, None, "the corpus has no annotators' votes", cure)])
-    return config.data.annotators == "simulated" or not has_votes

@@ -25,7 +25,9 @@ from ipr_core.data import audio
 from ipr_core.data.unusable import Unusable
 
 MEMORY = 2 * 2**30
-"""Bytes of address space that a process may have."""
+"""Bytes of address space that a process may have, where the system bounds it."""
+BOUNDS_MEMORY = sys.platform == "linux"
+BOUNDS_TIME = sys.platform != "win32"
 LEAST_TIME = 60
 """Seconds that a process may take for a small file."""
 SLOWEST = 250_000
@@ -184,7 +186,7 @@ def _answer(path: str, file: str, rate: int) -> dict[str, str | int]:
 
 
 def _bound_memory() -> None:
-    if sys.platform != "win32":
+    if BOUNDS_MEMORY:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))

@@ -13,7 +13,6 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from ipr_core.atomic import clear_unfinished, write
 from ipr_core.config import SAMPLE_RATE
@@ -22,6 +21,7 @@ from ipr_core.data.audio import check_form
 from ipr_core.data.headers import Extent
 from ipr_core.data.loudness import FRAME, SILENCE, is_silent, sounding
 from ipr_core.data.unusable import Unusable
+from ipr_core.progress import Progress
 
 DECODER = "2"
 """The version of decoding and resampling. Whatever is made from samples and kept has it in its name."""
@@ -91,7 +91,7 @@ def sources(paths: list[str], folder: Path, workers: int | None, progress: bool)
     with (
         cache.writable(folder),
         ThreadPoolExecutor(workers) as pool,
-        tqdm(total=len(paths), desc="Decoding", unit="file", delay=2, leave=False, disable=not progress) as bar,
+        Progress(range(0), "Decoding", "file", len(paths), progress) as bar,
     ):
         for begin in range(0, len(paths), _QUEUE):
             for source in pool.map(lambda path: _source(path, folder), paths[begin : begin + _QUEUE]):

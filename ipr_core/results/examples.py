@@ -13,7 +13,8 @@ from typing import Any, Literal
 from ipr_core.config import SYSTEMS, TABLE2, Config, demo
 from ipr_core.results.reachable import points
 from ipr_core.results.selection import comparable, finished_runs
-from ipr_core.runs.run import Run, default_runs
+from ipr_core.runs.names import default_runs
+from ipr_core.runs.run import Run
 
 FOLDER = "example"
 """The folder of the example, in the folder of all runs."""

@@ -12,6 +12,7 @@ Every table of that name is written; the text around it is the author's.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -35,6 +36,7 @@ TABLES: dict[str, Callable[[Sequence[Run]], Table]] = {
 """The tables that a page may have, by the second word of their comment."""
 ALL_RUNS = ("reachable", "settings")
 """Tables of runs with different settings."""
+_WIDTH = 120
 _TABLE = re.compile(r"(<!-- table (\S+) (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -69,7 +71,9 @@ def fill(page: Path, name: str, runs: Sequence[Run]) -> list[str]:
 
 
 def _in_page(table: Table) -> str:
-    return table.markdown().strip() if len(table.values) else table.lacking
+    """Return the table in Markdown, its caption in lines of a page's length."""
+    text = table.markdown().strip() if len(table.values) else table.lacking
+    return "\n".join(line if line.startswith("|") else textwrap.fill(line, _WIDTH) for line in text.splitlines())
 
 
 def _read(page: Path) -> str:

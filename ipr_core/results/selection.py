@@ -11,7 +11,8 @@ from ipr_core.config import FIELDS, Mark, SettingsError, marked
 from ipr_core.method.systems import SYSTEMS
 from ipr_core.results import collapse
 from ipr_core.runs.files import read_json
-from ipr_core.runs.run import Run, default_runs
+from ipr_core.runs.names import default_runs
+from ipr_core.runs.run import Run
 from ipr_core.texts import plain
 
 

@@ -39,7 +39,7 @@ from ipr_core.data.cache import default_cache
 from ipr_core.data.dataset import Dataset
 from ipr_core.data.waves import WaveStore
 from ipr_core.method.systems import SYSTEMS, System
-from ipr_core.runs import files, provenance
+from ipr_core.runs import files, names, provenance
 from ipr_core.runs.events import EpochEnd, without_prototypes
 from ipr_core.runs.files import FileError
 from ipr_core.runs.record import check_arrays, check_whole, sealed_line, seals, unsealed_line
@@ -78,7 +78,7 @@ class Run:
 
         encoder: the digest of the encoder's files, if it has some
         """
-        run = cls(Path(runs or default_runs()) / name(config))
+        run = cls(Path(runs or names.default_runs()) / names.name(config))
         write(run.folder / "corpus.parquet", data.table.to_parquet)
         meta = {
             "settings": config.settings(),
@@ -105,8 +105,8 @@ class Run:
             except OSError as error:
                 reason = f"{error.strerror}; `ipr run` and `ipr train` make one"
             raise RunError(f"{folder} is not a run folder: {reason}")
-        if _NAMED.fullmatch(run.folder.name) and name(run.config) != run.folder.name:
-            raise RunError(f"{run.folder / 'config.json'} is of another run, {name(run.config)}; {_GIVEN}")
+        if _NAMED.fullmatch(run.folder.name) and names.name(run.config) != run.folder.name:
+            raise RunError(f"{run.folder / 'config.json'} is of another run, {names.name(run.config)}; {_GIVEN}")
         return run
 
     @property
@@ -378,19 +378,6 @@ class Run:
 
     def _state(self, name: str) -> Path:
         return self.folder / f"{name}.safetensors"
-
-
-def default_runs() -> Path:
-    """Return the default folder of runs: $IPR_RUNS, or `runs` in the checkout, or `runs` in the working folder."""
-    checkout = Path(__file__).parents[2]
-    parent = checkout if (checkout / "pyproject.toml").exists() else Path()
-    return Path(os.environ.get("IPR_RUNS") or parent / "runs")
-
-
-def name(config: Config) -> str:
-    """Return a run's folder name: corpus, encoder, system, seed, and the digest of every setting."""
-    encoder = Path(config.encoder.encoder).name
-    return f"{config.data.corpus}-{encoder}-{config.training.system}-s{config.training.seed}-{config.digest()}"
 
 
 def digest(data: Dataset) -> str:

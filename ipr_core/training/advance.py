@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Literal
 
 import torch
@@ -17,9 +18,11 @@ from ipr_core.config import Config, Mark, marked
 from ipr_core.data.dataset import Dataset, load
 from ipr_core.encoders import EncoderError
 from ipr_core.method.systems import SYSTEMS
+from ipr_core.progress import is_watched, say
 from ipr_core.runs import mending
 from ipr_core.runs.events import EpochEnd, StepEnd
-from ipr_core.runs.run import Run, RunError, default_runs, name
+from ipr_core.runs.names import default_runs, name
+from ipr_core.runs.run import Run, RunError
 from ipr_core.training import checkpoint, labels
 from ipr_core.training.conditions import PROCESS_THREADS, conditions
 from ipr_core.training.kept_views import kept_views
@@ -225,14 +228,22 @@ def finish(run: Run, session: Session) -> None:
 
 
 class ProgressBar:
-    """A watcher that shows epochs and steps with the time left, and the accuracy on D3."""
+    """A watcher that shows epochs and steps with the time left, and the accuracy on D3; a pipe gets its last line."""
 
     def __init__(self, config: Config, goal: Goal = "end"):
         training = config.training
-        epochs = training.warm_up if goal == "warm_up" else training.epochs
-        self._bar = tqdm(total=epochs, unit="epoch", delay=2, leave=False)
+        self._epochs = training.warm_up if goal == "warm_up" else training.epochs
+        self._name, self._start = f"{SYSTEMS[training.system].title}, seed {training.seed}", perf_counter()
+        self._bar = tqdm(total=self._epochs, unit="epoch", delay=2, leave=False, disable=not is_watched())
 
     def __call__(self, event: Event) -> None:
+        if self._bar.disable:
+            if not isinstance(event, StepEnd) and event.epoch + 1 == self._epochs:
+                seconds = perf_counter() - self._start
+                say(
+                    f"Training {self._name}: epoch {self._epochs}, {seconds:.0f} s, accuracy on D3 {event.accuracy:.3f}"
+                )
+            return
         if isinstance(event, StepEnd):
             self._bar.n = round(event.epoch + event.step / event.steps, 2)
             self._bar.refresh()

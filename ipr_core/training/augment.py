@@ -87,7 +87,8 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return pool
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked process has none of these threads
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked process has none of these threads
 
 
 def _mixed(waves: Tensor, lengths: Tensor, keys: Sequence[int], audio: Audio) -> Tensor:

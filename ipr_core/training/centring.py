@@ -31,13 +31,14 @@ class SpeakerMeans:
     """
 
     def __init__(self, centre: Tensor | None = None):
-        self._centre = centre.double().cpu() if centre is not None else None
+        self._centre = centre.cpu().double() if centre is not None else None
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
 
     def add(self, speakers: Sequence[str], vectors: Tensor) -> None:
         """Add utterances' vectors (B, P), each by its speaker's name."""
-        for speaker, vector in zip(speakers, vectors.double().cpu(), strict=True):
+        # On the CPU first: Apple's GPU has no double precision.
+        for speaker, vector in zip(speakers, vectors.cpu().double(), strict=True):
             self._sums[speaker] = self._sums[speaker] + vector if speaker in self._sums else vector
             self._counts[speaker] = self._counts.get(speaker, 0) + 1
 

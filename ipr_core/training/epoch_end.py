@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 
 from ipr_core import metrics
 from ipr_core.data.waves import SAMPLE_RATE
+from ipr_core.machine import peak_memory
 from ipr_core.method import equations as eq
 from ipr_core.runs.events import EpochEnd
 from ipr_core.training.minibatches import Minibatch
@@ -97,5 +96,4 @@ def _peak_mb(device: torch.device) -> float:
     """Return the largest memory so far, of the GPU's tensors or of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # kilobytes, but bytes on macOS
+    return peak_memory() / 2**20

@@ -26,6 +26,8 @@ from ipr_core.training.model import Recogniser, encoder_digest
 Key = tuple[int, ...]
 """An epoch, and the rows of a minibatch."""
 Padded = tuple[Tensor, Tensor]
+_ABOVE = {"centring", "standardise", "embedding", "embedding_activation", "dropout"}
+"""Settings of what comes after the pooled vectors."""
 
 
 class KeptViews:
@@ -75,8 +77,9 @@ def kept_views(config: Config, model: Recogniser, data: Dataset) -> KeptViews | 
         return None
     training = config.training
     basis = [
-        encoder, config.encoder.model_dump(mode="json"), config.audio.model_dump(mode="json"), training.system,
-        training.seed, training.stream, training.precision, model.mean.device.type, torch.get_num_threads(),
+        encoder, config.encoder.model_dump(mode="json", exclude=_ABOVE), config.audio.model_dump(mode="json"),
+        training.system, training.seed, training.stream, training.precision,
+        model.mean.device.type, torch.get_num_threads(),
         provenance.version(),
     ]  # fmt: skip
     return KeptViews(json.dumps(basis), data)

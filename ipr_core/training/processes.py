@@ -69,7 +69,7 @@ class Process:
         """
         if fault := device_fault(name):
             raise SettingsError([fault])
-        return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+        return best_device() if name == "auto" else torch.device(name)
 
     def share(self, items: Items, least: int = 0) -> Items:
         """Return this process's items: every `size`-th, from its rank on.
@@ -186,6 +186,13 @@ def this_process() -> Process:
 def device(name: str) -> torch.device:
     """Return the device that a setting names, for this process; "auto" is a GPU where there is one."""
     return this_process().device(name)
+
+
+def best_device() -> torch.device:
+    """Return a GPU, NVIDIA's or Apple's, where torch can use one, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def device_fault(name: str) -> str | None:

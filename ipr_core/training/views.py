@@ -215,7 +215,7 @@ class Ahead(Generic[Input, Output]):
 def on_device(values: Sequence[int] | Rows, device: torch.device) -> Tensor:
     """Copy whole numbers to the device, without waiting for what a GPU has in hand."""
     tensor = torch.as_tensor(values)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _budget(device: torch.device) -> int:

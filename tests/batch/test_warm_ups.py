@@ -8,7 +8,8 @@ from helpers.whole_runs import assert_same
 from ipr_core.batch import warm_ups
 from ipr_core.config import TABLE3, Mark, marked
 from ipr_core.runs.events import EpochEnd
-from ipr_core.runs.run import Run, name
+from ipr_core.runs.names import name
+from ipr_core.runs.run import Run
 from ipr_core.training.advance import advance, prepare, shared_views
 
 VALUES = {

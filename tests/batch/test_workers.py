@@ -84,7 +84,7 @@ def test_a_worker_is_killed_in_mid_run_and_the_table_is_the_same(three, options,
 
 def test_threads_and_memory_are_divided(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(16), raising=False)
+    monkeypatch.setattr("ipr_core.batch.workers.cores", lambda: 16)
     whole, third = share(1), share(3)
     assert (whole.threads, third.threads, share(40).threads) == (16, 5, 1)
     assert third.memory_gb == pytest.approx(whole.memory_gb / 3)

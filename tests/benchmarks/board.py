@@ -23,7 +23,7 @@ from helpers.lab import FLAGS, Visit, chromium, jupyter_lab
 UTTERANCES, EPOCHS = 5000, 50
 
 MAKE = f"""
-import dataclasses, gc, os, resource, shutil, time
+import dataclasses, gc, os, shutil, time
 import numpy as np
 from ipr_core.config import demo
 from ipr_core.training.advance import advance, prepare

@@ -9,7 +9,6 @@ For comparison, pandas alone reads the same file, every cell as text.
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import soundfile
+
+from ipr_core.machine import peak_memory
 
 FILES, SECONDS, ANNOTATORS, SPEAKERS = 8, 1800, 5, 1000
 CLASSES = ("angry", "happy", "sad", "neutral")
@@ -76,7 +77,7 @@ def say(title: str, stage: Callable[[], Any]) -> Any:
     start = time.perf_counter(), time.process_time()
     result = stage()
     wall, processor = time.perf_counter() - start[0], time.process_time() - start[1]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = peak_memory() / 2**30
     print(f"{title:<34} {wall:6.2f} s, {processor:6.2f} s of processors, peak so far {peak:5.2f} GiB", flush=True)
     return result
 

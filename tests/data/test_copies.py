@@ -7,7 +7,6 @@ from helpers.corpus_files import TWO, utterances
 from helpers.sounds import sine, table, wav
 from ipr_core.config import recommended
 from ipr_core.data.ambiguity import partition
-from ipr_core.data.corpora.table import CorpusError
 from ipr_core.data.waves import WaveStore
 
 OTHERS = ("happy", "neutral", "frustrated", "surprised", "fearful", "disgusted", "bored", "calm")
@@ -43,14 +42,6 @@ def test_shares_that_add_up_to_one_but_for_their_rounding_are_a_vote(shares, tim
     t = utterances(columns, ["angry", "angry", "sad", "angry"])
     assert len(partition(t, config(min_votes=times, test_size=1))) == 4
     assert not caplog.records
-
-
-def test_utterances_with_too_few_votes_are_left_out_and_counted(caplog):
-    t = utterances({"angry": [3, 2, 1, 1, 0.9], "sad": [0, 1, 0, 2, 0]}, ["angry", "angry", "angry", "sad", "angry"])
-    t = t.assign(votes_sad=[0, 1, 0, 2, 0])
-    with pytest.raises(CorpusError, match="D1 has no utterance of sad"):
-        partition(t, config(min_votes=2))
-    assert "2 of 5 labelled utterances have fewer than 2 votes: left out" in caplog.text
 
 
 # The same sound

@@ -117,7 +117,7 @@ def test_imports_come_first_then_parameters_then_the_check(name):
     imports, parameters, check = code(read(name))[:3]
     assert all(re.match("import |from |$", line) for line in imports.source.splitlines())
     assert parameters.metadata["tags"] == ["parameters"]
-    assert check.source == "config = from_notebook(globals())"
+    assert check.source == "setup = from_notebook(globals())"
 
 
 def test_all_notebooks_have_the_same_parameters():
@@ -314,7 +314,7 @@ def test_utterances_can_be_heard(executed, name):
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_runs_alone_also_where_some_figure_has_nothing_to_show(folders, tmp_path, name, settings, capsys):
     namespace = run_cells(read(name), **SMALL | settings, runs=str(tmp_path))
-    assert namespace["run"].epochs == (namespace["config"].training.warm_up if name == "01_warm_up" else 3)
+    assert namespace["run"].epochs == (namespace["setup"].training.warm_up if name == "01_warm_up" else 3)
     assert ("SIMULATED" in capsys.readouterr().out) == ("annotators" in settings)
 
 

@@ -14,7 +14,8 @@ import pytest
 
 from ipr_core.annotation import annotate
 from ipr_core.config import Data
-from ipr_core.runs.run import Run, name
+from ipr_core.runs.names import name
+from ipr_core.runs.run import Run
 from ipr_core.training.advance import advance
 from ipr_widgets import board
 

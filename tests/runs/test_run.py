@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from helpers.whole_runs import all_whole, assert_same, files, unvouched
 from ipr_core import atomic
 from ipr_core.method.prototypes import PrototypeSchedule
+from ipr_core.runs import names
 from ipr_core.runs import run as runs
 from ipr_core.runs.events import EpochEnd
 from ipr_core.runs.run import Run, RunError
@@ -116,16 +118,16 @@ def test_a_run_is_found_again(undisturbed, frozen, data):
 
 
 def test_a_runs_name_tells_settings_apart(frozen):
-    assert runs.name(frozen).startswith("synthetic-compact-ipr-s0-")
-    assert runs.name(frozen) != runs.name(frozen.replace(gamma=0.5))
-    assert runs.name(frozen.replace(encoder="some/where/tiny", seed=3)).startswith("synthetic-tiny-ipr-s3-")
+    assert names.name(frozen).startswith("synthetic-compact-ipr-s0-")
+    assert names.name(frozen) != names.name(frozen.replace(gamma=0.5))
+    assert names.name(frozen.replace(encoder="some/where/tiny", seed=3)).startswith("synthetic-tiny-ipr-s3-")
 
 
 def test_where_runs_lie(monkeypatch, tmp_path):
     monkeypatch.setenv("IPR_RUNS", str(tmp_path))
-    assert runs.default_runs() == tmp_path
+    assert names.default_runs() == tmp_path
     monkeypatch.delenv("IPR_RUNS")
-    assert runs.default_runs() == Path(runs.__file__).parents[2] / "runs"
+    assert names.default_runs() == Path(runs.__file__).parents[2] / "runs"
 
 
 def test_a_folder_that_is_no_run(tmp_path):
@@ -311,7 +313,17 @@ def test_one_process_trains_a_run(begin, data, views):
     assert advance(run, data, views=views).finished
 
 
-def test_the_progress_bar_tells_epochs_and_accuracy(frozen, undisturbed, capsys):
+def test_a_pipe_is_told_of_the_last_epoch_alone(frozen, undisturbed, capsys):
+    bar = ProgressBar(frozen)
+    for event in undisturbed.events():
+        bar(event)
+    accuracy = undisturbed.events()[-1].accuracy
+    line = rf"Training IPR, seed 0: epoch 3, \d+ s, accuracy on D3 {accuracy:.3f}\n"
+    assert re.fullmatch(line, capsys.readouterr().err)
+
+
+def test_the_progress_bar_tells_epochs_and_accuracy(frozen, undisturbed, monkeypatch):
+    monkeypatch.setattr(runner, "is_watched", lambda: True)
     bar = ProgressBar(frozen)
     bar._bar.delay = 0
     for event in undisturbed.events():

@@ -93,3 +93,21 @@ def test_nothing_is_kept_of_an_encoder_that_is_trained_or_has_no_file(data):
     assert kept_views(config, build_model(config), data) is None
     frozen = recommended(encoder="compact", frozen_layers=-1, embedding=8)
     assert kept_views(frozen, build_model(frozen), data) is None  # new weights in every run
+
+
+def test_what_comes_after_the_vectors_does_not_matter(frozen, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("ipr_core.training.kept_views.encoder_digest", lambda config: "an encoder")
+    monkeypatch.setenv("IPR_CACHE", str(tmp_path))
+    key, view = (0, 3, 5), (torch.rand(2, 1, 4), torch.ones(2, dtype=torch.long))
+
+    def views_of(**settings) -> KeptViews:
+        config = frozen.replace(**settings)
+        kept = kept_views(config, build_model(config), data)
+        assert kept is not None
+        return kept
+
+    views_of().write({key: view})
+    for settings in ({"centring": "speaker"}, {"embedding": 16, "dropout": 0.5, "standardise": False}):
+        assert equal(views_of(**settings).read([key], CPU)[key], view)
+    for settings in ({"pooling": "mean+deviation"}, {"layers": (0,)}, {"seed": 1}):
+        assert not views_of(**settings).read([key], CPU)

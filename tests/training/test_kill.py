@@ -11,7 +11,8 @@ from time import monotonic, sleep
 import pytest
 
 from helpers.whole_runs import all_whole, assert_same
-from ipr_core.runs.run import Run, name
+from ipr_core.runs.names import name
+from ipr_core.runs.run import Run
 from ipr_core.training.advance import train_all
 
 KILLS = 10

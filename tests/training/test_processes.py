@@ -25,7 +25,8 @@ from ipr_core.config import SettingsError, demo
 from ipr_core.data.dataset import load
 from ipr_core.method.systems import SYSTEMS
 from ipr_core.runs.events import EpochEnd, to_json
-from ipr_core.runs.run import Run, name
+from ipr_core.runs.names import name
+from ipr_core.runs.run import Run
 from ipr_core.training import processes
 from ipr_core.training.advance import advance, prepare
 from ipr_core.training.loop import refine

@@ -20,11 +20,11 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from pandas import DataFrame
 from scipy.signal import lfilter, sosfilt
-from tqdm import tqdm
 
 from ipr_core.atomic import WRITING, clear_unfinished, locked
 from ipr_core.config import SAMPLE_RATE, Data
 from ipr_core.data.cache import folder_sealed, seal_folder, writable
+from ipr_core.progress import Progress
 
 Floats = NDArray[np.float64]
 
@@ -71,7 +71,7 @@ def _write_all(table: DataFrame, voice: Callable[[int], Floats], folder: Path, p
         save = partial(_save, voice=voice, folder=Path(temporary), names=table["id"].tolist())
         with ThreadPoolExecutor() as pool:
             sounds = pool.map(save, range(len(table)))
-            list(tqdm(sounds, "Speaking", len(table), unit="clip", delay=2, leave=False, disable=not progress))
+            list(Progress(sounds, "Speaking", "clip", len(table), progress))
         for file in Path(temporary).iterdir():
             os.replace(file, folder / file.name)
     seal_folder(folder)

@@ -1,0 +1,81 @@
+"""Utterances of a corpus that are in no part of its partition: how many, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from pandas import DataFrame, Index, Series
+
+from ipr_core.config import Config
+from ipr_core.data.ambiguity import Mask, by_speaker, labelled_and_voted
+from ipr_core.data.corpora.table import emotion_columns, plurality
+from ipr_core.data.faults import enumeration, number_of
+from ipr_core.data.partition_faults import TOLERANCE
+
+_OTHER_LABEL = "with a label that is not among the classes"
+
+
+def sentence(table: DataFrame, parts: DataFrame | None, config: Config) -> str:
+    """Return how many utterances are left out, with a line per cause; "" if there are none.
+
+    table: the corpus's, with its own votes
+    parts: its partition, see `ambiguity.partition`; None where it cannot be made
+    """
+    cause = causes(table, parts, config)
+    counts = cause[cause != ""].value_counts()
+    if counts.empty:
+        return ""
+    labels = table.loc[cause == _OTHER_LABEL, "label"].value_counts()
+    details = {_OTHER_LABEL: f": {enumeration(f'{name} {count:,}' for name, count in labels.items())}"}
+    lines = [f"{count:,} {why}{details.get(str(why), '')}" for why, count in counts.items()]
+    return "\n  ".join([f"{counts.sum():,} of {number_of(len(table), 'utterance')} left out:", *lines])
+
+
+def causes(table: DataFrame, parts: DataFrame | None, config: Config) -> Series:
+    """Return (N,) why an utterance is left out, "" if it is not; the arguments are those of `sentence`."""
+    label, classes, least = table["label"], config.data.classes, config.partition.min_votes
+    heard = table[emotion_columns(table)].to_numpy(float).sum(axis=1) > 0
+    if parts is None:
+        parted, rest = _can_be_parted(table, config), np.full(len(table), "", object)
+    else:
+        place = Index(parts["id"]).get_indexer(table["id"])  # -1: it is not there
+        parted, rest = place >= 0, np.append(_without_part(parts, config), "")[place]
+    conditions = {
+        "with tied votes: two or more emotions have the most": (label == "") & heard & (plurality(table) == ""),
+        "marked as unlabelled, though the votes name an emotion": (label == "") & heard,
+        "with neither a label nor a vote for an emotion": label == "",
+        _OTHER_LABEL: ~label.isin(classes),
+        f"with fewer than {least:g} votes (min_votes)" if least > 1 else "without a vote": ~parted,
+    }
+    return Series(_first_that_holds(conditions, rest), index=table.index)
+
+
+def _first_that_holds(conditions: Mapping[str, Mask | Series], rest: NDArray[np.object_] | str) -> NDArray[np.object_]:
+    """Return (N,) the name of the first condition (N,) that holds for an utterance, else `rest`."""
+    names = [np.array(name, object) for name in conditions]  # objects: long texts of a million take a gigabyte
+    return np.select([np.asarray(condition, bool) for condition in conditions.values()], names, rest)
+
+
+def _can_be_parted(table: DataFrame, config: Config) -> Mask:
+    """Return (N,) whether an utterance has the votes for a part: simulated annotators give each its votes."""
+    usable = labelled_and_voted(table, config)
+    simulated = config.data.annotators == "simulated" or not usable.any()
+    return np.full(len(table), True) if simulated else usable
+
+
+def _without_part(parts: DataFrame, config: Config) -> NDArray[np.object_]:
+    """Return (N,) why an utterance with a share of votes is in no part, "" if it is in one."""
+    rules, share = config.partition, parts["share"].to_numpy()
+    unused, (test, _) = (parts["part"] == "").to_numpy(), by_speaker(parts, config)
+    ambiguous, size = rules.ambiguous_share, rules.test_size
+    agreed = rules.precise_share if size else ambiguous  # the share from which on a test speaker's is not in D3
+    high, low = share >= agreed - TOLERANCE, (share < ambiguous - TOLERANCE) & (size is None)
+    conditions = {
+        "": ~unused,
+        f"of test speakers, agreed on too much for D3: a share of votes of {agreed:.3g} or more": test & high,
+        f"of test speakers, beyond a test_size of {size}": test,
+        f"of training speakers, agreed on too little for D2: a share of votes below {ambiguous:.3g}": low,
+    }
+    return _first_that_holds(conditions, "of training speakers, with the sound of one in D3")
