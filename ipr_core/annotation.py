@@ -232,8 +232,9 @@ def _all_pieces(config: Config, mark: bytes) -> Iterator[Piece]:
 def _speaker_means(model: Recogniser, config: Config, folder: Path, mark: bytes, progress: bool) -> SpeakerMeans:
     """Return the means of the corpus's speakers, and keep them beside the pieces, so that they are found once."""
     path = folder / f"speakers-{mark.hex()[:16]}.safetensors"
-    if path.is_file() and (kept := SpeakerMeans.read(path, model.centre)):
-        return kept
+    means = SpeakerMeans.read(path, model.centre) if path.is_file() else None
+    if means is not None:
+        return means
     means = SpeakerMeans(model.centre)
     for _, _, piece in Progress(_all_pieces(config, mark), "Hearing the speakers", "piece", shown=progress):
         waves = WaveStore.build(piece, default_cache(), progress=False)

@@ -29,6 +29,8 @@ _USAGE = {
     "table": "RUN [RUN ...] [--against SYSTEM] [--page FILE [--name NAME]]",
     "bench": f"{_SETTINGS} [--systems SYSTEM ...] [--steps N]",
     "doctor": "[--runs DIR]",
+    "notebooks": "FOLDER",
+    "lab": "[FOLDER]",
 }
 
 
@@ -194,6 +196,15 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     _add_preset(parser)
 
 
+def _add_notebooks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the copies go")
+
+
+def _add_lab(parser: argparse.ArgumentParser) -> None:
+    text = "copies to open; default the checkout's own notebooks, or ipr-notebooks in this folder"
+    parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help=text)
+
+
 def _add_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=Path, metavar="DIR", help="where runs lie; else $IPR_RUNS, or runs")
 
@@ -286,4 +297,6 @@ _OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "table": _add_table,
     "bench": _add_bench,
     "doctor": _add_runs,
+    "notebooks": _add_notebooks,
+    "lab": _add_lab,
 }

@@ -28,6 +28,7 @@ from ipr_core.atomic import write
 from ipr_core.config import FIELDS, NOT_SETTINGS, SettingsError
 from ipr_core.progress import is_watched, say
 
+_BESIDE = Path(__file__).parents[2]
 MAIN_JOB = ("01_warm_up", "02_refinement", "03_analysis")
 # Every kernel imports jsonschema, which compiles grammars of web addresses for four seconds if it finds this package.
 _LAUNCH = (
@@ -61,15 +62,17 @@ class ThisPython(AsyncKernelManager):
 
 
 def folder() -> Path:
-    """Return the notebooks' folder, which lies beside the package in the checkout. raises NotebookError"""
-    path = Path(__file__).parents[2] / "notebooks"
+    """Return the notebooks' folder, beside the package: of the checkout, or as installed. raises NotebookError"""
+    path = _BESIDE / ("notebooks" if checkout() else "ipr_notebooks")
     missing = [name for name in MAIN_JOB if not (path / f"{name}.ipynb").is_file()]
     if missing:
-        raise NotebookError(
-            f"{path} has no {', '.join(missing)}; notebooks run from a checkout (pip install --editable), "
-            "`ipr train` needs none"
-        )
+        raise NotebookError(f"{path} has no {', '.join(missing)}; install the workbench again, `ipr train` needs none")
     return path
+
+
+def checkout() -> bool:
+    """Tell whether the package is used from a checkout of the repository."""
+    return (_BESIDE / "pyproject.toml").is_file() and (_BESIDE / "notebooks").is_dir()
 
 
 @contextlib.contextmanager

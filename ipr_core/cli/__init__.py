@@ -22,6 +22,7 @@ from ipr_core.cli.arguments import (
     with_file_,
 )
 from ipr_core.cli.batches import batch, tune
+from ipr_core.cli.notebooks import lab, notebooks
 from ipr_core.config import SettingsError, build, for_notebook, in_file
 from ipr_core.endings import FAILED, WRONG, ended
 from ipr_core.options import Args, parse
@@ -128,13 +129,13 @@ def _run(args: Args) -> int:
     """
     config = config_of(args)
     check_new(args, config)
-    from ipr_core.batch import notebooks
+    from ipr_core.batch import notebooks as execution
     from ipr_core.results import in_words, reachable, report, soft_labels, summary
     from ipr_core.training.advance import prepare, train_all
     from ipr_core.training.trained import reopen_if_damaged_
 
     rivals = [rival for rival in configs_of(config, args.beside or [], [config.training.seed]) if rival != config]
-    main_job = notebooks.main_job()
+    main_job = execution.main_job()
     check_encoders([config, *rivals], args.runs)
     if args.dry_run:
         return _planned([config, *rivals], args)
@@ -144,11 +145,11 @@ def _run(args: Args) -> int:
     rival_runs = train_all(rivals, args.runs)
     parameters = for_notebook(config, typed(args), args.preset, None if args.runs is None else str(args.runs))
     folder = run.folder / "notebooks"
-    with notebooks.kernel(folder / "kernel.log") as kernel:  # one for all: it imports once
+    with execution.kernel(folder / "kernel.log") as kernel:  # one for all: it imports once
         for notebook in main_job:
             compared = {"compare": [str(rival.folder) for rival in rival_runs]} if rival_runs else {}
-            own = compared if "compare" in notebooks.parameters(notebook) else {}
-            notebooks.execute(notebook, folder / notebook.name, parameters | own, kernel)
+            extra = compared if "compare" in execution.parameters(notebook) else {}
+            execution.execute(notebook, folder / notebook.name, parameters | extra, kernel)
     runs = [run, *rival_runs]
     path = report.write(run, summary.tables(runs), soft_labels.notes(runs))
     print(summary.summary(runs))
@@ -282,8 +283,8 @@ def _planned(configs: Sequence[Config], args: Args) -> int:
 
     for config in configs:
         run = Run(runs_folder(args) / name(config))
-        done = "done" if run.exists and run.finished else f"{run.epochs} of {config.training.epochs} epochs done"
-        print(f"{run.folder}  {config.training.system}, seed {config.training.seed}: {done if run.exists else 'new'}")
+        state = "done" if run.exists and run.finished else f"{run.epochs} of {config.training.epochs} epochs done"
+        print(f"{run.folder}  {config.training.system}, seed {config.training.seed}: {state if run.exists else 'new'}")
     print("No audio was read, and nothing was trained (--dry-run).")
     return 0
 
@@ -312,7 +313,7 @@ def _save(data: Dataset, path: Path) -> None:
 COMMANDS = {
     "corpora": _corpora, "config": _config, "partition": _partition, "run": _run, "train": _train, "batch": batch,
     "tune": tune, "resume": _resume, "annotate": _annotate, "export": _export, "table": _table, "bench": _bench,
-    "doctor": _doctor,
+    "doctor": _doctor, "notebooks": notebooks, "lab": lab,
 }  # fmt: skip
 """Every command by name."""
 

@@ -29,22 +29,22 @@ def sentence(table: DataFrame, parts: DataFrame | None, config: Config) -> str:
         return ""
     labels = table.loc[cause == _OTHER_LABEL, "label"].value_counts()
     details = {_OTHER_LABEL: f": {enumeration(f'{name} {count:,}' for name, count in labels.items())}"}
-    lines = [f"{count:,} {why}{details.get(str(why), '')}" for why, count in counts.items()]
+    lines = [f"{count:,} {cause_name}{details.get(str(cause_name), '')}" for cause_name, count in counts.items()]
     return "\n  ".join([f"{counts.sum():,} of {number_of(len(table), 'utterance')} left out:", *lines])
 
 
 def causes(table: DataFrame, parts: DataFrame | None, config: Config) -> Series:
     """Return (N,) why an utterance is left out, "" if it is not; the arguments are those of `sentence`."""
     label, classes, least = table["label"], config.data.classes, config.partition.min_votes
-    heard = table[emotion_columns(table)].to_numpy(float).sum(axis=1) > 0
+    has_votes = table[emotion_columns(table)].to_numpy(float).sum(axis=1) > 0
     if parts is None:
         parted, rest = _can_be_parted(table, config), np.full(len(table), "", object)
     else:
-        place = Index(parts["id"]).get_indexer(table["id"])  # -1: it is not there
-        parted, rest = place >= 0, np.append(_without_part(parts, config), "")[place]
+        index = Index(parts["id"]).get_indexer(table["id"])  # -1: it is not there
+        parted, rest = index >= 0, np.append(_without_part(parts, config), "")[index]
     conditions = {
-        "with tied votes: two or more emotions have the most": (label == "") & heard & (plurality(table) == ""),
-        "marked as unlabelled, though the votes name an emotion": (label == "") & heard,
+        "with tied votes: two or more emotions have the most": (label == "") & has_votes & (plurality(table) == ""),
+        "marked as unlabelled, though the votes name an emotion": (label == "") & has_votes,
         "with neither a label nor a vote for an emotion": label == "",
         _OTHER_LABEL: ~label.isin(classes),
         f"with fewer than {least:g} votes (min_votes)" if least > 1 else "without a vote": ~parted,

@@ -71,8 +71,8 @@ def useless(table: DataFrame, may_test: Mask, may_train: Mask, config: Config) -
     part, rules = table["part"], config.partition
     faults: list[Fault] = []
     if lacking := sorted(set(config.data.classes) - set(table.loc[part == "D1", "label"])):
-        whose = " of a training speaker" if rules.speaker_disjoint else ""
-        problem = f"D1 has no utterance of {', '.join(lacking)}: none{whose} has a share of votes of"
+        owner = " of a training speaker" if rules.speaker_disjoint else ""
+        problem = f"D1 has no utterance of {', '.join(lacking)}: none{owner} has a share of votes of"
         cure = _cure_of_d1(table[may_train], lacking, config)
         faults += refusal(table, f"{problem} {rules.precise_share:.3g}", cure).faults
     if not (part == "D2").any():

@@ -84,7 +84,7 @@ def folders(tmp_path_factory):
 @pytest.fixture(scope="module")
 def executed(folders):
     """Execute the three notebooks by papermill in order, each with one more cell at its end."""
-    check = "assert from_notebook(globals()) == config, 'no name of the notebook may pass for a setting'"
+    check = "assert from_notebook(globals()) == setup, 'no name of the notebook may pass for a setting'"
     notebooks = {}
     for name in NOTEBOOKS:
         notebook = read(name)
