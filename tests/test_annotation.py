@@ -56,11 +56,11 @@ def labelled(monkeypatch):
     """The pieces that are labelled from now on."""
     literal, lengths = Recogniser.soft_labels, Labelled()
 
-    def soft_labels(model, clips):
+    def soft_labels(model, clips, offsets):
         if len(lengths) == lengths.limit:
             raise KeyboardInterrupt
         lengths.append(len(clips))
-        return literal(model, clips)
+        return literal(model, clips, offsets)
 
     monkeypatch.setattr(Recogniser, "soft_labels", soft_labels)
     return lengths
