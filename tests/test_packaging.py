@@ -141,7 +141,15 @@ def test_citation_and_project_agree():
 def test_every_package_is_installed():
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]
     folders = [file.parent.relative_to(ROOT) for top in ("ipr_core", "widgets") for file in (ROOT / top).rglob("*.py")]
-    assert sorted(packages) == sorted({".".join(folder.parts).replace("widgets", "ipr_widgets") for folder in folders})
+    code = {".".join(folder.parts).replace("widgets", "ipr_widgets") for folder in folders}
+    assert sorted(packages) == sorted(code | {"ipr_notebooks"})
+
+
+def test_the_notebooks_go_with_the_package():
+    """A wheel holds what stands here: the folder `notebooks` under a name of its own."""
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    assert setuptools["package-dir"]["ipr_notebooks"] == "notebooks"
+    assert setuptools["package-data"]["ipr_notebooks"] == ["*.ipynb"]
 
 
 def test_every_imported_package_is_required():
