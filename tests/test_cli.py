@@ -20,7 +20,8 @@ from ipr_core.config import FIELDS, SettingsError, build, demo
 from ipr_core.training.advance import encoder_faults
 
 COMMANDS = (
-    "corpora", "partition", "run", "train", "batch", "tune", "resume", "annotate", "export", "table", "bench", "doctor",
+    "corpora", "config", "partition", "run", "train", "batch", "tune", "resume", "annotate", "export", "table", "bench",
+    "doctor", "notebooks", "lab",
 )  # fmt: skip
 TINY = ["--preset", "demo", "--synthetic-size", "80", "--epochs", "2", "--warm-up", "1", "--test-size", "16"]
 
@@ -231,6 +232,7 @@ def test_export_is_reloaded_with_one_call(trained, tmp_path):
     from ipr_core.training.model import Recogniser
 
     assert cli.main(["export", str(trained[0]), str(tmp_path / "model")]) == 0
+    assert "Soft labels are calibrated" in (tmp_path / "model" / "README.md").read_text("utf-8")
     exported, original = Recogniser.load(tmp_path / "model"), Recogniser.load(trained[0] / "model")
     wave = np.sin(np.arange(16_000) / 20).astype(np.float32)
     assert exported.predict([wave]).equal(original.predict([wave]))

@@ -210,12 +210,14 @@ def _annotate(args: Args) -> int:
 
 
 def _export(args: Args) -> int:
-    """Write a run's model in Hugging Face form, its encoder included."""
+    """Write a run's model in Hugging Face form, its encoder included, with a model card."""
+    from ipr_core.results import model_card
     from ipr_core.training.trained import export
 
     run = _finished(args.run)
     check_places(args.folder)
     export(run, args.folder)
+    model_card.write(run, args.folder)
     print(f'{args.folder}: reload it by ipr_core.Recogniser.from_pretrained("{args.folder}")')
     return 0
 
