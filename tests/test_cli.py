@@ -326,9 +326,9 @@ def test_a_notebook_runs_in_this_python(tmp_path, monkeypatch):
     assert printed(copy) == f"{sys.executable} 7\n"
 
 
-def test_notebooks_are_only_found_in_a_checkout(monkeypatch, tmp_path):
-    monkeypatch.setattr(notebooks, "__file__", str(tmp_path / "site-packages" / "ipr_core" / "notebooks.py"))
-    with pytest.raises(notebooks.NotebookError, match="01_warm_up, 02_refinement, 03_analysis; notebooks run from"):
+def test_a_package_without_its_notebooks_is_a_sentence(monkeypatch, tmp_path):
+    monkeypatch.setattr(notebooks, "_BESIDE", tmp_path / "site-packages")
+    with pytest.raises(notebooks.NotebookError, match="01_warm_up, 02_refinement, 03_analysis; install the workbench"):
         notebooks.folder()
 
 
