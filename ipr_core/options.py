@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ipr_core.config import FIELDS, GROUPS, PRESETS, Config, allowed
@@ -77,7 +77,7 @@ def _with_values(argv: Sequence[str]) -> list[str]:
 def make_parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     """Return the parser of all commands; a command's docstring is its description."""
     parser = argparse.ArgumentParser("ipr", description="Iterative prototype refinement for ambiguous speech emotion.")
-    parser.add_argument("--version", action="version", version=f"ipr {version('ipr-workbench')}")
+    parser.add_argument("--version", action="version", version=f"ipr {_version()}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     for name, call in commands.items():
         text = (call.__doc__ or "").strip()
@@ -88,6 +88,13 @@ def make_parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
         if name in _OPTIONS:
             _OPTIONS[name](subparser)
     return parser
+
+
+def _version() -> str:
+    try:
+        return version("ipr-workbench")
+    except PackageNotFoundError:  # a copy of the code that nobody installed runs too
+        return "(not installed)"
 
 
 def _add_partition(parser: argparse.ArgumentParser) -> None:

@@ -128,13 +128,13 @@ def _run(args: Args) -> int:
     last epoch. Other systems can be trained beside it, for the comparison.
     """
     config = config_of(args)
-    check_new(args, config)
+    rivals = [rival for rival in configs_of(config, args.beside or [], [config.training.seed]) if rival != config]
+    check_new(args, [config, *rivals])
     from ipr_core.batch import notebooks as execution
     from ipr_core.results import in_words, reachable, report, soft_labels, summary
     from ipr_core.training.advance import prepare, train_all
     from ipr_core.training.trained import reopen_if_damaged_
 
-    rivals = [rival for rival in configs_of(config, args.beside or [], [config.training.seed]) if rival != config]
     main_job = execution.main_job()
     check_encoders([config, *rivals], args.runs)
     if args.dry_run:
@@ -162,11 +162,11 @@ def _run(args: Args) -> int:
 def _train(args: Args) -> int:
     """Train systems over seeds, without a notebook."""
     config = config_of(args)
-    check_new(args, config)
+    configs = configs_of(config, args.systems or [config.training.system], args.seeds or [config.training.seed])
+    check_new(args, configs)
     from ipr_core.results import summary
     from ipr_core.training.advance import train_all
 
-    configs = configs_of(config, args.systems or [config.training.system], args.seeds or [config.training.seed])
     check_encoders(configs, args.runs)
     if args.dry_run:
         return _planned(configs, args)

@@ -60,16 +60,17 @@ def runs_folder(args: Args) -> Path:
     return args.runs or default_runs()
 
 
-def check_new(args: Args, config: Config) -> None:
-    """Raise CorpusError, in a second or two, if a new run's corpus is refused by its table alone.
+def check_new(args: Args, configs: Sequence[Config]) -> None:
+    """Raise CorpusError, in a second or two, if the corpus of new runs is refused by its table alone.
 
-    A run that exists may do without its corpus.
+    configs: of one corpus. Runs that exist may do without it.
     """
     from ipr_core.data.table_checks import check_table
     from ipr_core.runs.names import name
 
-    if not (runs_folder(args) / name(config) / "config.json").exists():
-        check_table(config)
+    new = [config for config in configs if not (runs_folder(args) / name(config) / "config.json").exists()]
+    if new:
+        check_table(new[0])
 
 
 def check_places(*folders: Path) -> None:
