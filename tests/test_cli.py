@@ -16,7 +16,8 @@ import soundfile
 from ipr_core import cli, doctor, options
 from ipr_core.batch import notebooks
 from ipr_core.cli import arguments
-from ipr_core.config import FIELDS, SettingsError, build, demo
+from ipr_core.config import FIELDS, Config, SettingsError, build, demo
+from ipr_core.runs import names
 from ipr_core.training.advance import encoder_faults
 
 COMMANDS = (
@@ -330,6 +331,19 @@ def test_a_package_without_its_notebooks_is_a_sentence(monkeypatch, tmp_path):
     monkeypatch.setattr(notebooks, "_BESIDE", tmp_path / "site-packages")
     with pytest.raises(notebooks.NotebookError, match="01_warm_up, 02_refinement, 03_analysis; install the workbench"):
         notebooks.folder()
+
+
+def test_runs_that_exist_need_no_corpus(tmp_path, monkeypatch):
+    checked: list[Config] = []
+    monkeypatch.setattr("ipr_core.data.table_checks.check_table", checked.append)
+    args = arguments.Args(runs=tmp_path)
+    old, new = demo(seed=1), demo(seed=2)
+    (tmp_path / names.name(old)).mkdir()
+    (tmp_path / names.name(old) / "config.json").touch()
+    arguments.check_new(args, [old])
+    assert checked == []
+    arguments.check_new(args, [old, new])
+    assert checked == [new]
 
 
 # Doctor.

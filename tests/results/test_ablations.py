@@ -155,3 +155,20 @@ def test_nothing_varied_is_a_sentence_not_a_traceback(make):
         assert "ipr batch ablations" in ablations.circumstances(ablation)
         assert "ipr batch ablations" in ablations.effects(ablation)._repr_html_()
         assert ablations.readings(ablation).values.empty
+
+
+def test_a_setting_s_effect_is_tabulated_for_every_system(make):
+    runs = [
+        *make(0.50, 0.60, 0.73),
+        *make(0.60, 0.70, 0.80, centring="speaker"),
+        *make(0.30, 0.40, 0.50, system="baseline"),
+        *make(0.35, 0.50, 0.56, system="baseline", centring="speaker"),
+        *make(0.90, system="supervised"),
+    ]
+    frame = ablations.by_system(runs).values.set_index("system")
+    assert frame["setting"].tolist() == ["centring speaker"] * 2
+    assert set(frame.index) == {"IPR", "baseline"}, "supervised was not varied"
+    np.testing.assert_allclose(frame.loc["IPR", ["base", "with it", "difference"]].astype(float), [61, 70, 9])
+    np.testing.assert_allclose(frame.loc["baseline", ["base", "with it", "difference"]].astype(float), [40, 47, 7])
+    assert frame["p, t-test, Holm"].max() >= frame["p, t-test"].max()
+    assert ablations.by_system(make(0.5)).values.empty
