@@ -46,11 +46,13 @@ class Data(Section):
     self_reports: bool = True
     """Whether a speaker's report on their own emotion is a vote (IEMOCAP's C-F and C-M lines)."""
     several_tags: Literal["whole", "split"] = "whole"
-    """An annotator who gave several tags: each a whole vote, or one vote split among them (IEMOCAP)."""
+    """An annotator who gave several tags: each a whole vote, or one vote split among them (IEMOCAP, votes.csv)."""
     count_other: bool = False
     """Whether the tag "other" is a vote for none of the emotions, or no vote at all."""
     merge_excited: bool = True
     """Whether excited, by label and by vote, is happy (IEMOCAP)."""
+    vote_weights: Literal["equal", "agreement"] = "equal"
+    """Reading: how a vote counts, each alike, or by the square of its listener's agreement with the others."""
     annotators: Literal["auto", "released", "simulated"] = "auto"
     """Whose votes: the corpus's own, simulated annotators' (classifiers, out of fold), or its own if it has any."""
     annotator_count: Annotated[int, Field(ge=3, le=50)] = 10
@@ -83,6 +85,8 @@ class Partition(Section):
     """D2: the label's share is at least this and below precise_share; D3: it is below this."""
     min_votes: NotNegative = 1
     """Utterances with fewer votes are left out."""
+    tied: Literal["left out", "D2"] = "left out"
+    """Utterances on whose votes two or more classes tie: left out, or in D2, without a label to be scored by."""
     test_size: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
     """Size of D3: its utterances are the least agreed ones outside D1, the others D2; none: ambiguous_share decides."""
     test_balanced: bool = False

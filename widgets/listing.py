@@ -16,7 +16,7 @@ from ipr_core.runs.run import Run
 from ipr_core.texts import plain
 from ipr_widgets.parts import THIN, column_layout, error_text, follow
 from ipr_widgets.state import RunState
-from ipr_widgets.votes import PARTS
+from ipr_widgets.votes import PARTS, TIED
 
 LIMIT = 300
 """The most rows of the list; the search by id finds the others."""
@@ -168,7 +168,9 @@ class Listing(w.VBox):
         texts = zip(values, table["part"], table["label"], table["id"], strict=True)
         # Of non-breaking spaces, since a page makes one of several.
         wide = min(max(map(len, table["id"]), default=2), LETTERS)
-        names = [f"{_short(id):{wide}} {value:4.2f} {part}   {plain(label)}" for value, part, label, id in texts]
+        names = [
+            f"{_short(id):{wide}} {value:4.2f} {part}   {plain(label) or TIED}" for value, part, label, id in texts
+        ]
         self.head.value = f"{'id':{wide}} bits part label".replace(" ", "\u00a0")
         self._show([(name.replace(" ", "\u00a0"), row) for name, row in zip(names, rows.tolist(), strict=True)])
 

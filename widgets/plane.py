@@ -19,7 +19,7 @@ from ipr_core import metrics
 from ipr_core.texts import in_figure
 from ipr_widgets import colours, look
 from ipr_widgets.layout import FEWEST, Plane
-from ipr_widgets.votes import present
+from ipr_widgets.votes import TIED, present
 
 TITLE = "Utterances and prototypes on one UMAP plane"
 TOO_FEW = f"UMAP needs at least {FEWEST} utterances; the setting `map_size` says how many it gets"
@@ -83,6 +83,8 @@ def _by_class(column: str) -> Groups:
     def groups(rows: DataFrame, classes: Sequence[str]) -> Iterator[tuple[str, Rows, object]]:
         for name in classes:
             yield name, (rows[column] == name).to_numpy(), colours.colour(name)
+        if (unlabelled := (rows[column] == "").to_numpy()).any():
+            yield TIED, unlabelled, colours.INK
 
     return groups
 
@@ -247,6 +249,7 @@ def _words(rows: DataFrame) -> NDArray[np.object_]:
     """Return (M,) the text of each utterance when the pointer is over it."""
     texts = [name for name in ("id", "part", "label", "speaker", "prototypes", "classifier") if name in rows]
     columns = {name: [in_figure(str(text)) for text in rows[name].tolist()] for name in texts}
+    columns["label"] = [label or TIED for label in columns["label"]]
     facts = zip(columns["id"], columns["part"], columns["label"], strict=True)
     texts = [f"<b>{id}</b>, {part}<br>truth: {label}" for id, part, label in facts]
     if "speaker" in rows:

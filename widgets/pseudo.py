@@ -124,8 +124,8 @@ def true_counts(state: RunState) -> list[int] | None:
     """Return (C,) utterances of D2 per true label; None if they are not known."""
     if state.data is None or (state.events and state.events[-1].agreement_model is None):
         return None
-    data = state.data
-    return np.bincount(data.labels[data.rows("D2")], minlength=len(data.classes)).tolist()
+    labels = state.data.labels[state.data.rows("D2")]
+    return np.bincount(labels[labels >= 0], minlength=len(state.data.classes)).tolist()
 
 
 def collapse(event: EpochEnd, classes: Sequence[str], truth: Sequence[int] | None = None) -> list[str]:

@@ -19,7 +19,7 @@ from ipr_core.data.waves import SAMPLE_RATE
 from ipr_core.runs.events import EpochEnd
 from ipr_core.texts import in_figure, in_html
 from ipr_widgets import colours, look
-from ipr_widgets.votes import PARTS
+from ipr_widgets.votes import PARTS, TIED
 
 Shares = NDArray[np.floating]
 
@@ -133,7 +133,7 @@ def caption(utterance: Series, soft: Shares | None, classes: Sequence[str], cali
     lines = [
         f"<b>{in_html(utterance['id'])}</b> · speaker {in_html(utterance['speaker']) or 'unknown'}"
         f" · {PARTS.get(utterance['part'], '')}",
-        f"released label {emotion(utterance['label'])}, {agreed}",
+        f"released label {emotion(utterance['label']) if utterance['label'] else TIED}, {agreed}",
     ]
     if soft is not None:
         best, bits = int(np.argmax(soft)), float(metrics.entropy(np.asarray(soft)[None])[0])

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 
 from ipr_core import metrics
-from ipr_core.data import ambiguity
 from ipr_core.texts import in_figure
 from ipr_widgets import colours, look
 
@@ -23,6 +22,8 @@ PARTS = {
     "V1": "V1, held out of D1",
     "V2": "V2, held out of D2",
 }
+TIED = "tied votes"
+"""An utterance without a label, since two or more classes have the most votes."""
 _EDGES = np.array([0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0])
 """Edges of the bins of vote shares: nobody, nearly nobody … nearly everybody, everybody."""
 POINTS, SPEAKERS = 5000, 60
@@ -38,16 +39,10 @@ def present(parts: Iterable[str]) -> dict[str, str]:
 def partition(table: DataFrame, classes: Sequence[str]) -> go.Figure:
     """Draw the utterances of each class in each part.  table: the partitioned utterance table"""
     fig = look.figure("The partition, per class", barmode="group", xaxis_title="Part", yaxis_title="Utterances")
-    for name, counts in _counts(table, classes).items():
-        fig.add_trace(
-            go.Bar(
-                x=list(present(table["part"]).values()),
-                y=counts,
-                name=in_figure(name),
-                marker_color=colours.colour(name),
-                text=counts,
-            )
-        )
+    parts = list(present(table["part"]).values())
+    for label, (title, colour) in labels(table, classes).items():
+        counts = _counts(table, label)
+        fig.add_trace(go.Bar(x=parts, y=counts, name=title, marker_color=colour, text=counts))
     return fig
 
 
@@ -64,10 +59,9 @@ def partition_by_speaker(table: DataFrame, classes: Sequence[str]) -> go.Figure:
     fig = look.panels(f"The partition, per speaker{limit}", list(parts.values()), 170 + 16 * len(speakers))
     for column, part in enumerate(parts, start=1):
         rows = table[table["part"] == part]
-        for name in classes:
-            count = rows[rows["label"] == name].groupby("speaker").size().reindex(speakers, fill_value=0)
-            bar = go.Bar(x=count.tolist(), y=names, orientation="h", name=in_figure(name))
-            bar.marker.color = colours.colour(name)
+        for label, (title, colour) in labels(table, classes).items():
+            count = rows[rows["label"] == label].groupby("speaker").size().reindex(speakers, fill_value=0)
+            bar = go.Bar(x=count.tolist(), y=names, orientation="h", name=title, marker_color=colour)
             fig.add_trace(bar.update(legendgroup=bar.name, showlegend=column == 1), row=1, col=column)
     fig.update_xaxes(title="Utterances").update_yaxes(type="category", autorange="reversed")
     return fig.update_yaxes(title="Speaker", col=1).update_layout(barmode="stack", legend_traceorder="normal")
@@ -128,10 +122,16 @@ def entropies(soft: Shares, parts: Sequence[str]) -> go.Figure:
     return fig.update_yaxes(title="Utterances of the part, %", col=1)
 
 
-def _counts(table: DataFrame, classes: Sequence[str]) -> dict[str, list[int]]:
-    """Count the utterances of each class in each part."""
-    counts = ambiguity.summary(table).set_index(["label", "part"])["count"]
-    return {name: [int(counts.get((name, part), 0)) for part in present(table["part"])] for name in classes}
+def _counts(table: DataFrame, label: str) -> list[int]:
+    """Count the utterances of a label in each part."""
+    parts = table.loc[table["label"] == label, "part"]
+    return [int((parts == part).sum()) for part in present(table["part"])]
+
+
+def labels(table: DataFrame, classes: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return each label of the utterances with its title and colour: the classes, and "" where votes tie."""
+    looks = {name: (in_figure(name), colours.colour(name)) for name in classes}
+    return looks | ({"": (TIED, colours.INK)} if (table["label"] == "").any() else {})
 
 
 def _by_share(soft: Shares, votes: Shares, name: str) -> go.Scatter:

@@ -106,7 +106,7 @@ def _partition(args: Args) -> int:
     check_places(*([args.out.parent] if args.out else []))
     data = load(config)
     for column in ("label", "speaker"):
-        counts = ambiguity.summary(validation.with_its_parts(data.table), column)
+        counts = ambiguity.summary(validation.with_its_parts(data.table.replace({"label": {"": "(tied)"}})), column)
         table = counts.pivot_table(
             "count", column, "part", aggfunc="sum", fill_value=0, margins=True, margins_name="all"
         )

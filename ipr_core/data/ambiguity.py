@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame, Series
 
 from ipr_core.config import Config
-from ipr_core.data.corpora.table import CorpusError, vote_columns
+from ipr_core.data.corpora.table import CorpusError, emotion_columns, vote_columns
 from ipr_core.data.partition_faults import TOLERANCE, nothing_to_part, refusal, too_large_test, useless
 from ipr_core.data.validation import hold_out, order
 
@@ -94,8 +94,10 @@ def partition(table: DataFrame, config: Config, sounds: NDArray[np.int64] | None
 
     Utterances with the same sound stand in one part, the latest that one of them has (D3 over D2 over D1), so that
     nothing is tested that was trained on; D3 may then have more than test_size. With speaker_disjoint, those of
-    training speakers are left out where that part is D3. If a part or a class of D1 would be lost by this, as where
-    most clips are copies of one, they stay where their votes put them, and a warning says so.
+    training speakers are left out where that part is D3, as are tied ones. If a part or a class of D1 would be lost by
+    this, as where most clips are copies of one, they stay where their votes put them, and a warning says so.
+
+    Where ties are in D2 (`tied`), their label is "" and their share that of the classes that tie.
 
     Last, `validation_share` of D1 and of D2 is held out of both, as V1 and V2 (`validation.hold_out`).
 
@@ -130,13 +132,26 @@ def check_unvoted(table: DataFrame, config: Config) -> None:
         raise refusal(table, f"test_size is {size}, and at most {most} utterances may be in D3", cure)
 
 
+def tied(table: DataFrame, config: Config) -> Mask:
+    """Return (N,) whether an utterance has no label since two or more classes have the most votes, and enough votes."""
+    data = config.data
+    unlabelled = (table["label"] == "").to_numpy() & _has_votes(table, config)
+    names = emotion_columns(table)
+    if not names or not unlabelled.any():
+        return np.zeros(len(table), dtype=bool)
+    highest = table[names].to_numpy(float).max(axis=1, keepdims=True)
+    first = (_class_votes(table, data.classes) >= highest - TOLERANCE).sum(axis=1)
+    return unlabelled & (highest[:, 0] > 0) & (first > 1)
+
+
 def _parted(table: DataFrame, config: Config) -> tuple[DataFrame, Mask, Mask]:
     """Return the utterances with share and part, by their votes alone, and what `by_speaker` says of them."""
     utterances = _with_share(table, config)
     may_test, may_train = by_speaker(utterances, config)
-    rules = config.partition
-    precise = (utterances["share"] >= rules.precise_share - TOLERANCE).to_numpy()
-    agreed = (utterances["share"] >= rules.ambiguous_share - TOLERANCE).to_numpy()
+    rules, unlabelled = config.partition, (utterances["label"] == "").to_numpy()
+    may_test = may_test & ~unlabelled
+    precise = (utterances["share"] >= rules.precise_share - TOLERANCE).to_numpy() & ~unlabelled
+    agreed = (utterances["share"] >= rules.ambiguous_share - TOLERANCE).to_numpy() | unlabelled
     if rules.test_size is None:
         test = may_test & ~agreed
     else:
@@ -162,20 +177,35 @@ def summary(table: DataFrame, group: Literal["label", "speaker"] = "label") -> D
 
 def labelled_and_voted(table: DataFrame, config: Config) -> Mask:
     """Return (N,) whether an utterance is labelled with a class and has enough votes."""
+    return table["label"].isin(config.data.classes).to_numpy() & _has_votes(table, config)
+
+
+def may_be_parted(table: DataFrame, config: Config) -> Mask:
+    """Return (N,) whether an utterance can be in a part: `labelled_and_voted`, or `tied` if ties are in D2."""
+    usable = labelled_and_voted(table, config)
+    return usable | tied(table, config) if config.partition.tied == "D2" else usable
+
+
+def _has_votes(table: DataFrame, config: Config) -> Mask:
     enough = max(config.partition.min_votes - _ROUNDED, TOLERANCE)
-    labelled = table["label"].isin(config.data.classes).to_numpy()
-    return labelled & (vote_totals(table, config.data.count_other) >= enough)
+    return vote_totals(table, config.data.count_other) >= enough
 
 
 def _with_share(table: DataFrame, config: Config) -> DataFrame:
     """Return the utterances that can be parted, with their label's share of the votes."""
-    data, usable = config.data, labelled_and_voted(table, config)
-    if not usable.any():
+    data = config.data
+    if not labelled_and_voted(table, config).any():
         raise nothing_to_part(table, vote_totals(table, data.count_other), config)
-    table = table[usable]
-    number = table["label"].map({name: i for i, name in enumerate(data.classes)}).to_numpy(int)
-    share = vote_shares(table, data.classes, data.count_other)[np.arange(len(table)), number]
+    table = table[may_be_parted(table, config)]
+    number = class_numbers(table, data.classes)
+    shares = vote_shares(table, data.classes, data.count_other)
+    share = np.where(number >= 0, shares[np.arange(len(table)), number], shares.max(axis=1))
     return table.assign(share=share).reset_index(drop=True)
+
+
+def class_numbers(table: DataFrame, classes: Sequence[str]) -> NDArray[np.int64]:
+    """Return (N,) each label's number among the classes, -1 where there is none."""
+    return table["label"].map({name: i for i, name in enumerate(classes)}).fillna(-1).to_numpy(np.int64)
 
 
 def _least_agreed(table: DataFrame, candidates: Mask, size: int, config: Config) -> Mask:

@@ -38,8 +38,8 @@ class Dataset:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """(N,) the released label as a class number. D2's are for scoring, `supervised` and `oracle`."""
-        return self.table["label"].map({name: i for i, name in enumerate(self.classes)}).to_numpy(np.int64)
+        """(N,) the released label as a class number. D2's are for scoring, `supervised` and `oracle`; -1: tied."""
+        return ambiguity.class_numbers(self.table, self.classes)
 
     @property
     def votes(self) -> NDArray[np.float64]:

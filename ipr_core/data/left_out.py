@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame, Index, Series
 
 from ipr_core.config import Config
-from ipr_core.data.ambiguity import Mask, by_speaker, labelled_and_voted
+from ipr_core.data.ambiguity import Mask, by_speaker, may_be_parted
 from ipr_core.data.corpora.table import emotion_columns, plurality
 from ipr_core.data.faults import enumeration, number_of
 from ipr_core.data.partition_faults import TOLERANCE
@@ -42,11 +42,13 @@ def causes(table: DataFrame, parts: DataFrame | None, config: Config) -> Series:
     else:
         index = Index(parts["id"]).get_indexer(table["id"])  # -1: it is not there
         parted, rest = index >= 0, np.append(_without_part(parts, config), "")[index]
+    usable = may_be_parted(table, config)
+    unlabelled = (label == "") & ~usable
     conditions = {
-        "with tied votes: two or more emotions have the most": (label == "") & has_votes & (plurality(table) == ""),
-        "marked as unlabelled, though the votes name an emotion": (label == "") & has_votes,
-        "with neither a label nor a vote for an emotion": label == "",
-        _OTHER_LABEL: ~label.isin(classes),
+        "with tied votes: two or more emotions have the most": unlabelled & has_votes & (plurality(table) == ""),
+        "marked as unlabelled, though the votes name an emotion": unlabelled & has_votes,
+        "with neither a label nor a vote for an emotion": unlabelled,
+        _OTHER_LABEL: ~label.isin(classes) & ~usable,
         f"with fewer than {least:g} votes (min_votes)" if least > 1 else "without a vote": ~parted,
     }
     return Series(_first_that_holds(conditions, rest), index=table.index)
@@ -60,7 +62,7 @@ def _first_that_holds(conditions: Mapping[str, Mask | Series], rest: NDArray[np.
 
 def _can_be_parted(table: DataFrame, config: Config) -> Mask:
     """Return (N,) whether an utterance has the votes for a part: simulated annotators give each its votes."""
-    usable = labelled_and_voted(table, config)
+    usable = may_be_parted(table, config)
     simulated = config.data.annotators == "simulated" or not usable.any()
     return np.full(len(table), True) if simulated else usable
 
@@ -74,6 +76,7 @@ def _without_part(parts: DataFrame, config: Config) -> NDArray[np.object_]:
     high, low = share >= agreed - TOLERANCE, (share < ambiguous - TOLERANCE) & (size is None)
     conditions = {
         "": ~unused,
+        "with tied votes, of a test speaker or with the sound of one in D3": (parts["label"] == "").to_numpy(),
         f"of test speakers, agreed on too much for D3: a share of votes of {agreed:.3g} or more": test & high,
         f"of test speakers, beyond a test_size of {size}": test,
         f"of training speakers, agreed on too little for D2: a share of votes below {ambiguous:.3g}": low,

@@ -42,11 +42,16 @@ def checked_table(config: Config, progress: bool = True) -> tuple[DataFrame, lis
 
 
 def labelled(table: DataFrame, config: Config) -> NDArray[np.int64]:
-    """Return the rows of utterances labelled with a class; raises CorpusError if there are none."""
-    rows = np.flatnonzero(table["label"].isin(config.data.classes))
-    if not len(rows):
+    """Return the rows of utterances labelled with a class, and of tied ones where they are wanted.
+
+    raises CorpusError if no utterance is labelled
+    """
+    usable = table["label"].isin(config.data.classes).to_numpy()
+    if not usable.any():
         raise nothing_to_part(table, ambiguity.vote_totals(table, config.data.count_other), config)
-    return rows
+    if config.partition.tied == "D2":
+        usable = usable | ambiguity.tied(table, config)
+    return np.flatnonzero(usable)
 
 
 def simulates(config: Config, table: DataFrame) -> bool:

@@ -38,8 +38,8 @@ def epoch_end(session: Session, epoch: int, losses: dict[str, float], steps: int
         confusion=metrics.confusion(truth[d3], model[d3], n_classes).tolist(),
         accuracy_prototypes=float((truth == prototypes)[d3].mean()),
         cosines=eq.cosines(session.prototypes.vectors).tolist(),
-        agreement_model=float((truth == model)[d2].mean()),
-        agreement_prototypes=float((truth == prototypes)[d2].mean()),
+        agreement_model=_agreement(truth[d2], model[d2]),
+        agreement_prototypes=_agreement(truth[d2], prototypes[d2]),
         labels_model=np.bincount(model[d2], minlength=n_classes).tolist(),
         labels_prototypes=np.bincount(prototypes[d2], minlength=n_classes).tolist(),
         gate=float(eq.one_class(session.schedule.classes.classifier[d2]).float().mean()) if gated else None,
@@ -57,6 +57,12 @@ def epoch_end(session: Session, epoch: int, losses: dict[str, float], steps: int
     )
 
 
+def _agreement(truth: NDArray[np.int64], labels: NDArray[np.int64]) -> float | None:
+    """Return the share of right labels (N,) among those whose truth (N,) is known; None where none is, as of ties."""
+    hits = (truth == labels)[truth >= 0]
+    return float(hits.mean()) if len(hits) else None
+
+
 def _validation(session: Session, soft: NDArray[np.floating]) -> dict[str, float] | None:
     """Return the classifier's scores on V1, and its accuracy on V2; None without V1.  soft: (N, C)"""
     rows, ambiguous, truth = session.data.rows("V1"), session.data.rows("V2"), session.data.labels
@@ -64,14 +70,14 @@ def _validation(session: Session, soft: NDArray[np.floating]) -> dict[str, float
         return None
     scores = metrics.hard_scores(truth[rows], soft[rows].argmax(axis=1), len(session.data.classes))
     right = soft[rows, truth[rows]].clip(np.finfo(np.float32).tiny)
-    hits = soft[ambiguous].argmax(axis=1) == truth[ambiguous]
+    agreement, labelled = soft[ambiguous].argmax(axis=1), int((truth[ambiguous] >= 0).sum())
     return {
         "accuracy": scores["accuracy"],
         "uar": scores["uar"],
         "nll": float(-np.log(right).mean()),
         "utterances": len(rows),
-        "accuracy_ambiguous": float(hits.mean()) if len(hits) else 0.0,
-        "utterances_ambiguous": len(hits),
+        "accuracy_ambiguous": _agreement(truth[ambiguous], agreement) or 0.0,
+        "utterances_ambiguous": labelled,
     }
 
 

@@ -41,8 +41,9 @@ class FirstLabels(Companion):
 
 def labels(step: Step) -> tuple[Tensor, Tensor]:
     """Return the labels of a step's utterances of D2 (B,), and their weights (B,), 0 for one that is left out."""
-    first, method, truth = step.companion_as(FirstLabels), step.method, step.truth
+    first, method = step.companion_as(FirstLabels), step.method
     own, drawn = eq.pseudo_labels(first.soft[step.rows]), first.lot[step.rows] < method.oracle_share
+    truth = torch.where(step.truth < 0, own, step.truth)  # of a tied utterance none is known
     every = torch.ones_like(first.lot[step.rows])
     if method.oracle == "random":
         return torch.where(drawn, (truth + first.shift[step.rows]) % first.soft.shape[1], truth), every

@@ -81,7 +81,7 @@ class Step:
     compared_augmented: Tensor
     """(B, D) those of their augmented views, for the readings that compare them; else as `compared`."""
     truth: Tensor
-    """(B,) the hidden labels of D2's utterances: for `supervised` and `oracle` alone."""
+    """(B,) the hidden labels of D2's utterances, -1 of a tied one: for `supervised` and `oracle` alone."""
     rows: Tensor
     """(B,) D2's utterances, as rows of the utterance table."""
     progress: float = 0.0

@@ -1,6 +1,7 @@
 """Supervised: D1 and D2 with their true labels, the upper bound (Table 3).
 
 D2 has the same weight as D1 from the end of the warm-up on: its labels are certain, so nothing has to grow.
+An utterance whose votes tie has no label, and no loss.
 """
 
 from ipr_core.method import equations as eq
@@ -10,7 +11,9 @@ from ipr_core.method.systems.system import System
 
 def refinement_terms(step: Step) -> Terms:
     """Return CE on D1 and on D2, both with true labels."""
-    return terms(step, ambiguous=eq.cross_entropy(step.ambiguous.logits, step.truth), beta=step.method.alpha)
+    known = step.truth >= 0
+    loss = eq.cross_entropy(step.ambiguous.logits, step.truth.clamp(min=0), known.float())
+    return terms(step, ambiguous=loss, beta=step.method.alpha)
 
 
 SYSTEM = System(
