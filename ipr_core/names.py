@@ -2,7 +2,7 @@
 
 from typing import Literal, get_args
 
-Corpus = Literal["synthetic", "iemocap", "cremad", "emodb", "ravdess", "manifest"]
+Corpus = Literal["synthetic", "iemocap", "cremad", "emodb", "ravdess", "msp_podcast", "msp_improv", "manifest"]
 CORPORA: tuple[str, ...] = get_args(Corpus)
 """Every corpus: `data/corpora/NAME.py` reads it. A new reader is such a file, and its name in `Corpus`."""
 

@@ -28,6 +28,8 @@ _ADDED = {
     "oracle": "correct",
     "oracle_share": 0.0,
     "centring": "none",
+    "tied": "left out",
+    "vote_weights": "equal",
 }
 """Settings that version 0.1 did not have → the value that says what it did."""
 

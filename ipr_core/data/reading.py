@@ -27,6 +27,8 @@ class Reading(NamedTuple):
     table: DataFrame
     faults: Sequence[Fault] = ()
     notes: Sequence[Note] = ()
+    votes: DataFrame | None = None
+    """Votes by annotator, a row each, where it is known who voted; see `raters`."""
 
     def checked(self) -> DataFrame:
         """Return the table; raises CorpusError if there are faults."""

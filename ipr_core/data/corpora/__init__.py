@@ -17,6 +17,7 @@ import pandas as pd
 from pandas import DataFrame
 
 from ipr_core.config import CORPORA, Data
+from ipr_core.data import raters
 from ipr_core.data.corpora.table import check, tidy
 from ipr_core.data.faults import CorpusError, Fault, number_of
 from ipr_core.data.reading import Reading
@@ -86,18 +87,28 @@ def _log_count(data: Data, rows: int, files: int) -> None:
 def _surveyed(reading: Reading, data: Data, labels_needed: bool, notes: bool) -> tuple[DataFrame, list[Fault]]:
     for note in reading.notes if notes else ():
         _log.log(note.level, "%s", note.text)
-    whole = not (reading.table.empty and reading.faults)  # else all its rows are at fault
-    faults = [*reading.faults, *(check(reading.table, data, labels_needed) if whole else [])]
-    return tidy(reading.table, data), sorted(faults, key=lambda fault: (fault.source, fault.row or 0))
+    table, faults = reading.table, list(reading.faults)
+    if reading.votes is not None:
+        table = raters.with_votes(table, reading.votes, data)
+        labels_needed = labels_needed and not faults  # an utterance's votes may be among the faulty ones
+    elif data.vote_weights == "agreement" and labels_needed:
+        faults.append(raters.nameless(data))
+    if not (table.empty and faults):  # else all its rows are at fault
+        faults += check(table, data, labels_needed)
+    return tidy(table, data), sorted(faults, key=lambda fault: (fault.source, fault.row or 0))
 
 
 def _blocks(data: Data, size: int, progress: bool) -> Iterator[Reading]:
     module = reader(data.corpus)
     if hasattr(module, "blocks"):
         return module.blocks(data, size)
-    table, faults, notes = module.read(data, progress)
-    first = Reading(table[:size], faults, notes)
-    return (Reading(table[begin : begin + size]) if begin else first for begin in range(0, max(1, len(table)), size))
+    reading = module.read(data, progress)
+    table, votes = reading.table, reading.votes
+    first = reading._replace(table=table[:size])
+    return (
+        Reading(table[begin : begin + size], votes=votes) if begin else first
+        for begin in range(0, max(1, len(table)), size)
+    )
 
 
 def read(data: Data, labels_needed: bool = True) -> DataFrame:
@@ -110,6 +121,16 @@ def read(data: Data, labels_needed: bool = True) -> DataFrame:
     if faults:
         raise CorpusError(faults)
     return table
+
+
+def votes(data: Data) -> DataFrame | None:
+    """Return a corpus's votes by annotator, a row each, None if it is not known who voted.
+
+    returns: id, annotator, label and weight, see `raters.tidy`
+    raises CorpusError if there is no table
+    """
+    table = reader(data.corpus).read(data, progress=False).votes
+    return None if table is None else raters.tidy(table, data)
 
 
 def describe() -> list[tuple[str, str, str]]:

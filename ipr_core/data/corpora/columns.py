@@ -33,7 +33,7 @@ _SAME = {alias: name for name, aliases in _ALIASES.items() for alias in aliases.
 _NOUNS = {
     "anger": "angry", "happiness": "happy", "joy": "happy", "sadness": "sad", "neutrality": "neutral",
     "frustration": "frustrated", "surprise": "surprised", "fear": "fearful", "disgust": "disgusted",
-    "excitement": "excited", "boredom": "bored", "calmness": "calm",
+    "excitement": "excited", "boredom": "bored", "calmness": "calm", "contempt": "contemptuous",
 }  # fmt: skip
 _COUNTING = frozenset((
     "vote", "votes", "voted", "voter", "voters", "n", "no", "nr", "num", "number", "count", "counts", "cnt", "share",
@@ -65,7 +65,7 @@ def choose(names: list[str], row: int | None, data: Data, source: str) -> Choice
             columns[name] = position
     for name in dict.fromkeys(name for name in names if name and name not in columns):
         target = meaning(name, emotions)
-        if target in columns and _squashed(name) == _squashed(target):
+        if target in columns and same_letters(name) == same_letters(target):
             faults.append(Fault(source, row, f"column {name!r} is {target!r} again, in another spelling", "keep one"))
         elif target and target not in columns and target != "path":
             faults.append(_lookalike(name, target, source, row))
@@ -78,8 +78,8 @@ def choose(names: list[str], row: int | None, data: Data, source: str) -> Choice
 def meaning(name: str, emotions: Collection[str]) -> str | None:
     """Return the known column that a name seems to mean, None if it is something else."""
     targets = [*PLAIN, *(f"{kind}_{emotion}" for kind in ("votes", "mixture") for emotion in (*emotions, "other"))]
-    squashed = _squashed(name)
-    by_letters = {_squashed(target): target for target in targets} | _SAME
+    squashed = same_letters(name)
+    by_letters = {same_letters(target): target for target in targets} | _SAME
     if squashed in by_letters:
         return by_letters[squashed]
     alike = [target for target in PLAIN if len(target) > 3 and _is_slip(squashed, target)]
@@ -112,7 +112,8 @@ def _counts(word: str) -> bool:
     return word in _COUNTING or word.isdigit() or _is_slip(word, "votes")
 
 
-def _squashed(name: str) -> str:
+def same_letters(name: str) -> str:
+    """Return the small letters and digits of a name: what is the same in its spellings."""
     return "".join(_WORD.findall(name.casefold()))
 
 

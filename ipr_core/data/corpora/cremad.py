@@ -3,6 +3,9 @@
 Cao et al. 2014. Only the voice-only votes are read, since training hears the voice alone. The label is the emotion
 that most listeners heard, because the partition is by perceived emotion; if two share the first place there is none.
 The emotion that the actor was asked for is in the column `intended`.
+
+Counts are those of tabulatedVotes.csv. Who voted is in finishedResponses.csv, if it is at hand: a row per response of a
+participant (localid). Responses that took longer than 10 s (ttr in finishedEmoResponses.csv) were not tabulated.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from pandas import DataFrame
 
 from ipr_core.config import Data
 from ipr_core.data import tables
+from ipr_core.data.corpora import cremad_raters
 from ipr_core.data.corpora.table import corpus_folder, numbers, plurality, with_points
 from ipr_core.data.faults import CorpusError, Fault, Note, enumeration, number_of
 from ipr_core.data.listing import AudioFiles
@@ -34,7 +38,7 @@ _CURE = "use tabulatedVotes.csv as released"
 def read(data: Data, progress: bool = True) -> Reading:
     """Return the clips in AudioWAV that have votes; other clips are left out, with a note."""
     root = corpus_folder(data, ["AudioWAV", "processedResults/tabulatedVotes.csv"], LAYOUT)
-    table, faults, _ = _votes(root / "processedResults" / "tabulatedVotes.csv")
+    table, faults = _votes(root / "processedResults" / "tabulatedVotes.csv")[:2]
     files = AudioFiles(root, ["AudioWAV"], deep=False)
     clips = files.by_stem()
     for name in sorted(clips.keys() - set(table["id"])):
@@ -44,7 +48,11 @@ def read(data: Data, progress: bool = True) -> Reading:
     audible = table["id"].isin(clips.keys() - {SILENT})
     paths = table["id"].map({name: str(root / path) for name, path in clips.items()})
     notes = [files.note(), *_without_wav(table["id"][~audible & (table["id"] != SILENT)].tolist())]
-    return Reading(table.assign(path=paths)[audible].reset_index(drop=True), [*faults, *files.faults], notes)
+    named = cremad_raters.read(root, table)
+    table = table.assign(path=paths)[audible].reset_index(drop=True)
+    if named is None:
+        return Reading(table, [*faults, *files.faults], notes)
+    return Reading(table, [*faults, *files.faults, *named.faults], [*notes, *named.notes], named.table)
 
 
 def votes(path: str | Path) -> DataFrame:
@@ -58,7 +66,7 @@ def votes(path: str | Path) -> DataFrame:
 
 
 def _votes(path: Path) -> Reading:
-    raw, faults, _ = tables.read(path, "fileName")
+    raw, faults = tables.read(path, "fileName")[:2]
     absent = [name for name in (*COLUMNS, "fileName") if name not in raw]
     if absent:
         raise CorpusError([Fault(str(path), 1, f"there is no column {', '.join(absent)}", _CURE)])

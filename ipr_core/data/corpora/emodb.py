@@ -66,7 +66,7 @@ def listeners(path: str | Path) -> Rates:
 
 
 def _listeners(path: Path) -> tuple[Rates, list[Fault]]:
-    table, unread, _ = tables.read(path, "Satz", fallback=_ENCODING)
+    table, unread = tables.read(path, "Satz", fallback=_ENCODING)[:2]
     absent = [name for name in ("Satz", "erkannt") if name not in table]
     if absent:
         raise CorpusError([Fault(str(path), 1, f"there is no column {', '.join(absent)}", _CURE)])

@@ -2,7 +2,7 @@
 
 Busso et al. 2008. `C-E*` lines are evaluators' tags. `C-F*` and `C-M*` lines are reports on one's own emotion. One
 line may carry several tags. The label is the release's: the evaluators' majority. `xxx` says that they did not agree,
-so it is no label.
+so it is no label. An annotator is called as the line is: C-E1 to C-E6, and C-F1 or C-M1 for a self-report.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 from pandas import DataFrame
 
 from ipr_core.config import Data
-from ipr_core.data import text_table
-from ipr_core.data.corpora.table import UNLABELLED, corpus_folder, vote_columns
+from ipr_core.data import raters, text_table
+from ipr_core.data.corpora.table import UNLABELLED, corpus_folder
 from ipr_core.data.faults import Fault, Note, enumeration, number_of, shortened
 from ipr_core.data.listing import AudioFiles
 from ipr_core.data.reading import Reading
@@ -33,7 +33,8 @@ TAGS = {
     "disgust": "disgusted", "other": "other",
 }  # fmt: skip
 TURN = re.compile(r"\[\s*(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\s*\]\s+(Ses\w+_[FM]\w*)\s+(\w+)", re.IGNORECASE)
-TAGS_LINE = re.compile(r"C-([EFM])\w*\s*:([^(]*)", re.IGNORECASE)  # a comment follows "("
+TAGS_LINE = re.compile(r"(C-([EFM])\w*)\s*:([^(]*)", re.IGNORECASE)  # a comment follows "("
+_Vote = tuple[str, str, str, float]  # as `raters.COLUMNS`
 _DIALOGUE = re.compile(r"Ses\d\d[FM]_\w+", re.IGNORECASE)  # the name of its text
 
 
@@ -49,16 +50,16 @@ def read(data: Data, progress: bool = True) -> Reading:
     dialogues = [file for file in texts if _DIALOGUE.fullmatch(file.stem)]
     strays = [str(file.relative_to(root)) for file in texts if file not in dialogues and file.name[0] != "."]
     faults: list[Fault] = []
-    turns = [turn for file in dialogues for turn in _turns(file, root, data, faults)]
+    votes: list[_Vote] = []
+    turns = [turn for file in dialogues for turn in _turns(file, root, data, votes, faults)]
     files = AudioFiles(root, sorted(str(folder.relative_to(root)) for folder in root.glob("Session*/sentences/wav")))
     clips = files.by_stem()
     for name in sorted(clips.keys() - {turn["id"] for turn in turns}):
         files.leave_out(clips[name], "without a turn in EmoEvaluation")
     for turn in turns:
         turn["path"] = str(root / clips[turn["id"]]) if turn["id"] in clips else turn["path"]
-    table = DataFrame(turns)
-    table = table.fillna(dict.fromkeys(vote_columns(table), 0.0))
-    return Reading(table, [*faults, *files.faults], [files.note(), *_stray_note(strays)])
+    notes = [files.note(), *_stray_note(strays)]
+    return Reading(DataFrame(turns), [*faults, *files.faults], notes, DataFrame(votes, columns=list(raters.COLUMNS)))
 
 
 def _stray_note(names: list[str]) -> list[Note]:
@@ -72,10 +73,10 @@ def _stray_note(names: list[str]) -> list[Note]:
     ]
 
 
-def _turns(file: Path, root: Path, data: Data, faults: list[Fault]) -> list[dict[str, Any]]:
-    """Return the turns of a dialogue, with their votes.
+def _turns(file: Path, root: Path, data: Data, votes: list[_Vote], faults: list[Fault]) -> list[dict[str, Any]]:
+    """Return the turns of a dialogue.
 
-    faults: here a fault is added for each line that begins like a turn and is none
+    votes: here the votes on them are added   faults: and here each line that begins like a turn and is none
     """
     turns: list[dict[str, Any]] = []
     source = str(file.relative_to(root))
@@ -87,7 +88,7 @@ def _turns(file: Path, root: Path, data: Data, faults: list[Fault]) -> list[dict
             problem = f"{shortened(text)!r} is no turn: [START - END] Ses…_F000 LABEL"
             faults.append(Fault(source, number, problem, "correct it, or take it out", "a line that is no turn"))
         elif turns and (tags := TAGS_LINE.match(text)):
-            _count_(turns[-1], tags[1].upper(), tags[2], data)
+            votes += _votes(turns[-1]["id"], tags, data)
     return turns
 
 
@@ -104,15 +105,11 @@ def _turn(match: re.Match[str], session: Path) -> dict[str, Any]:
     }
 
 
-def _count_(turn: dict[str, Any], letter: str, text: str, data: Data) -> None:
-    """Add the tags of one line to a turn's votes.
-
-    letter: E for an evaluator, F or M for a self-report
-    """
-    if letter != "E" and not data.self_reports:
-        return
+def _votes(turn: str, line: re.Match[str], data: Data) -> list[_Vote]:
+    """Return the votes of one line: an evaluator's (E), or a self-report (F or M)."""
+    name, letter, text = line.groups()
+    if letter.upper() != "E" and not data.self_reports:
+        return []
     tags = [tag.strip().lower() for tag in text.split(";") if tag.strip()]
-    vote = 1.0 if data.several_tags == "whole" else 1.0 / max(len(tags), 1)
-    for tag in tags:
-        name = f"votes_{TAGS.get(tag, 'other')}"
-        turn[name] = turn.get(name, 0.0) + vote
+    weight = 1.0 if data.several_tags == "whole" else 1.0 / max(len(tags), 1)
+    return [(turn, name.upper(), TAGS.get(tag, "other"), weight) for tag in tags]

@@ -16,7 +16,7 @@ from pandas import DataFrame, Series
 
 from ipr_core.config import Data
 from ipr_core.data import tables
-from ipr_core.data.corpora import columns
+from ipr_core.data.corpora import columns, votes_table
 from ipr_core.data.corpora.paths import located
 from ipr_core.data.corpora.table import TEXTS, share_columns, with_points
 from ipr_core.data.faults import CorpusError, Fault, Note
@@ -33,27 +33,33 @@ def read(data: Data, progress: bool = True) -> Reading:
     path and, for a part of a file, its times.
     raises CorpusError if the file is not there, cannot be read or has no column path
     """
-    return joined(blocks(data))
+    utterances = joined(blocks(data))
+    file = votes_table.beside(_path(data))
+    return votes_table.attach(utterances, file, data) if file else utterances
 
 
 def blocks(data: Data, size: int = 65_536) -> Iterator[Reading]:
     """Yield the table of `read`, `size` rows at a time and at least one block.
 
-    The memory it takes does not grow with the file.
+    The memory it takes does not grow with the file. A votes.csv beside it is not read.
     """
-    assert data.corpus_path is not None, "the configuration refuses a manifest without a path"
-    file = Path(data.corpus_path).expanduser().resolve()
+    file = _path(data)
     return _folder(file, size) if file.is_dir() else _file(file, data, size)
+
+
+def _path(data: Data) -> Path:
+    assert data.corpus_path is not None, "the configuration refuses a manifest without a path"
+    return Path(data.corpus_path).expanduser().resolve()
 
 
 def _file(file: Path, data: Data, size: int) -> Iterator[Reading]:
     def choose(names: list[str], row: int | None) -> Choice:
         return columns.choose(names, row, data, file.name)
 
-    for table, faults, notes in tables.blocks(file, "path", choose, size):
-        if "path" not in table:  # its cells are no texts
-            raise CorpusError(faults)
-        yield Reading(_utterances(table, file), faults, notes)
+    for block in tables.blocks(file, "path", choose, size):
+        if "path" not in block.table:  # its cells are no texts
+            raise CorpusError(block.faults)
+        yield Reading(_utterances(block.table, file), block.faults, block.notes)
 
 
 def _folder(folder: Path, size: int) -> Iterator[Reading]:

@@ -25,6 +25,7 @@ from ipr_core.data.faults import CorpusError, Fault, shortened
 
 EMOTIONS = (
     "angry", "happy", "sad", "neutral", "frustrated", "surprised", "fearful", "disgusted", "excited", "bored", "calm",
+    "contemptuous",
 )  # fmt: skip
 UNLABELLED = "unlabelled"
 """A reader's label for "none, on purpose": no fault, and not replaced by the votes' plurality. `tidy` makes it ""."""
@@ -267,7 +268,7 @@ def _unknown_labels(table: DataFrame, data: Data) -> list[Fault]:
     faults = []
     for label in table["label"].unique():
         if label not in labels | {""}:
-            cure = _nearest(label, labels)
+            cure = nearest(label, labels)
             faults += _faults(
                 table,
                 table["label"] == label,
@@ -283,13 +284,14 @@ def _unknown_votes(table: DataFrame, data: Data) -> list[Fault]:
     source = table["source"].iloc[0]
     header = 1 if source.endswith((".csv", ".tsv", ".txt")) else None
     return [
-        Fault(source, header, f"column {name!r} counts votes for an unknown emotion", _nearest(name[6:], emotions))
+        Fault(source, header, f"column {name!r} counts votes for an unknown emotion", nearest(name[6:], emotions))
         for name in emotion_columns(table)
         if name[6:] not in emotions
     ]
 
 
-def _nearest(name: str, names: set[str]) -> str:
+def nearest(name: str, names: set[str]) -> str:
+    """Return the cure of an unknown emotion: the one that is probably meant, and all that are known."""
     alike = difflib.get_close_matches(name.lower(), sorted(names), n=1, cutoff=0.5)
     guess = f"did you mean {alike[0]!r}? It" if alike else "it"
     return f"{guess} must be one of {', '.join(sorted(names))}, or a class named in `classes`"

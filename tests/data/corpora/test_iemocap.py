@@ -160,3 +160,13 @@ def test_iemocap_takes_suffixes_in_any_case_and_says_which_wavs_have_no_turn(iem
     wav(file.with_name("Ses01F_impro01_F099.wav"))
     assert iemocap()["path"][0].endswith("F000.WAV")
     assert "3 audio files read; 1 left out: 1 without a turn in EmoEvaluation (Session1/" in caplog.text
+
+
+def test_iemocap_votes_keep_their_annotators(iemocap, tmp_path):
+    iemocap()
+    votes = corpora.votes(Data(corpus="iemocap", corpus_path=str(tmp_path)))
+    first = votes[votes["id"] == "Ses01F_impro01_F000"]
+    assert list(zip(first["annotator"], first["label"], first["weight"], strict=True)) == [
+        ("C-E2", "neutral", 1), ("C-E3", "neutral", 1), ("C-E4", "neutral", 1), ("C-E4", "angry", 1),
+        ("C-F1", "other", 1),
+    ]  # fmt: skip
