@@ -1,5 +1,5 @@
-# Words: demo, test, lab, check, speech, results, reachable, fuzz, kills, lock, clean. `make` alone says what they do.
-.PHONY: help demo test lab check speech results reachable fuzz kills lock clean
+# Words: demo, test, quick, lab, check, speech, results, reachable, fuzz, kills, lock, clean. `make` alone says what they do.
+.PHONY: help demo test quick lab check speech results reachable fuzz kills lock clean
 .DEFAULT_GOAL := help
 
 # The newest Python that runs and is new enough, of those on the path.
@@ -44,6 +44,9 @@ test: $(READY)  ## set up, lint, check types, run every test but the slow ones o
 	$(TYPES)
 	@$(APART) && export OMP_NUM_THREADS=1 && set -x && $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not speech"
 	@$(APART) && set -x && $(BIN)/python -m pytest -W default --nbval-lax --nbval-current-env notebooks
+
+quick: $(READY)  ## the fast tests alone, some two minutes
+	@$(APART) && export OMP_NUM_THREADS=1 && set -x && $(BIN)/python -m pytest -n 2 --dist loadfile -m "fast and not speech"
 
 speech: $(READY)  ## the slow checks on real speech (needs ../shared)
 	@$(APART) && set -x && $(BIN)/python -m pytest -m speech

@@ -31,7 +31,10 @@ _USAGE = {
     "doctor": "[--runs DIR]",
     "notebooks": "FOLDER",
     "lab": "[FOLDER]",
+    "completion": "SHELL",
 }
+SHELLS = ("bash", "zsh", "tcsh")
+"""The shells that `ipr completion` knows."""
 
 
 def parse(argv: Sequence[str], commands: Mapping[str, Command]) -> Args:
@@ -212,6 +215,10 @@ def _add_lab(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help=text)
 
 
+def _add_completion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help=f"one of {', '.join(SHELLS)}")
+
+
 def _add_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=Path, metavar="DIR", help="where runs lie; else $IPR_RUNS, or runs")
 
@@ -306,4 +313,5 @@ _OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "doctor": _add_runs,
     "notebooks": _add_notebooks,
     "lab": _add_lab,
+    "completion": _add_completion,
 }

@@ -1,8 +1,20 @@
 """Fixtures of several test files: a tiny corpus, made and decoded once, and a run trained on it."""
 
+from pathlib import Path
+
 import pytest
 
 from ipr_core.config import Config, demo
+
+FAST = ("data", "encoders", "method", "test_calibration.py", "test_config.py", "test_metrics.py", "test_portability.py")
+"""Folders and files of tests that neither train for long nor open a browser, see `make quick`."""
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the fast tests."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] in FAST:
+            item.add_marker(pytest.mark.fast)
 
 
 @pytest.fixture(scope="session", autouse=True)

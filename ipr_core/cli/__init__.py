@@ -291,6 +291,14 @@ def _planned(configs: Sequence[Config], args: Args) -> int:
     return 0
 
 
+def _completion(args: Args) -> int:
+    """Write a script that completes commands, options and values: ipr completion bash > ipr.bash; source ipr.bash"""
+    from ipr_core.cli.completion import script
+
+    print(script(args.shell, COMMANDS))
+    return 0
+
+
 def _runs(folders: Iterable[Path]) -> list[Run]:
     """Return the named runs, and those in the named folders. raises RunError for a folder without any"""
     from ipr_core.runs.run import Run, RunError
@@ -315,7 +323,7 @@ def _save(data: Dataset, path: Path) -> None:
 COMMANDS = {
     "corpora": _corpora, "config": _config, "partition": _partition, "run": _run, "train": _train, "batch": batch,
     "tune": tune, "resume": _resume, "annotate": _annotate, "export": _export, "table": _table, "bench": _bench,
-    "doctor": _doctor, "notebooks": notebooks, "lab": lab,
+    "doctor": _doctor, "notebooks": notebooks, "lab": lab, "completion": _completion,
 }  # fmt: skip
 """Every command by name."""
 
