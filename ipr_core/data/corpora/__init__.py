@@ -54,7 +54,7 @@ def survey(data: Data, labels_needed: bool = True, progress: bool = True) -> tup
     returns: the table, and everything wrong with it
     raises CorpusError if there is no table at all: a wrong folder, an unreadable file
     """
-    table, faults = _surveyed(reader(data.corpus).read(data, progress), data, labels_needed, notes=True)
+    table, faults = surveyed(reader(data.corpus).read(data, progress), data, labels_needed)
     _log_count(data, len(table), table["path"].nunique())
     return table, faults
 
@@ -70,7 +70,7 @@ def surveys(
     """
     rows, files = 0, np.empty(0, np.uint64)  # a hash per file
     for reading in _blocks(data, size, progress):
-        table, faults = _surveyed(reading, data, labels_needed, notes)
+        table, faults = surveyed(reading, data, labels_needed, notes)
         if notes:
             rows += len(table)
             files = np.union1d(files, pd.util.hash_array(table["path"].unique().to_numpy(object)))
@@ -84,7 +84,10 @@ def _log_count(data: Data, rows: int, files: int) -> None:
     _log.info("%s: %s in %s", source, number_of(rows, "utterance"), number_of(files, "audio file"))
 
 
-def _surveyed(reading: Reading, data: Data, labels_needed: bool, notes: bool) -> tuple[DataFrame, list[Fault]]:
+def surveyed(
+    reading: Reading, data: Data, labels_needed: bool = True, notes: bool = True
+) -> tuple[DataFrame, list[Fault]]:
+    """Return the final table of what a reader returned, and everything wrong with it.  notes: whether to log them"""
     for note in reading.notes if notes else ():
         _log.log(note.level, "%s", note.text)
     table, faults = reading.table, list(reading.faults)
