@@ -88,15 +88,15 @@ def agreement(votes: Coded) -> DataFrame:
     """
     size = len(votes.annotators)
     own_cell = votes.unit * size + votes.rater
-    _, own = np.unique(own_cell, return_inverse=True)
-    own_total = np.bincount(own, votes.weight)[own] if len(own) else votes.weight
+    _, ballot = np.unique(own_cell, return_inverse=True)
+    own_total = np.bincount(ballot, votes.weight)[ballot] if len(ballot) else votes.weight
     cell = votes.unit * len(votes.labels) + votes.label
     alike = np.bincount(cell, votes.weight)[cell] - votes.weight if len(cell) else votes.weight
     rest = np.bincount(votes.unit, votes.weight)[votes.unit] - own_total if len(cell) else votes.weight
-    heard = rest > 1e-9
-    share = np.divide(alike, rest, out=np.zeros_like(rest), where=heard)
+    comparable = rest > 1e-9
+    share = np.divide(alike, rest, out=np.zeros_like(rest), where=comparable)
     total = np.bincount(votes.rater, votes.weight, size)
-    compared = np.bincount(votes.rater, votes.weight * heard, size)
+    compared = np.bincount(votes.rater, votes.weight * comparable, size)
     agreed = np.bincount(votes.rater, votes.weight * share, size)
     with np.errstate(invalid="ignore", divide="ignore"):
         columns = {"votes": total, "compared": compared, "agreement": agreed / compared}
@@ -154,7 +154,7 @@ def _balanced(votes: Coded, factors: Floats) -> Floats:
     factors: (R,)
     """
     weight = votes.weight * factors[votes.rater]
-    before, total = (np.bincount(votes.unit, values)[votes.unit] for values in (votes.weight, weight))
+    previous, total = (np.bincount(votes.unit, values)[votes.unit] for values in (votes.weight, weight))
     return np.where(
-        total > 0, weight * np.divide(before, total, out=np.ones_like(total), where=total > 0), votes.weight
+        total > 0, weight * np.divide(previous, total, out=np.ones_like(total), where=total > 0), votes.weight
     )

@@ -19,7 +19,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas import DataFrame
 
-from ipr_core.data.corpora.table import vote_columns
 from ipr_core.data.raters import UNNAMED, Coded, agreement, coded
 
 Floats = NDArray[np.float64]
@@ -43,22 +42,33 @@ class Pairs(NamedTuple):
     """(N,) how many have these votes."""
 
 
+def comparable(votes: DataFrame) -> DataFrame:
+    """Return the votes on utterances of which each vote is known.
+
+    Where some are known only to be for another emotion than the label (EmoDB), nobody knows how far they agree.
+    """
+    return votes[~votes["id"].isin(votes.loc[votes["label"] == "unknown", "id"])]
+
+
 def pairs_of_votes(votes: Coded) -> Pairs:
     """Return the pairs of votes whose listeners are known; votes without a name are each of another listener."""
     size, classes = len(votes.ids), len(votes.labels)
-    counts = np.bincount(votes.unit * classes + votes.label, votes.weight, size * classes).reshape(size, classes)
-    own = np.zeros((size, classes, classes))
-    named = votes.annotators[votes.rater] != UNNAMED
-    ballots, index = np.unique(votes.unit[named] * len(votes.annotators) + votes.rater[named], return_inverse=True)
+    counts = np.bincount(votes.unit * classes + votes.label, votes.weight, size * classes).astype(float)
+    counts = counts.reshape(size, classes)
+    self_pairs = np.zeros((size, classes, classes))
+    has_name = votes.annotators[votes.rater] != UNNAMED
+    ballots, index = np.unique(
+        votes.unit[has_name] * len(votes.annotators) + votes.rater[has_name], return_inverse=True
+    )
     split = np.bincount(index, minlength=len(ballots))[index] > 1  # votes for several emotions
-    diagonal = np.where(named, votes.weight**2, votes.weight)
-    np.add.at(own, (votes.unit, votes.label, votes.label), diagonal)
+    diagonal = np.where(has_name, votes.weight**2, votes.weight)
+    np.add.at(self_pairs, (votes.unit, votes.label, votes.label), diagonal)
     parts = np.zeros((len(ballots), classes))
-    parts[index[split], votes.label[named][split]] = votes.weight[named][split]
-    several = np.unique(index[split])
-    cross = parts[several, :, None] * parts[several, None, :] * (1 - np.eye(classes))
-    np.add.at(own, ballots[several] // max(len(votes.annotators), 1), cross)
-    return _pairs(tuple(votes.labels), counts, own)
+    parts[index[split], votes.label[has_name][split]] = votes.weight[has_name][split]
+    split_ballots = np.unique(index[split])
+    cross = parts[split_ballots, :, None] * parts[split_ballots, None, :] * (1 - np.eye(classes))
+    np.add.at(self_pairs, ballots[split_ballots] // max(len(votes.annotators), 1), cross)
+    return _pairs(tuple(votes.labels), counts, self_pairs)
 
 
 def pairs_of_counts(labels: tuple[str, ...], counts: Floats) -> Pairs:
@@ -69,24 +79,16 @@ def pairs_of_counts(labels: tuple[str, ...], counts: Floats) -> Pairs:
     return _pairs(labels, counts, counts[:, :, None] * np.eye(counts.shape[1]))
 
 
-def pairs_of_table(table: DataFrame) -> Pairs:
-    """Return the pairs of an utterance table's counts, `votes_unknown` left out: it is for no label."""
-    names = [name for name in vote_columns(table) if name != "votes_unknown"]
-    counts = table[names].to_numpy(float)
-    if "votes_unknown" in table:
-        counts = counts[table["votes_unknown"].to_numpy(float) < _LEAST]
-    heard = counts.sum(axis=0) > 0
-    labels = tuple(name.removeprefix("votes_") for name, is_heard in zip(names, heard, strict=True) if is_heard)
-    return pairs_of_counts(labels, counts[:, heard])
-
-
-def _pairs(labels: tuple[str, ...], counts: Floats, own: Floats) -> Pairs:
+def _pairs(labels: tuple[str, ...], counts: Floats, self_pairs: Floats) -> Pairs:
     """own: (N, C, C) what a listener's vote would be paired with itself."""
-    both = np.maximum(counts[:, :, None] * counts[:, None, :] - own, 0.0)
-    total = both.sum(axis=(1, 2))
+    pairings = np.maximum(counts[:, :, None] * counts[:, None, :] - self_pairs, 0.0)
+    total = pairings.sum(axis=(1, 2))
     usable = total > _LEAST
-    counts, tables = counts[usable], both[usable] / total[usable, None, None]
-    keys = np.ascontiguousarray(np.concatenate([counts, tables.reshape(len(counts), -1)], axis=1).round(9))
+    counts, tables = counts[usable], pairings[usable] / total[usable, None, None]
+    flat = tables.reshape(len(tables), len(labels) ** 2)
+    keys = np.ascontiguousarray(np.concatenate([counts, flat], axis=1).round(9))
+    if not len(keys):
+        return Pairs(labels, counts, tables, np.zeros(0, np.int64))
     _, first, utterances = np.unique(keys, axis=0, return_index=True, return_counts=True)
     return Pairs(labels, counts[first], tables[first], utterances)
 
@@ -110,7 +112,7 @@ def _sums(pairs: Pairs, times: NDArray[np.int64]) -> tuple[Floats, Floats, Float
     times: (…, N) how often each row counts
     """
     classes, weight = len(pairs.labels), times.astype(float)
-    flat = pairs.tables.reshape(len(pairs.tables), -1)
+    flat = pairs.tables.reshape(len(pairs.tables), classes**2)
     shape = (*times.shape[:-1], classes, classes)
     by_votes = (weight @ (flat * pairs.counts.sum(axis=1)[:, None])).reshape(shape)
     shares = (weight @ flat).reshape(shape) / np.maximum(weight.sum(axis=-1), 1)[..., None, None]
@@ -132,15 +134,18 @@ def _kappa(shares: Floats, votes: Floats) -> Floats:
     return 1 - _ratio(1 - np.trace(shares, axis1=-2, axis2=-1), 1 - chance)
 
 
-def _ratio(above: Floats, below: Floats) -> Floats:
-    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > _LEAST)
+def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+    return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > _LEAST)
 
 
 def _against_rest(table: Floats, i: int) -> Floats:
     """Return (…, 2, 2) pairs of one label and all others."""
-    both, one = table[..., i, i], table[..., i, :].sum(axis=-1)
+    pairings, margin = table[..., i, i], table[..., i, :].sum(axis=-1)
     total = table.sum(axis=(-2, -1))
-    rows = [np.stack([both, one - both], -1), np.stack([one - both, total - 2 * one + both], -1)]
+    rows = [
+        np.stack([pairings, margin - pairings], -1),
+        np.stack([margin - pairings, total - 2 * margin + pairings], -1),
+    ]
     return np.stack(rows, -2)
 
 
@@ -153,8 +158,8 @@ def coefficients(pairs: Pairs, samples: int = SAMPLES, seed: int = 0) -> DataFra
     returns: index label ("all" first), columns alpha, alpha_low, alpha_high, kappa, kappa_low, kappa_high, and votes
     """
     point = _coefficients(*_sums(pairs, pairs.utterances[None]))[0]
-    drawn = [_coefficients(*sums) for sums in _resampled(pairs, samples, seed)]
-    low, high = _interval(np.concatenate(drawn))
+    resamples = [_coefficients(*sums) for sums in _resampled(pairs, samples, seed)]
+    low, high = _interval(np.concatenate(resamples))
     votes = pairs.utterances @ pairs.counts
     columns = {"alpha": point[:, 0], "alpha_low": low[:, 0], "alpha_high": high[:, 0]}
     columns |= {"kappa": point[:, 1], "kappa_low": low[:, 1], "kappa_high": high[:, 1]}
@@ -182,8 +187,8 @@ def confusions(pairs: Pairs, samples: int = SAMPLES, seed: int = 0) -> DataFrame
     names = np.array(pairs.labels, object)
     table = _sums(pairs, pairs.utterances[None])[0]
     point = _off_diagonal(table)[0]
-    drawn = [_off_diagonal(sums[0]) for sums in _resampled(pairs, samples, seed)]
-    low, high = _interval(np.concatenate(drawn)) if len(rows) else (point, point)
+    resamples = [_off_diagonal(sums[0]) for sums in _resampled(pairs, samples, seed)]
+    low, high = _interval(np.concatenate(resamples)) if len(rows) else (point, point)
     margins, total = table[0].sum(axis=0), table[0].sum()
     expected = 2 * margins[rows] * margins[columns] / max(total - 1, _LEAST)
     chance = _ratio(2 * table[0][rows, columns], expected)
@@ -197,8 +202,8 @@ def confusions(pairs: Pairs, samples: int = SAMPLES, seed: int = 0) -> DataFrame
 def _off_diagonal(table: Floats) -> Floats:
     """Return (…, C (C - 1) / 2) the share of each pair of labels among the pairs of votes that disagree."""
     rows, columns = np.triu_indices(table.shape[-1], 1)
-    both = table[..., rows, columns]
-    return _ratio(both, np.broadcast_to(both.sum(axis=-1, keepdims=True), both.shape))
+    pairings = table[..., rows, columns]
+    return _ratio(pairings, np.broadcast_to(pairings.sum(axis=-1, keepdims=True), pairings.shape))
 
 
 def _resampled(pairs: Pairs, samples: int, seed: int):
@@ -214,8 +219,8 @@ def _interval(values: Floats) -> tuple[Floats, Floats]:
     """Return the 2.5 and 97.5 per cent quantiles over the first axis, NaN where all are NaN."""
     finite = np.where(np.isfinite(values).any(axis=0), values, 0.0)
     low, high = np.nanquantile(finite, [0.025, 0.975], axis=0)
-    known = np.isfinite(values).any(axis=0)
-    return np.where(known, low, np.nan), np.where(known, high, np.nan)
+    is_known = np.isfinite(values).any(axis=0)
+    return np.where(is_known, low, np.nan), np.where(is_known, high, np.nan)
 
 
 # Listeners.
@@ -257,8 +262,8 @@ def consistency(record: DataFrame) -> DataFrame:
     return DataFrame({"repeats": table.size(), "consistency": table.mean()})
 
 
-def _ballot(emotions: tuple[str, ...], other: bool) -> dict[str, float]:
-    labels = [*emotions, *(["other"] if other else [])]
+def _ballot(emotions: tuple[str, ...], has_other: bool) -> dict[str, float]:
+    labels = [*emotions, *(["other"] if has_other else [])]
     return dict.fromkeys(labels, 1 / max(len(labels), 1))
 
 

@@ -25,8 +25,8 @@ PLACES = ("session1/S01A/P", "session6/S16N/T")
 @pytest.fixture
 def improv(tmp_path):
     """Return a function from the text of the evaluations to the settings that read the tree."""
-    for place, name in zip(PLACES, IDS, strict=True):
-        wav(tmp_path / place / f"{name}.wav")
+    for folder, name in zip(PLACES, IDS, strict=True):
+        wav(tmp_path / folder / f"{name}.wav")
 
     def write(text=EVALUATION, name="Evaluation.txt", ends="\n"):
         (tmp_path / name).write_bytes(text.replace("\n", ends).encode("latin-1"))

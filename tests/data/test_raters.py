@@ -56,17 +56,17 @@ def test_a_weight_counts_and_several_emotions_are_whole_votes_or_parts_of_one(co
     table = corpora.read(corpus(weighted))
     assert votes_of(table, "a1") == {"happy": 0.5, "sad": 0.5}
     assert votes_of(table, "b1") == {"sad": 3, "angry": 1}  # three annotators without a name, and one with
-    several = "id,annotator,label\na1,ada,happy\na1,ada,sad\nb1,ben,sad\nc1,cem,sad\n"
-    assert votes_of(corpora.read(corpus(several)), "a1") == {"happy": 1, "sad": 1}
-    assert votes_of(corpora.read(corpus(several, several_tags="split")), "a1") == {"happy": 0.5, "sad": 0.5}
+    tags = "id,annotator,label\na1,ada,happy\na1,ada,sad\nb1,ben,sad\nc1,cem,sad\n"
+    assert votes_of(corpora.read(corpus(tags)), "a1") == {"happy": 1, "sad": 1}
+    assert votes_of(corpora.read(corpus(tags, several_tags="split")), "a1") == {"happy": 0.5, "sad": 0.5}
 
 
 def test_excited_is_happy_among_named_votes_too(corpus):
     data = corpus("id,annotator,label\na1,ada,excited\na1,ben,happy\nb1,ben,sad\nc1,cem,sad\n")
     assert votes_of(corpora.read(data), "a1") == {"happy": 2}
     assert list(corpora.votes(data)["label"]) == ["happy", "happy", "sad", "sad"]
-    apart = data.model_copy(update={"merge_excited": False})
-    assert votes_of(corpora.read(apart), "a1") == {"excited": 1, "happy": 1}
+    unmerged = data.model_copy(update={"merge_excited": False})
+    assert votes_of(corpora.read(unmerged), "a1") == {"excited": 1, "happy": 1}
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,8 @@ def test_counts_in_the_manifest_are_those_of_the_votes(corpus):
     header = "id,path,votes_happy,votes_sad,votes_other\n"
     agreeing = f"{header}a1,a.wav,2,1,0\nb1,b.wav,,2,\nc1,c.wav,,1,1\n"
     assert votes_of(corpora.read(corpus(manifest=agreeing)), "a1") == {"happy": 2, "sad": 1}
-    other = agreeing.replace("a.wav,2", "a.wav,3")
-    assert faults_of(corpus(manifest=other)) == [
+    differing = agreeing.replace("a.wav,2", "a.wav,3")
+    assert faults_of(corpus(manifest=differing)) == [
         "manifest.csv, row 2: utterance 'a1' has 3 votes for happy, and votes.csv has 2; correct one; or take the "
         "columns votes_… out, since votes.csv counts alone"
     ]
@@ -138,11 +138,11 @@ def test_a_manifest_of_that_name_is_no_table_of_votes(tmp_path):
 # Weights.
 
 
-def simulated(rng, utterances=600, listeners=60, heard=5, careless=0.1):
+def simulated(rng, utterances=600, listeners=60, votes_each=5, careless=0.1):
     """Return shares (N, C) that are true, and votes of listeners, a tenth of whom click at random."""
     truth = rng.dirichlet([0.5] * 4, utterances)
-    unit = np.repeat(np.arange(utterances), heard)
-    rater = np.concatenate([rng.choice(listeners, heard, replace=False) for _ in range(utterances)])
+    unit = np.repeat(np.arange(utterances), votes_each)
+    rater = np.concatenate([rng.choice(listeners, votes_each, replace=False) for _ in range(utterances)])
     label = (rng.random(len(unit))[:, None] > truth[unit].cumsum(axis=1)).sum(axis=1)
     label = np.where(rater < careless * listeners, rng.integers(0, 4, len(unit)), label)
     names = np.array(["angry", "happy", "neutral", "sad"])
@@ -160,8 +160,8 @@ def js(p, q):
 
 def shares(votes, utterances, **settings):
     table = pd.DataFrame({"id": [str(i) for i in range(utterances)]})
-    counted = raters.with_votes(table, votes, Data(**settings))
-    counts = counted[[f"votes_{name}" for name in ("angry", "happy", "neutral", "sad")]].to_numpy()
+    table_of_votes = raters.with_votes(table, votes, Data(**settings))
+    counts = table_of_votes[[f"votes_{name}" for name in ("angry", "happy", "neutral", "sad")]].to_numpy()
     return counts, counts / counts.sum(axis=1, keepdims=True)
 
 
@@ -187,10 +187,10 @@ def test_a_careless_listener_weighs_less_and_votes_without_a_name_as_the_average
     _, votes = simulated(np.random.default_rng(0))
     votes.loc[:20, "annotator"] = raters.UNNAMED
     weights = raters.weights(raters.coded(votes))
-    named = weights.drop("")
-    careless = named.index.astype(int) < 6
-    assert named[careless].max() < named[~careless].min()
-    assert named.min() < weights[""] < named.max()
+    signed = weights.drop("")
+    careless = signed.index.astype(int) < 6
+    assert signed[careless].max() < signed[~careless].min()
+    assert signed.min() < weights[""] < signed.max()
 
 
 def test_votes_that_nobody_signed_cannot_be_weighted(tmp_path):
@@ -213,8 +213,8 @@ def test_cremad_participants_vote_by_name(tmp_path, caplog):
     names = ",localid,pos,ans,ttr,queryType,numTries,clipNum,questNum,subType,clipName,sessionNums,respEmo,respLevel"
     rows = [(1, "p1", 1, 1, "A"), (2, "p2", 1, 2, "A"), (3, "p3", 1, 3, "N"), (4, "p4", 1, 4, "S"),
             (5, "p5", 2, 5, "F"), (6, "p1", 1, 1, "A")]  # fmt: skip
-    lines = [f"{i},{who},1,A_50,900,{kind},0,7,{i},4,1001_DFA_ANG_XX,{session},{emotion},50"
-             for i, who, kind, session, emotion in rows]  # fmt: skip
+    lines = [f"{i},{participant},1,A_50,900,{kind},0,7,{i},4,1001_DFA_ANG_XX,{session},{emotion},50"
+             for i, participant, kind, session, emotion in rows]  # fmt: skip
     (tmp_path / "finishedResponses.csv").write_text("\n".join([names, *lines, ""]))
     times = ",localid,sessionNums,queryType,questNum,pos,ttr,numTries,clipNum,clipName\n"
     (tmp_path / "finishedEmoResponses.csv").write_text(f"{times}1,p4,4,1,4,1,10001,0,7,1001_DFA_ANG_XX\n")

@@ -30,7 +30,9 @@ WIKIPEDIA = [
 
 def long(rows):
     """Return the votes of observers, a text each with a letter per unit."""
-    votes = [(str(unit), str(who), label, 1.0) for who, row in enumerate(rows) for unit, label in enumerate(row)]
+    votes = [
+        (str(unit), str(listener), label, 1.0) for listener, row in enumerate(rows) for unit, label in enumerate(row)
+    ]
     return pd.DataFrame([vote for vote in votes if vote[2] != "."], columns=raters.COLUMNS)
 
 
@@ -48,15 +50,19 @@ def literal_alpha(votes):
     agreed = {}
     for _, unit in votes.groupby("id"):
         ballots = list(unit.itertuples())
-        for one in ballots:
-            for other in ballots:
-                if one.annotator != other.annotator:
-                    key = one.label, other.label
+        for ballot in ballots:
+            for rival in ballots:
+                if ballot.annotator != rival.annotator:
+                    key = ballot.label, rival.label
                     agreed[key] = agreed.get(key, 0) + 1 / (len(ballots) - 1)
     total = sum(agreed.values())
-    margin = {label: sum(n for (one, _), n in agreed.items() if one == label) for label in votes["label"].unique()}
-    observed = sum(n for (one, other), n in agreed.items() if one != other)
-    expected = sum(a * b for one, a in margin.items() for other, b in margin.items() if one != other) / (total - 1)
+    margin = {
+        label: sum(n for (ballot, _), n in agreed.items() if ballot == label) for label in votes["label"].unique()
+    }
+    observed = sum(n for (ballot, rival), n in agreed.items() if ballot != rival)
+    expected = sum(a * b for ballot, a in margin.items() for rival, b in margin.items() if ballot != rival) / (
+        total - 1
+    )
     return 1 - observed / expected
 
 
@@ -89,9 +95,9 @@ def test_a_missing_vote_leaves_kappa_near_and_a_single_vote_counts_for_nothing()
     counts = np.array(WIKIPEDIA, float)
     counts[0, 4] -= 1
     assert agreement.kappa(of_counts(counts)) == pytest.approx(0.210, abs=0.01)
-    alone = np.vstack([WIKIPEDIA, [[1, 0, 0, 0, 0]]])
-    assert agreement.kappa(of_counts(alone)) == pytest.approx(agreement.kappa(of_counts(WIKIPEDIA)))
-    assert agreement.alpha(of_counts(alone)) == pytest.approx(agreement.alpha(of_counts(WIKIPEDIA)))
+    with_single = np.vstack([WIKIPEDIA, [[1, 0, 0, 0, 0]]])
+    assert agreement.kappa(of_counts(with_single)) == pytest.approx(agreement.kappa(of_counts(WIKIPEDIA)))
+    assert agreement.alpha(of_counts(with_single)) == pytest.approx(agreement.alpha(of_counts(WIKIPEDIA)))
 
 
 def test_the_order_of_utterances_and_the_names_do_not_matter():
@@ -108,7 +114,7 @@ def test_full_agreement_is_one_and_one_label_alone_is_unknown():
 
 def test_a_split_vote_makes_no_pair_with_itself():
     """Two listeners who both hear half sad, half angry: one of two pairs agrees, as for a coin each."""
-    rows = [("u", who, label, 0.5) for who in ("ada", "ben") for label in ("angry", "sad")]
+    rows = [("u", listener, label, 0.5) for listener in ("ada", "ben") for label in ("angry", "sad")]
     halves = agreement.pairs_of_votes(raters.coded(pd.DataFrame(rows, columns=raters.COLUMNS)))
     assert halves.tables[0] == pytest.approx(np.full((2, 2), 0.25))
     assert halves.counts[0] == pytest.approx([1, 1])
@@ -148,8 +154,8 @@ def test_listeners_have_their_agreement_and_shares():
 
 def record(rows):
     names = ["listener", "audio", "emotions", "other", "cannot_tell", "repeat"]
-    table = pd.DataFrame([(who, key, tuple(heard), False, not heard, again) for who, key, heard, again in rows],
-                         columns=names)  # fmt: skip
+    votes = [(listener, key, tuple(heard), False, not heard, repeat) for listener, key, heard, repeat in rows]
+    table = pd.DataFrame(votes, columns=names)
     return table.assign(time=[f"2026-01-01T10:00:{i:02d}.000+00:00" for i in range(len(table))])
 
 

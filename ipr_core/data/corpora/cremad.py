@@ -48,11 +48,13 @@ def read(data: Data, progress: bool = True) -> Reading:
     audible = table["id"].isin(clips.keys() - {SILENT})
     paths = table["id"].map({name: str(root / path) for name, path in clips.items()})
     notes = [files.note(), *_without_wav(table["id"][~audible & (table["id"] != SILENT)].tolist())]
-    named = cremad_raters.read(root, table)
+    participants = cremad_raters.read(root, table)
     table = table.assign(path=paths)[audible].reset_index(drop=True)
-    if named is None:
+    if participants is None:
         return Reading(table, [*faults, *files.faults], notes)
-    return Reading(table, [*faults, *files.faults, *named.faults], [*notes, *named.notes], named.table)
+    return Reading(
+        table, [*faults, *files.faults, *participants.faults], [*notes, *participants.notes], participants.table
+    )
 
 
 def votes(path: str | Path) -> DataFrame:

@@ -71,10 +71,10 @@ def _table(file: Path, names: tuple[str, ...], key: str) -> tuple[DataFrame, lis
 
 def _note(votes: DataFrame, table: DataFrame) -> Note:
     """Return how many votes have a participant, and how many clips have other votes than the tabulated ones."""
-    counted = votes.groupby(["id", "label"]).size().unstack(fill_value=0)
+    counts = votes.groupby(["id", "label"]).size().unstack(fill_value=0)
     labels = list(EMOTIONS.values())
-    counted = counted.reindex(index=table["id"], columns=labels, fill_value=0).to_numpy()
-    differing = int((np.abs(counted - table[[f"votes_{name}" for name in labels]].to_numpy()) > 0.5).any(axis=1).sum())
+    counts = counts.reindex(index=table["id"], columns=labels, fill_value=0).to_numpy()
+    differing = int((np.abs(counts - table[[f"votes_{name}" for name in labels]].to_numpy()) > 0.5).any(axis=1).sum())
     text = f"{NAME}: {number_of(len(votes), 'vote')} of {number_of(votes['annotator'].nunique(), 'participant')}"
     if differing:
         text += f"; {number_of(differing, 'clip')} with other votes than the tabulated ones, which count"

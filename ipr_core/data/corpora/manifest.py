@@ -34,7 +34,7 @@ def read(data: Data, progress: bool = True) -> Reading:
     raises CorpusError if the file is not there, cannot be read or has no column path
     """
     utterances = joined(blocks(data))
-    file = votes_table.beside(_path(data))
+    file = votes_table.neighbour(_path(data))
     return votes_table.attach(utterances, file, data) if file else utterances
 
 

@@ -41,7 +41,7 @@ _TOLERANCE = 0.011  # of a count in the manifest, which may be rounded
 _LARGEST = 20_000  # utterances among which a similar id is looked for
 
 
-def beside(manifest: Path) -> Path | None:
+def neighbour(manifest: Path) -> Path | None:
     """Return the votes.csv beside a manifest, None if there is none."""
     file = manifest.parent / NAME
     return file if file.is_file() and file != manifest else None
@@ -154,7 +154,7 @@ def _choose(names: list[str], row: int | None, source: str) -> Choice:
         return Choice(columns, [Fault(source, row, f"column {name!r} looks like 'weight'", cure) for name in alike])
     faults = []
     for name in absent:
-        guesses = [other for other in names if _SAME.get(same_letters(other), same_letters(other)) == name]
+        guesses = [column for column in names if _SAME.get(same_letters(column), same_letters(column)) == name]
         cure = f"name {guesses[0]!r} so, if it holds that" if guesses else "add it"
         cure += "; or give the file another name, if it does not hold the votes of this corpus"
         faults.append(Fault(source, row, f"it has no column {name!r}, only {enumeration(names, 20)}", cure))
@@ -168,17 +168,17 @@ def _other_counts(table: DataFrame, votes: DataFrame, data: Data, source: str) -
         return []
     equal = data.model_copy(update={"vote_weights": "equal"})
     totals = raters.with_votes(table.drop(columns=names), votes, equal)
-    everything = list(dict.fromkeys([*names, *vote_columns(totals)]))
+    columns = list(dict.fromkeys([*names, *vote_columns(totals)]))
     in_table, in_votes = (
         np.stack([numbers(part[name]).fillna(0.0).to_numpy() if name in part else np.zeros(len(table))
-                  for name in everything], axis=1)
+                  for name in columns], axis=1)
         for part in (table, totals)
     )  # fmt: skip
     cure = f"correct one; or take the columns votes_… out, since {source} counts alone"
     faults = []
     for i, j in np.argwhere(np.abs(in_table - in_votes) > _TOLERANCE).tolist():
         row = table.iloc[i]
-        problem = f"utterance {shortened(row['id'])!r} has {in_table[i, j]:g} {everything[j].replace('_', ' for ', 1)}"
+        problem = f"utterance {shortened(row['id'])!r} has {in_table[i, j]:g} {columns[j].replace('_', ' for ', 1)}"
         problem += f", and {source} has {in_votes[i, j]:g}"
         faults.append(Fault(row["source"], int(row["row"]) or None, problem, cure, "a count that is not the votes'"))
     return faults
