@@ -31,6 +31,7 @@ _USAGE = {
     "doctor": "[--runs DIR]",
     "notebooks": "FOLDER",
     "lab": "[FOLDER]",
+    "listen": "CORPUS --listener NAME [--config FILE] [--SETTING VALUE ...] [--votes DIR] [--seed N] [--repeats SHARE]",
     "completion": "SHELL",
 }
 SHELLS = ("bash", "zsh", "tcsh")
@@ -215,6 +216,22 @@ def _add_lab(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help=text)
 
 
+def _add_listen(parser: argparse.ArgumentParser) -> None:
+    text = "a corpus's name, a manifest, a folder of audio, or of --corpus"
+    parser.add_argument("path", metavar="CORPUS", help=text)
+    text = "who listens: a name, or better a pseudonym; an order and a file of votes is each listener's own"
+    parser.add_argument("--listener", metavar="NAME", required=True, help=text)
+    parser.add_argument("--votes", type=Path, metavar="DIR", default=Path("votes"), help="their folder; default votes")
+    parser.add_argument("--seed", type=_seed, metavar="N", default=0, help="of the order; default 0")
+    text = "of the clips that come twice, to see how consistent a listener is; default 0.1"
+    parser.add_argument("--repeats", type=_share, metavar="SHARE", default=0.1, help=text)
+    parser.add_argument("--port", type=_port, metavar="N", help="of the page; default any that is free")
+    text = "open the page in a browser, the default"
+    parser.add_argument("--browser", action=argparse.BooleanOptionalAction, default=True, help=text)
+    _add_config(parser)
+    _add_settings(parser, ["data"])
+
+
 def _add_completion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help=f"one of {', '.join(SHELLS)}")
 
@@ -272,6 +289,24 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _seed(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise argparse.ArgumentTypeError(f"is {text!r}; give a whole number from 0 on")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65_535:
+        raise argparse.ArgumentTypeError(f"is {text!r}; give a number from 1 to 65535")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    if not re.fullmatch(r"0|1|[01]?\.[0-9]{1,9}", text) or float(text) > 1:
+        raise argparse.ArgumentTypeError(f"is {text!r}; give a number from 0 to 1")
+    return float(text)
+
+
 def _shard(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
     worker, total = map(int, match.groups()) if match else (0, 0)
@@ -313,5 +348,6 @@ _OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "doctor": _add_runs,
     "notebooks": _add_notebooks,
     "lab": _add_lab,
+    "listen": _add_listen,
     "completion": _add_completion,
 }

@@ -22,6 +22,7 @@ from ipr_core.cli.arguments import (
     with_file_,
 )
 from ipr_core.cli.batches import batch, tune
+from ipr_core.cli.listening import listen
 from ipr_core.cli.notebooks import lab, notebooks
 from ipr_core.config import SettingsError, build, for_notebook, in_file
 from ipr_core.endings import FAILED, WRONG, ended
@@ -62,7 +63,10 @@ def _codes() -> dict[type[Exception], int]:
 
 
 _ENDINGS = {
-    WRONG: ("data.faults.CorpusError", "runs.run.RunError", "runs.files.FileError", "encoders.encoder.EncoderError"),
+    WRONG: (
+        "data.faults.CorpusError", "runs.run.RunError", "runs.files.FileError", "encoders.encoder.EncoderError",
+        "votes.record.VoteError",
+    ),
     FAILED: (
         "batch.notebooks.NotebookError", "training.processes.RankError", "training.loop.LossError",
         "batch.jobs.WorkersError", "atomic.WriteError",
@@ -323,7 +327,8 @@ def _save(data: Dataset, path: Path) -> None:
 COMMANDS = {
     "corpora": _corpora, "config": _config, "partition": _partition, "run": _run, "train": _train, "batch": batch,
     "tune": tune, "resume": _resume, "annotate": _annotate, "export": _export, "table": _table, "bench": _bench,
-    "doctor": _doctor, "notebooks": notebooks, "lab": lab, "completion": _completion,
+    "doctor": _doctor, "notebooks": notebooks, "lab": lab, "listen": listen,
+    "completion": _completion,
 }  # fmt: skip
 """Every command by name."""
 

@@ -93,7 +93,7 @@ def add(folder: Path | str, vote: Vote) -> Vote:
     vote = replace(vote, time=time, word=" ".join(vote.word.split())[:LETTERS], emotions=tuple(vote.emotions))
     check_name(vote.listener)
     if fault := _fault(asdict(vote)):
-        raise VoteError(f"a vote on {vote.id!r} cannot be kept: {fault}")
+        raise VoteError(f"this vote of {vote.listener} cannot be kept: {fault}")  # blind: no id
     folder = Path(folder)
     make_folder(folder)
     _check_spelling(folder, vote.listener)
@@ -102,14 +102,15 @@ def add(folder: Path | str, vote: Vote) -> Vote:
     return vote
 
 
-def read(folder: Path | str) -> DataFrame:
-    """Return the votes that count, of all listeners, ordered by time.
+def read(folder: Path | str, listener: str | None = None) -> DataFrame:
+    """Return the votes that count, of all listeners or of one, ordered by time.
 
     returns: COLUMNS; `time` is text, `emotions` tuples of names, `sure` integers or NA. Of several votes of a listener
     for the same audio and repeat it has the last. A line that a kill has cut off at the file's end is no vote yet.
     raises VoteError with file, line and cure if a file is damaged
     """
-    votes = [vote for listener in listeners(folder) for vote in _counting(_file(Path(folder), listener))]
+    names = [name for name in listeners(folder) if listener in (None, name)]
+    votes = [vote for name in names for vote in _counting(_file(Path(folder), name))]
     table = DataFrame([[vote[name] for name in COLUMNS] for vote in votes], columns=list(COLUMNS)).astype(_DTYPES)
     order = pd.to_datetime(table["time"], format="ISO8601", utc=True).argsort(kind="stable")
     return table.iloc[order].reset_index(drop=True)
