@@ -22,7 +22,11 @@ PAIRS, LISTENERS = 15, 40
 NO_VOTES = "No utterance has two votes"
 NO_NAMES = "It is not known who gave the votes"
 NO_TIMES = "There is no listening test"
-_ALPHA, _KAPPA = "Krippendorff's α", "Fleiss' κ"
+_COEFFICIENTS = (
+    ("alpha", "Krippendorff's α", colours.SAME, "circle"),
+    ("kappa", "Fleiss' κ", colours.DIFFERENT, "diamond-open"),
+)
+"""Column, title, colour and symbol."""
 _ROW = 22  # pixels of a row of bars
 
 _TERMS = {
@@ -82,13 +86,11 @@ def coefficients(table: DataFrame) -> go.Figure:
     if table.empty:
         return look.note(fig, NO_VOTES)
     names = [in_figure(str(name)) for name in table.index]
-    for column, title, colour in (("alpha", _ALPHA, colours.SAME), ("kappa", _KAPPA, colours.DIFFERENT)):
+    for column, title, colour, symbol in _COEFFICIENTS:
         value, low, high = (table[f"{column}{part}"] for part in ("", "_low", "_high"))
         error = dict(type="data", symmetric=False, array=high - value, arrayminus=value - low, thickness=1, width=4)
-        fig.add_trace(
-            go.Scatter(x=value, y=names, mode="markers", name=title, marker=dict(color=colour, size=9), error_x=error)
-        )
-    fig.update_layout(scattermode="group", scattergap=0.5)
+        marker = dict(color=colour, symbol=symbol, size=9)
+        fig.add_trace(go.Scatter(x=value, y=names, mode="markers", name=title, marker=marker, error_x=error))
     fig.add_vline(x=0, line=dict(color=colours.INK, dash="dash", width=1))
     return fig.update_xaxes(title="1: all agree; 0: as by chance").update_yaxes(autorange="reversed")
 
@@ -102,6 +104,7 @@ def confusions(table: DataFrame) -> go.Figure:
     names = [f"{in_figure(a)}, {in_figure(b)}" for a, b in zip(table["one"], table["other"], strict=True)]
     share, low, high = (100 * table[name] for name in ("share", "low", "high"))
     error = dict(type="data", symmetric=False, array=high - share, arrayminus=share - low, thickness=1, width=4)
+    error["color"] = colours.INK
     bar = go.Bar(
         x=share, y=names, orientation="h", error_x=error, marker_color=colours.MODEL, customdata=table["times_chance"],
         hovertemplate="%{y}: %{x:.1f} % of all disagreement, %{customdata:.2f} times chance<extra></extra>",
