@@ -32,6 +32,7 @@ _USAGE = {
     "notebooks": "FOLDER",
     "lab": "[FOLDER]",
     "listen": "CORPUS --listener NAME [--config FILE] [--SETTING VALUE ...] [--votes DIR] [--seed N] [--repeats SHARE]",
+    "votes": "CORPUS [--config FILE] [--SETTING VALUE ...] [--votes DIR] [--out FOLDER]",
     "completion": "SHELL",
 }
 SHELLS = ("bash", "zsh", "tcsh")
@@ -232,6 +233,15 @@ def _add_listen(parser: argparse.ArgumentParser) -> None:
     _add_settings(parser, ["data"])
 
 
+def _add_votes(parser: argparse.ArgumentParser) -> None:
+    text = "a corpus's name, a manifest, a folder of audio, or of --corpus"
+    parser.add_argument("path", metavar="CORPUS", help=text)
+    parser.add_argument("--votes", type=Path, metavar="DIR", help="votes of listening tests, to be merged")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write manifest.csv and votes.csv there")
+    _add_config(parser)
+    _add_settings(parser, ["data"])
+
+
 def _add_completion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help=f"one of {', '.join(SHELLS)}")
 
@@ -349,5 +359,6 @@ _OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "notebooks": _add_notebooks,
     "lab": _add_lab,
     "listen": _add_listen,
+    "votes": _add_votes,
     "completion": _add_completion,
 }

@@ -24,6 +24,7 @@ from ipr_core.cli.arguments import (
 from ipr_core.cli.batches import batch, tune
 from ipr_core.cli.listening import listen
 from ipr_core.cli.notebooks import lab, notebooks
+from ipr_core.cli.votes import votes
 from ipr_core.config import SettingsError, build, for_notebook, in_file
 from ipr_core.endings import FAILED, WRONG, ended
 from ipr_core.options import Args, parse
@@ -327,7 +328,7 @@ def _save(data: Dataset, path: Path) -> None:
 COMMANDS = {
     "corpora": _corpora, "config": _config, "partition": _partition, "run": _run, "train": _train, "batch": batch,
     "tune": tune, "resume": _resume, "annotate": _annotate, "export": _export, "table": _table, "bench": _bench,
-    "doctor": _doctor, "notebooks": notebooks, "lab": lab, "listen": listen,
+    "doctor": _doctor, "notebooks": notebooks, "lab": lab, "listen": listen, "votes": votes,
     "completion": _completion,
 }  # fmt: skip
 """Every command by name."""
