@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import ArrayLike, NDArray
 
 GAP = 10
 """Clips between the two hearings of a clip, at least, so that the first is forgotten; fewer in a very small corpus."""
@@ -35,10 +36,45 @@ def shuffled(audio: Sequence[str], listener: str, seed: int = 0, repeats: float 
     GAP clips in between
     raises ValueError for a share below 0 or above 1
     """
+    draw = generator(listener, seed)
+    return _with_repeats(draw.permutation(_distinct(audio)), repeats, draw)
+
+
+def most_useful_first(
+    audio: Sequence[str],
+    worth: ArrayLike,
+    listener: str,
+    seed: int = 0,
+    repeats: float = 0.1,
+    by_chance: float = 0.2,
+) -> list[Hearing]:
+    """Return every sound once, those first on which a vote is worth most, and a share of them a second time.
+
+    A share of the clips comes by chance in between, so that agreement can still be measured as on any clip.
+    audio, repeats: as for `shuffled`   worth: (N,), see `usefulness`   by_chance: share of the clips that come so
+    raises ValueError for a share below 0 or above 1
+    """
+    if not 0 <= by_chance <= 1:
+        raise ValueError(f"by_chance is {by_chance}; it is a share of the clips, between 0 and 1")
+    draw, values = generator(listener, seed), np.asarray(worth, float)
+    rows = draw.permutation(_distinct(audio))
+    ranked = rows[np.argsort(-values[rows], kind="stable")]
+    random = draw.random(len(rows)) < by_chance
+    lots = draw.permutation(rows)
+    order: list[int] = []
+    queues = [iter(ranked.tolist()), iter(lots.tolist())]
+    members: set[int] = set()
+    for chance in random.tolist():
+        row = next(row for row in queues[chance] if row not in members)
+        members.add(row)
+        order.append(row)
+    return _with_repeats(np.array(order, np.int64), repeats, draw)
+
+
+def _with_repeats(rows: NDArray[np.int64], repeats: float, draw: Generator) -> list[Hearing]:
+    """Return clips in this order, and a share of them a second time, later."""
     if not 0 <= repeats <= 1:
         raise ValueError(f"repeats is {repeats}; it is the share of clips that come twice, between 0 and 1")
-    draw = generator(listener, seed)
-    rows = draw.permutation(_distinct(audio))
     total, gap = len(rows), min(GAP, len(rows) // 2)
     early = max(0, total - gap)  # first hearings that leave enough room after them
     twice = draw.permutation(early)[: round(repeats * total)]

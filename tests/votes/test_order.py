@@ -1,8 +1,9 @@
 """The order of a listening test: a listener's own, reproducible, with repeats far from the first hearing."""
 
+import numpy as np
 import pytest
 
-from ipr_core.votes.order import GAP, Hearing, shuffled, unheard
+from ipr_core.votes.order import GAP, Hearing, most_useful_first, shuffled, unheard
 
 AUDIO = [f"{number:032x}" for number in range(120)]
 
@@ -58,3 +59,21 @@ def test_what_has_a_vote_is_not_heard_again():
     order = shuffled(AUDIO, "ada")
     votes = {(AUDIO[hearing.row], hearing.repeat) for hearing in order[:17]}
     assert unheard(order, AUDIO, votes) == order[17:]
+
+
+def test_the_most_useful_clips_come_first_and_some_by_chance():
+    worth = np.arange(120)[::-1]
+    first = [hearing.row for hearing in most_useful_first(AUDIO, worth, "ada", repeats=0, by_chance=0)]
+    assert first == list(range(120))
+    mixed = [hearing.row for hearing in most_useful_first(AUDIO, worth, "ada", repeats=0, by_chance=0.2)]
+    assert sorted(mixed) == list(range(120))
+    among_the_first = sum(row < 50 for row in mixed[:50])
+    assert 35 <= among_the_first < 50
+    assert mixed != [hearing.row for hearing in most_useful_first(AUDIO, worth, "bo", repeats=0, by_chance=0.2)]
+
+
+def test_useful_clips_come_a_second_time_too():
+    order = most_useful_first(AUDIO, np.arange(120), "ada", repeats=0.1)
+    assert sum(hearing.repeat for hearing in order) == 12
+    with pytest.raises(ValueError, match="by_chance is 2"):
+        most_useful_first(AUDIO, np.arange(120), "ada", by_chance=2)
