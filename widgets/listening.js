@@ -177,15 +177,13 @@ class Test {
   }
 
   #restAction({ key, target }) {
-    if (key !== "Enter" || target === this.#parts.begin || this.#state === "over") return null;
-    return () => this.#begin();
+    const isMeant = key === "Enter" && target !== this.#parts.begin && this.#state !== "over";
+    return isMeant ? () => this.#begin() : null;
   }
 
   #action(event, isWord) {
     const { key, target } = event, { replay, back, pause, keep, root } = this.#parts;
-    if (isWord) {
-      return { Enter: () => this.#keep(), Escape: () => root.focus() }[key] ?? null;
-    }
+    if (isWord) return { Enter: () => this.#keep(), Escape: () => root.focus() }[key] ?? null;
     if (key === "Enter") return [replay, back, pause, keep].includes(target) ? null : () => this.#keep();
     if (key === " ") return target.tagName === "BUTTON" ? null : () => this.#play();
     const moves = { Backspace: () => this.#back(), ArrowLeft: () => this.#back(), Escape: () => this.#pause(),

@@ -39,8 +39,10 @@ def corpus(source: str, settings: dict[str, object] | None = None) -> Data:
     settings: of the configuration, `corpus_path` and `classes` among them; None keeps the default
     raises SettingsError
     """
-    place = {"corpus": source} if source in CORPORA else {"corpus": "manifest", "corpus_path": source}
-    return build(settings=place | {name: value for name, value in (settings or {}).items() if value is not None}).data
+    defaults = {"corpus": source} if source in CORPORA else {"corpus": "manifest", "corpus_path": source}
+    return build(
+        settings=defaults | {name: value for name, value in (settings or {}).items() if value is not None}
+    ).data
 
 
 def read(data: Data, progress: bool = True) -> Clips:

@@ -76,14 +76,14 @@ def _with_repeats(rows: NDArray[np.int64], repeats: float, draw: Generator) -> l
     if not 0 <= repeats <= 1:
         raise ValueError(f"repeats is {repeats}; it is the share of clips that come twice, between 0 and 1")
     total, gap = len(rows), min(GAP, len(rows) // 2)
-    early = max(0, total - gap)  # first hearings that leave enough room after them
-    twice = draw.permutation(early)[: round(repeats * total)]
-    places = [(float(place), Hearing(int(row), 0)) for place, row in enumerate(rows)]
-    for place in twice.tolist():
+    candidates = max(0, total - gap)  # first hearings that leave enough room after them
+    twice = draw.permutation(candidates)[: round(repeats * total)]
+    positions = [(float(position), Hearing(int(row), 0)) for position, row in enumerate(rows)]
+    for position in twice.tolist():
         # Between two first hearings: at least `gap` of them lie between this clip's own and its repeat.
-        later = draw.integers(place + gap, total) + draw.uniform(0.25, 0.75)
-        places.append((float(later), Hearing(int(rows[place]), 1)))
-    return [hearing for _, hearing in sorted(places)]
+        later = draw.integers(position + gap, total) + draw.uniform(0.25, 0.75)
+        positions.append((float(later), Hearing(int(rows[position]), 1)))
+    return [hearing for _, hearing in sorted(positions)]
 
 
 def unheard(order: Sequence[Hearing], audio: Sequence[str], votes: Collection[tuple[str, int]]) -> list[Hearing]:

@@ -8,14 +8,14 @@ from ipr_core.votes.order import GAP, Hearing, most_useful_first, shuffled, unhe
 AUDIO = [f"{number:032x}" for number in range(120)]
 
 
-def places(order, repeat):
-    return {hearing.row: place for place, hearing in enumerate(order) if hearing.repeat == repeat}
+def positions(order, repeat):
+    return {hearing.row: position for position, hearing in enumerate(order) if hearing.repeat == repeat}
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_every_clip_comes_once_and_a_share_again_after_some_others(seed):
     order = shuffled(AUDIO, "ada", seed, 0.1)
-    first, second = places(order, 0), places(order, 1)
+    first, second = positions(order, 0), positions(order, 1)
     assert sorted(first) == list(range(120))
     assert len(second) == 12
     assert len(order) == 132
@@ -43,7 +43,7 @@ def test_a_sound_that_two_rows_have_is_heard_once():
 @pytest.mark.parametrize("repeats", [0, 0.5, 1])
 def test_small_corpora_have_an_order_too(size, repeats):
     order = shuffled(AUDIO[:size], "ada", 0, repeats)
-    first, second = places(order, 0), places(order, 1)
+    first, second = positions(order, 0), positions(order, 1)
     assert len(first) == size
     assert len(second) <= round(repeats * size)
     assert all(second[row] - first[row] > min(GAP, size // 2) for row in second)

@@ -23,16 +23,16 @@ def vote(number, **values):
 
 
 def test_a_vote_is_read_as_it_was_given(tmp_path):
-    given = Vote("ada", "é\n🙂", key(7), ("happy", "sad"), True, False, " at  ease\n", 2, 3.25, 1)
-    kept = record.add(tmp_path / "votes", given)
+    ballot = Vote("ada", "é\n🙂", key(7), ("happy", "sad"), True, False, " at  ease\n", 2, 3.25, 1)
+    answer = record.add(tmp_path / "votes", ballot)
     row = record.read(tmp_path / "votes").iloc[0]
     assert tuple(row.index) == record.COLUMNS
     assert dict(row) == {
-        "time": kept.time, "listener": "ada", "id": "é\n🙂", "audio": key(7), "emotions": ("happy", "sad"),
+        "time": answer.time, "listener": "ada", "id": "é\n🙂", "audio": key(7), "emotions": ("happy", "sad"),
         "other": True, "cannot_tell": False, "word": "at ease", "sure": 2, "seconds": 3.25, "repeat": 1,
     }  # fmt: skip
-    assert kept.time.endswith("+00:00")
-    assert len(kept.time) == len("2026-11-27T14:30:00.123+00:00")
+    assert answer.time.endswith("+00:00")
+    assert len(answer.time) == len("2026-11-27T14:30:00.123+00:00")
 
 
 def test_the_last_vote_for_a_sound_and_hearing_counts_and_the_file_keeps_all(tmp_path):
@@ -164,8 +164,8 @@ def test_a_file_of_another_listener_is_named(tmp_path):
 
 @pytest.mark.parametrize("value", ["1" * 5000, '"' + "x" * 50 + '"', "null", "-1", "{}"])
 def test_odd_values_in_a_line_are_a_sentence(tmp_path, value):
-    kept = record.add(tmp_path, vote(1))
-    values = {name: getattr(kept, name) for name in record.COLUMNS}
+    answer = record.add(tmp_path, vote(1))
+    values = {name: getattr(answer, name) for name in record.COLUMNS}
     for name in ("emotions", "seconds", "repeat", "audio", "other"):
         line = json.dumps(values | {name: "VALUE"}).replace('"VALUE"', value)
         (tmp_path / "ada.jsonl").write_text(line + "\n")
@@ -175,7 +175,7 @@ def test_odd_values_in_a_line_are_a_sentence(tmp_path, value):
 
 def test_a_full_disk_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     record.add(tmp_path, vote(1))
-    before = (tmp_path / "ada.jsonl").read_bytes()
+    content = (tmp_path / "ada.jsonl").read_bytes()
     write = os.write
 
     def write_a_part(descriptor, content):
@@ -186,7 +186,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(record.os, "write", write_a_part)
     with pytest.raises(WriteError, match="cannot be written: No space left"):
         record.add(tmp_path, vote(2))
-    assert (tmp_path / "ada.jsonl").read_bytes() == before
+    assert (tmp_path / "ada.jsonl").read_bytes() == content
 
 
 def test_a_link_is_not_written_through(tmp_path):
@@ -201,6 +201,6 @@ def test_a_link_is_not_written_through(tmp_path):
 def test_listeners_and_writers_at_the_same_moment_disturb_nobody(tmp_path):
     votes = [vote(number, listener=name) for number in range(40) for name in ("ada", "bo")]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda given: record.add(tmp_path, given), votes))
+        list(pool.map(lambda ballot: record.add(tmp_path, ballot), votes))
     table = record.read(tmp_path)
     assert sorted(zip(table["listener"], table["audio"], strict=True)) == sorted((v.listener, v.audio) for v in votes)

@@ -44,9 +44,9 @@ def page(corpus, tmp_path, monkeypatch):
         test = listen(corpus, votes=tmp_path / "votes", live=True, **options)
 
         def ask(kind, **content):
-            before = len(messages)
+            start = len(messages)
             test._on_message(test, dict(kind=kind, request="r", **content), [])
-            return [content for content, _ in messages[before:]]
+            return [content for content, _ in messages[start:]]
 
         def vote(number, *emotions, **answer):
             values = dict(other=False, cannot_tell=False, word="", sure=None, seconds=0.5) | answer
@@ -59,14 +59,14 @@ def page(corpus, tmp_path, monkeypatch):
 
 
 def test_a_vote_is_on_disk_before_the_page_is_turned(page, tmp_path):
-    shown = page()
-    (turn,) = shown.ask("begin")
+    session = page()
+    (turn,) = session.ask("begin")
     assert (turn["number"], turn["following"], turn["total"]) == (0, 1, 8)
     file = tmp_path / "votes" / "ada.jsonl"
     lines = []
-    shown.test.send = lambda content: lines.append(len(file.read_text().splitlines()))
+    session.test.send = lambda content: lines.append(len(file.read_text().splitlines()))
     values = dict(emotions=[1], other=True, cannot_tell=False, word="at ease", sure=3, seconds=1.23456)
-    shown.test._on_message(None, dict(kind="vote", number=0) | values, [])
+    session.test._on_message(None, dict(kind="vote", number=0) | values, [])
     assert lines == [1]
     vote = json.loads(file.read_text())
     assert (vote["emotions"], vote["other"], vote["word"], vote["sure"]) == (["happy"], True, "at ease", 3)
@@ -74,9 +74,9 @@ def test_a_vote_is_on_disk_before_the_page_is_turned(page, tmp_path):
 
 
 def test_a_test_goes_on_where_it_ended_and_ends(page, tmp_path):
-    shown = page()
+    session = page()
     for number in range(5):
-        assert shown.vote(number, 0)["number"] == number + 1
+        assert session.vote(number, 0)["number"] == number + 1
     again = page()
     (turn,) = again.ask("begin")
     assert (turn["number"], turn["votes"], turn["answer"]) == (5, 5, None)
@@ -90,75 +90,75 @@ def test_a_test_goes_on_where_it_ended_and_ends(page, tmp_path):
 
 
 def test_back_shows_ones_own_vote_and_replaces_it(page, tmp_path):
-    shown = page()
-    shown.vote(0, 0)
-    shown.vote(1, 1, 2, sure=2)
+    session = page()
+    session.vote(0, 0)
+    session.vote(1, 1, 2, sure=2)
     (turn,) = page().ask("back", number=2)
     answer = dict(emotions=[1, 2], other=False, cannot_tell=False, word="", sure=2)
     assert (turn["number"], turn["answer"]) == (1, answer)
-    assert shown.vote(1, cannot_tell=True)["number"] == 2
+    assert session.vote(1, cannot_tell=True)["number"] == 2
     table = record.read(tmp_path / "votes")
     assert table["cannot_tell"].tolist() == [False, True]
-    assert shown.ask("back", number=0)[0]["number"] == 0
+    assert session.ask("back", number=0)[0]["number"] == 0
 
 
 def test_the_first_vote_is_not_shown_when_a_clip_comes_again(page):
-    shown = page(repeats=0.5)
+    session = page(repeats=0.5)
     answers = []
-    turn = shown.ask("begin")[0]
+    turn = session.ask("begin")[0]
     while turn["kind"] == "turn":
         answers.append(turn["answer"])
-        turn = shown.vote(turn["number"], 0)
+        turn = session.vote(turn["number"], 0)
     assert answers == [None] * 12
 
 
 def test_the_page_learns_nothing_of_a_clip_but_its_sound(page, tmp_path):
-    other = page(listener="bo")
-    other.vote(0, 0)
+    rival = page(listener="bo")
+    rival.vote(0, 0)
     page.messages.clear()
-    shown = page()
-    shown.ask("begin")
+    session = page()
+    session.ask("begin")
     for number in range(8):
-        shown.ask("sound", number=number)
-        shown.vote(number, 1)
-    told = json.dumps([content for content, _ in page.messages])
+        session.ask("sound", number=number)
+        session.vote(number, 1)
+    text = json.dumps([content for content, _ in page.messages])
     assert {key for content, _ in page.messages for key in content} <= PER_CLIP
-    assert not [word for word in ("telltale", "happy", "bo", str(tmp_path)) if word in told]
-    assert not [key for key in shown.test._clips.audio if key in told]
-    state = shown.test.get_state()
+    assert not [word for word in ("telltale", "happy", "bo", str(tmp_path)) if word in text]
+    assert not [key for key in session.test._clips.audio if key in text]
+    state = session.test.get_state()
     assert "telltale" not in str(state)
     assert [emotion["name"] for emotion in state["emotions"]] == list(CLASSES)
 
 
 def test_sounds_are_the_samples(page):
-    shown = page()
-    shown.ask("sound", number=3)
+    session = page()
+    session.ask("sound", number=3)
     content, (buffer,) = page.messages[-1]
     assert (content["kind"], content["number"]) == ("sound", 3)
-    row = shown.test._hearings[3].row
-    assert np.array_equal(np.frombuffer(buffer, "<i2"), shown.test._clips.samples(row))
+    row = session.test._hearings[3].row
+    assert np.array_equal(np.frombuffer(buffer, "<i2"), session.test._clips.samples(row))
 
 
 def test_a_sound_that_is_gone_is_passed_over_without_its_name(page):
-    shown = page()
-    shown.ask("begin")
+    session = page()
+    session.ask("begin")
 
     def samples(row):
         raise CorpusError([])
 
-    object.__setattr__(shown.test._clips, "samples", samples)
-    (turn,) = shown.ask("sound", number=0)
+    object.__setattr__(session.test._clips, "samples", samples)
+    (turn,) = session.ask("sound", number=0)
     assert (turn["kind"], turn["request"], turn["number"]) == ("turn", "broken", 1)
     for number in range(1, 8):
-        last = shown.ask("sound", number=number)[-1]
+        last = session.ask("sound", number=number)[-1]
     assert (last["kind"], last["broken"]) == ("end", 8)
 
 
 def test_a_vote_that_cannot_be_kept_is_a_sentence_and_no_vote(page, tmp_path):
-    shown = page()
-    assert "says nothing" in shown.vote(0)["text"]
+    session = page()
+    assert "says nothing" in session.vote(0)["text"]
     (tmp_path / "votes" / "ada.jsonl").mkdir(parents=True)
-    fault = shown.vote(0, 1)
+    fault = session.vote(0, 1)
     assert fault["kind"] == "fault"
     assert "cannot be written" in fault["text"]
     assert "telltale" not in fault["text"]
@@ -166,10 +166,10 @@ def test_a_vote_that_cannot_be_kept_is_a_sentence_and_no_vote(page, tmp_path):
 
 @pytest.mark.parametrize("content", [dict(number=99), dict(number="0"), dict(number=True), dict(emotions=[99])])
 def test_a_message_that_no_page_sends_is_refused(page, content, tmp_path):
-    shown = page()
+    session = page()
     values = dict(kind="vote", number=0, emotions=[0], other=False, cannot_tell=False, word="", sure=None, seconds=0)
     with pytest.raises((ValueError, IndexError)):
-        shown.test._on_message(None, values | content, [])
+        session.test._on_message(None, values | content, [])
     assert page.messages[-1][0]["kind"] == "fault"
     assert not (tmp_path / "votes" / "ada.jsonl").exists()
 
