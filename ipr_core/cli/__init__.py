@@ -27,7 +27,7 @@ from ipr_core.cli.notebooks import lab, notebooks
 from ipr_core.cli.votes import votes
 from ipr_core.config import SettingsError, build, for_notebook, in_file
 from ipr_core.endings import FAILED, WRONG, ended
-from ipr_core.options import Args, parse
+from ipr_core.options import Args, Command, parse
 
 if TYPE_CHECKING:
     from ipr_core.config import Config
@@ -325,7 +325,7 @@ def _save(data: Dataset, path: Path) -> None:
     write(path, data.table.to_parquet if path.suffix == ".parquet" else lambda copy: to_csv(data.table, copy))
 
 
-COMMANDS = {
+COMMANDS: dict[str, Command] = {
     "corpora": _corpora, "config": _config, "partition": _partition, "run": _run, "train": _train, "batch": batch,
     "tune": tune, "resume": _resume, "annotate": _annotate, "export": _export, "table": _table, "bench": _bench,
     "doctor": _doctor, "notebooks": notebooks, "lab": lab, "listen": listen, "votes": votes,

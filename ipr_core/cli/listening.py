@@ -27,8 +27,10 @@ _POLICY = (
     " ws://127.0.0.1:*; frame-ancestors 'self'"
 )
 """The page asks no other host: Voilà's own template would fetch icons from one, which nothing here shows."""
-_KERNEL = [] if sys.platform == "win32" else ["--KernelManager.transport=ipc"]
+_TRANSPORT = [] if sys.platform == "win32" else ["--KernelManager.transport=ipc"]
 """Socket files in a folder of this user's alone: no other user of the machine reaches the kernel."""
+_CONFIGURATION = [f"--VoilaConfiguration.{name}" for name in ("strip_sources=True", "show_tracebacks=False")]
+"""Whatever a file of the user's own sets: neither code nor an error with a file's name is shown."""
 
 
 def listen(args: Args) -> int:
@@ -38,6 +40,7 @@ def listen(args: Args) -> int:
     The page is served on loopback alone, at an address that holds a secret. End the command with Ctrl+C; called again,
     it goes on with the next clip.
     """
+    from ipr_core.data.faults import number_of
     from ipr_core.votes import clips, record
 
     settings = typed(args)
@@ -49,7 +52,7 @@ def listen(args: Args) -> int:
     record.read(args.votes, args.listener)  # a damaged file is refused now rather than in the page
     check_places(args.votes)
     sounds = clips.read(data)  # every fault is said here, and the page finds all sounds decoded
-    print(f"{len(sounds.ids):,} clips; votes go to {args.votes / f'{args.listener}.jsonl'}")
+    print(f"{number_of(len(sounds.ids), 'clip')}; votes go to {args.votes / f'{args.listener}.jsonl'}")
     corpus = data.model_dump(mode="json")
     if data.corpus_path:  # the page's kernel works in another folder
         corpus["corpus_path"] = str(Path(data.corpus_path).expanduser().resolve())
@@ -72,9 +75,9 @@ def _serve(arguments: dict[str, Any], port: int | None, browser: bool) -> None:
         IOLoop.current().add_callback(_invite, address, browser)  # called once the server listens
         settings = {"headers": {"Content-Security-Policy": _POLICY}, "ws_ping_timeout": 30_000}
         options: dict[str, Any] = dict(ip=_LOOPBACK, port=port, port_retries=0, token=token, open_browser=False)
-        options |= dict(tornado_settings=settings, log_level=logging.ERROR)
+        options |= dict(tornado_settings=settings, log_level=logging.ERROR, root_dir=folder)
         with contextlib.suppress(KeyboardInterrupt):
-            Voila.launch_instance([str(notebook), *_KERNEL], **options)
+            Voila.launch_instance([str(notebook), *_TRANSPORT, *_CONFIGURATION], **options)
 
 
 def _invite(address: str, browser: bool) -> None:

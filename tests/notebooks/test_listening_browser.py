@@ -197,6 +197,72 @@ def served(folder, corpus):
         server.wait()
 
 
+def pressed(page):
+    """Return the names of the buttons that are pressed."""
+    return page.locator(".ipr-listening [aria-pressed=true] .ipr-name").all_inner_texts()
+
+
+def try_every_key(page):
+    """Choose, take back, play again and pause on the first clip; in the end nothing is chosen."""
+    test, word = page.locator(".ipr-listening"), page.get_by_role("textbox")
+    for key, names in [("1", ["angry"]), ("s", ["angry", "sad"]), ("x", ["cannot tell"]), ("2", ["happy"]), ("h", [])]:
+        page.keyboard.press(key)
+        assert pressed(page) == names
+    page.keyboard.press("Enter")
+    assert page.get_by_role("status").inner_text().startswith("Choose an emotion first")
+    page.keyboard.press("o")
+    page.keyboard.type("1 sad owl")
+    assert word.input_value() == "1 sad owl"
+    page.keyboard.press("Escape")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")
+    assert pressed(page) == ["other", "fairly"]
+    for key in ("ArrowDown", "ArrowDown", "o"):
+        page.keyboard.press(key)
+    assert pressed(page) == []
+    assert not word.is_visible()
+    page.locator(".ipr-listening[data-sound=ended]").wait_for()
+    page.keyboard.press("Space")
+    assert test.get_attribute("data-sound") == "playing"
+    page.keyboard.press("Backspace")
+    assert page.get_by_role("status").inner_text() == "This is the first clip."
+    page.keyboard.press("Escape")
+    assert test.get_attribute("data-state") == "paused"
+    page.keyboard.press("Enter")
+    assert test.get_attribute("data-state") == "voting"
+    page.get_by_role("button", name="neutral").click()
+    page.keyboard.press("n")  # keys go on after a click
+    assert pressed(page) == []
+
+
+def reach_everything_by_tab(page):
+    """Go through the page by Tab: each control has a name, and an outline when it has the focus."""
+    names = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        name, outline = page.evaluate(
+            "() => [document.activeElement.innerText.split('\\n')[0], getComputedStyle(document.activeElement).outline]"
+        )
+        names.append(name)
+        assert "solid 3px" in outline, (name, outline)
+    choices = [*CLASSES, "other", "cannot tell", "a guess", "fairly", "very"]
+    assert names == ["Pause for today", "Play again", *choices, "Back"]
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Space")
+    assert pressed(page) == ["very"]
+    page.keyboard.press("Space")
+    page.locator(".ipr-listening").focus()
+
+
+def go_back(page, clip):
+    """Go back by a clip, find the vote there, and keep it again."""
+    page.keyboard.press("ArrowLeft")
+    page.locator(f".ipr-listening[data-clip='{clip - 1}']").wait_for()
+    assert pressed(page)[0] == CLASSES[(clip - 1) % len(CLASSES)]
+    page.keyboard.press("Enter")
+    page.locator(f".ipr-listening[data-clip='{clip}']").wait_for()
+
+
 def test_the_same_page_without_a_notebook(corpus, context, tmp_path, capsys):
     with served(tmp_path, corpus) as address:
         page = context.new_page()
@@ -205,8 +271,11 @@ def test_the_same_page_without_a_notebook(corpus, context, tmp_path, capsys):
         page.goto(address)
         assert listener.begin() == 0
         assert not listener.overlaps()
+        try_every_key(page)
+        reach_everything_by_tab(page)
         for clip in range(17):
             listener.vote(clip)
+        go_back(page, 17)
         page.reload()  # as one does who comes back another day
         assert listener.begin() == 17
         for clip in range(17, CLIPS):
