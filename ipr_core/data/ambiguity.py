@@ -16,7 +16,14 @@ from pandas import DataFrame, Series
 
 from ipr_core.config import Config
 from ipr_core.data.corpora.table import CorpusError, emotion_columns, vote_columns
-from ipr_core.data.partition_faults import TOLERANCE, nothing_to_part, refusal, too_large_test, useless
+from ipr_core.data.partition_faults import (
+    TOLERANCE,
+    nothing_to_part,
+    refusal,
+    refuse_given_test,
+    too_large_test,
+    useless,
+)
 from ipr_core.data.validation import hold_out, order
 
 Floats = NDArray[np.float64]
@@ -99,11 +106,17 @@ def partition(table: DataFrame, config: Config, sounds: NDArray[np.int64] | None
 
     Where ties are in D2 (`tied`), their label is "" and their share that of the classes that tie.
 
+    A column `part` of the table may give an utterance D1 or D3, whatever its votes. Where D3 is given, it is what is
+    given, and the others outside D1 are in D2; its speakers are the test speakers, if none are named. With
+    speaker_disjoint, a test speaker's utterance that is given D1 is left out.
+
     Last, `validation_share` of D1 and of D2 is held out of both, as V1 and V2 (`validation.hold_out`).
 
     sounds: (N,) numbers, equal for utterances with the same sound; by default all differ
-    returns: the utterances labelled with a class and with enough votes, plus share and part ("" unused), 0..N-1
-    raises CorpusError, with every reason at once, if D1 lacks a class or D2 or D3 is empty
+    returns: the utterances labelled with a class, and with enough votes or a part that is given (their share is NaN
+    where nobody voted), plus share and part ("" unused), 0..N-1
+    raises CorpusError, with every reason at once, if D1 lacks a class or D2 or D3 is empty, or who is given D3 is not
+    one of the test speakers that are named
     """
     sounds = np.arange(len(table)) if sounds is None else sounds
     utterances, may_test, may_train = _parted(table.assign(**{_SOUND: sounds}), config)
@@ -127,7 +140,7 @@ def check_unvoted(table: DataFrame, config: Config) -> None:
     """
     may_test, _ = by_speaker(table, config)
     size, most = config.partition.test_size or 0, int(may_test.sum())
-    if size > most:
+    if size > most and not (given_parts(table) == "D3").any():
         cure = "give a smaller one: those that the simulated annotators agree on are not in D3 either"
         raise refusal(table, f"test_size is {size}, and at most {most} utterances may be in D3", cure)
 
@@ -147,13 +160,19 @@ def tied(table: DataFrame, config: Config) -> Mask:
 def _parted(table: DataFrame, config: Config) -> tuple[DataFrame, Mask, Mask]:
     """Return the utterances with share and part, by their votes alone, and what `by_speaker` says of them."""
     utterances = _with_share(table, config)
+    fixed = given_parts(utterances)
     may_test, may_train = by_speaker(utterances, config)
+    refuse_given_test(utterances, (fixed == "D3") & ~may_test)
     rules, unlabelled = config.partition, (utterances["label"] == "").to_numpy()
     may_test = may_test & ~unlabelled
     precise = (utterances["share"] >= rules.precise_share - TOLERANCE).to_numpy() & ~unlabelled
+    precise = (precise | (fixed == "D1")) & (fixed != "D3")
     agreed = (utterances["share"] >= rules.ambiguous_share - TOLERANCE).to_numpy() | unlabelled
-    if rules.test_size is None:
-        test = may_test & ~agreed
+    if (fixed == "D3").any():
+        test = fixed == "D3"
+        agreed = ~test
+    elif rules.test_size is None:
+        test = may_test & ~agreed & (fixed != "D1")
     else:
         if (may_test & ~precise).sum() < rules.test_size:
             raise too_large_test(utterances, may_test, config)
@@ -162,7 +181,8 @@ def _parted(table: DataFrame, config: Config) -> tuple[DataFrame, Mask, Mask]:
     part = np.select([may_train & precise, may_train & agreed, test], ["D1", "D2", "D3"], "")
     utterances = utterances.assign(part=part)
     if faults := useless(utterances, may_test, may_train, config):
-        raise CorpusError(faults)
+        cure = "; or give fewer utterances their part" if (fixed != "").any() else ""
+        raise CorpusError([fault._replace(cure=fault.cure + cure) for fault in faults])
     return utterances, may_test, may_train
 
 
@@ -180,9 +200,18 @@ def labelled_and_voted(table: DataFrame, config: Config) -> Mask:
     return table["label"].isin(config.data.classes).to_numpy() & _has_votes(table, config)
 
 
+def given_parts(table: DataFrame) -> NDArray[np.str_]:
+    """Return (N,) the part that an utterance of a corpus is given, D1 or D3, "" where the votes decide."""
+    return table["part"].to_numpy(str) if "part" in table else np.full(len(table), "")
+
+
 def may_be_parted(table: DataFrame, config: Config) -> Mask:
-    """Return (N,) whether an utterance can be in a part: `labelled_and_voted`, or `tied` if ties are in D2."""
-    usable = labelled_and_voted(table, config)
+    """Return (N,) whether an utterance can be in a part.
+
+    Those that are `labelled_and_voted`, or `tied` if ties are in D2, or labelled with a class and given a part.
+    """
+    is_given = (given_parts(table) != "") & table["label"].isin(config.data.classes).to_numpy()
+    usable = labelled_and_voted(table, config) | is_given
     return usable | tied(table, config) if config.partition.tied == "D2" else usable
 
 
@@ -247,6 +276,7 @@ def _test_speakers(table: DataFrame, config: Config) -> list[str]:
         if name not in speakers:
             alike = difflib.get_close_matches(name, speakers, n=1) or speakers[:1]
             raise refusal(table, f"test speaker {name!r} has no utterance", f"name others, such as {', '.join(alike)}")
+    names = names or sorted(set(table["speaker"][given_parts(table) == "D3"]))
     names = names or sorted(speakers, key=lambda name: order(config.data.data_seed, name))[: len(speakers) // 4 or 1]
     if len(set(names)) >= len(speakers):
         problem = f"speaker_disjoint leaves none of the {len(speakers)} speakers for training"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame, Index, Series
 
 from ipr_core.config import Config
-from ipr_core.data.ambiguity import Mask, by_speaker, may_be_parted
+from ipr_core.data.ambiguity import Mask, by_speaker, given_parts, may_be_parted
 from ipr_core.data.corpora.table import emotion_columns, plurality
 from ipr_core.data.faults import enumeration, number_of
 from ipr_core.data.partition_faults import TOLERANCE
@@ -41,7 +41,8 @@ def causes(table: DataFrame, parts: DataFrame | None, config: Config) -> Series:
         parted, rest = _can_be_parted(table, config), np.full(len(table), "", object)
     else:
         index = Index(parts["id"]).get_indexer(table["id"])  # -1: it is not there
-        parted, rest = index >= 0, np.append(_without_part(parts, config), "")[index]
+        fixed = Series(given_parts(table), table["id"]).reindex(parts["id"]).to_numpy(str)
+        parted, rest = index >= 0, np.append(_without_part(parts, fixed, config), "")[index]
     usable = may_be_parted(table, config)
     unlabelled = (label == "") & ~usable
     conditions = {
@@ -67,16 +68,21 @@ def _can_be_parted(table: DataFrame, config: Config) -> Mask:
     return np.full(len(table), True) if simulated else usable
 
 
-def _without_part(parts: DataFrame, config: Config) -> NDArray[np.object_]:
-    """Return (N,) why an utterance with a share of votes is in no part, "" if it is in one."""
+def _without_part(parts: DataFrame, fixed: NDArray[np.str_], config: Config) -> NDArray[np.object_]:
+    """Return (N,) why an utterance with a share of votes is in no part, "" if it is in one.
+
+    fixed: (N,) the parts that the corpus gives
+    """
     rules, share = config.partition, parts["share"].to_numpy()
-    unused, (test, _) = (parts["part"] == "").to_numpy(), by_speaker(parts, config)
+    unused, (test, _) = (parts["part"] == "").to_numpy(), by_speaker(parts.assign(part=fixed), config)
     ambiguous, size = rules.ambiguous_share, rules.test_size
     agreed = rules.precise_share if size else ambiguous  # the share from which on a test speaker's is not in D3
     high, low = share >= agreed - TOLERANCE, (share < ambiguous - TOLERANCE) & (size is None)
     conditions = {
         "": ~unused,
         "with tied votes, of a test speaker or with the sound of one in D3": (parts["label"] == "").to_numpy(),
+        "of test speakers, and given D1": test & (fixed == "D1"),
+        "of test speakers, and not in the D3 that is given": test & (fixed == "D3").any(),
         f"of test speakers, agreed on too much for D3: a share of votes of {agreed:.3g} or more": test & high,
         f"of test speakers, beyond a test_size of {size}": test,
         f"of training speakers, agreed on too little for D2: a share of votes below {ambiguous:.3g}": low,

@@ -34,9 +34,9 @@ def nothing_to_part(table: DataFrame, votes: NDArray[np.float64], config: Config
     """
     classes, least = config.data.classes, config.partition.min_votes
     problem = f"no utterance is labelled {', '.join(classes)} and has {least:g} votes"
-    most = Series(votes, table.index)[table["label"].isin(classes)].groupby(table["label"]).max()
-    if len(most) and most.min() >= 1:
-        return refusal(table, problem, f"try --min-votes {math.floor(most.min())}: each class has as many")
+    highest = Series(votes, table.index)[table["label"].isin(classes)].groupby(table["label"]).max()
+    if len(highest) and highest.min() >= 1:
+        return refusal(table, problem, f"try --min-votes {math.floor(highest.min())}: each class has as many")
     labels = ", ".join(sorted(set(table["label"]) - {""})) or "all empty"
     return refusal(table, problem, f"the labels are {labels}; where nobody voted, set annotators to 'simulated'")
 
@@ -61,6 +61,16 @@ def too_large_test(table: DataFrame, may_test: Mask, config: Config) -> CorpusEr
     if rules.speaker_disjoint:
         cures.append("more test_speakers")
     return refusal(table, problem, f"try {' or '.join(cures)}" if cures else _TOO_AGREED)
+
+
+def refuse_given_test(table: DataFrame, wrong: Mask) -> None:
+    """Raise CorpusError for utterances that are given D3 and are not a test speaker's.  wrong: (N,) which these are"""
+    if wrong.any():
+        names = sorted(set(table.loc[wrong, "speaker"]))
+        problem = f"{wrong.sum():,} utterances are given D3 and are of {', '.join(names)}, no test speaker"
+        raise refusal(
+            table, problem, "name them in --test-speakers, or none, so that those of D3 are; or leave part empty"
+        )
 
 
 def useless(table: DataFrame, may_test: Mask, may_train: Mask, config: Config) -> list[Fault]:
@@ -89,13 +99,13 @@ def _cure_of_d1(training: DataFrame, lacking: list[str], config: Config) -> str:
     rules, classes = config.partition, config.data.classes
     highest = training.groupby("label")["share"].max().reindex(list(classes)).fillna(0.0)
     rest, names = [name for name in classes if name not in lacking], ", ".join(lacking)
-    fewer = f"leave {names} out: --classes {','.join(rest)}"
-    fewer = fewer if len(rest) > 1 else f"add utterances of {names} that the annotators agree on"
+    fewer_classes = f"leave {names} out: --classes {','.join(rest)}"
+    fewer_classes = fewer_classes if len(rest) > 1 else f"add utterances of {names} that the annotators agree on"
     largest = _rounded_down(highest.min())
     if largest <= 0:
-        return fewer
+        return fewer_classes
     lower = "" if largest > rules.ambiguous_share else " with a lower ambiguous_share"
-    return f"try --precise-share {largest:g}{lower}, the largest with which it has every class, or {fewer}"
+    return f"try --precise-share {largest:g}{lower}, the largest with which it has every class, or {fewer_classes}"
 
 
 def _cure_of_division(table: DataFrame, may_test: Mask, may_train: Mask, config: Config) -> str:

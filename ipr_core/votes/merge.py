@@ -135,8 +135,8 @@ def _manifest(reading: Reading, table: DataFrame, votes: DataFrame, voted: set[s
     label = label_of_reader.mask((label_of_reader == plurality(table)) | (is_new & (label_of_reader == UNLABELLED)), "")
     total = counts[vote_columns(counts)].sum(axis=1) if vote_columns(counts) else 0.0
     label = label.mask((label == "") & (total == 0), UNLABELLED)
-    plain = [name for name in PLAIN if name not in ("duration", "label")]
-    extra = [name for name in table.columns if name.startswith("mixture_") or name == "part"]
+    plain = [name for name in PLAIN if name not in ("duration", "label") and name in table]
+    extra = [name for name in table.columns if name.startswith("mixture_")]
     filled = [name for name in plain if name in ("id", "path") or _is_filled(table[name])]
     return counts[[*filled, *extra, *vote_columns(counts)]].assign(label=label)[
         [*filled, "label", *extra, *vote_columns(counts)]

@@ -14,7 +14,7 @@ from ipr_core.data.faults import CorpusError, Fault, Note, enumeration
 from ipr_core.data.reading import Choice
 
 LAYOUT = "a CSV or Parquet file with the column path and, where known, label, votes_<emotion>, speaker, start, end"
-PLAIN = ("id", "path", "start", "end", "speaker", "session", "duration", "label")
+PLAIN = ("id", "path", "start", "end", "speaker", "session", "duration", "label", "part")
 _ALIASES = {
     "id": "uttid utteranceid utterid clipid segmentid",
     "path": "file files filename filenames filepath fname wav wavs wavfile wavpath wavname audio audiofile audiopath "
@@ -82,7 +82,7 @@ def meaning(name: str, emotions: Collection[str]) -> str | None:
     by_letters = {same_letters(target): target for target in targets} | _SAME
     if squashed in by_letters:
         return by_letters[squashed]
-    alike = [target for target in PLAIN if len(target) > 3 and _is_slip(squashed, target)]
+    alike = [target for target in PLAIN[:-1] if len(target) > 3 and _is_slip(squashed, target)]
     return alike[0] if alike else _voted_emotion(name, emotions)
 
 

@@ -1,9 +1,10 @@
 """A corpus of your own: any CSV or Parquet file with a row per utterance.
 
 Columns: path (needed; relative to the file, or absolute), and where they are known id, start and end (seconds),
-speaker, session, duration, label, votes_<emotion>, votes_other, mixture_<class>. Other columns are passed over, and
-those that look like one of these are refused. A label left empty is made from the votes; the label "unlabelled" says
-that there is none. A folder instead of the file stands for every audio file in it, unlabelled.
+speaker, session, duration, label, votes_<emotion>, votes_other, mixture_<class>, part. Other columns are passed over,
+and those that look like one of these are refused. Who voted may stand in votes.csv beside the file. A label left empty
+is made from the votes; the label "unlabelled" says that there is none. A folder instead of the file stands for every
+audio file in it, unlabelled.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def _no_audio(folder: Path, note: Note) -> Fault:
 
 def _utterances(table: DataFrame, file: Path) -> DataFrame:
     """Return the table with ids made and paths absolute."""
-    cells = {name: table[name].fillna("").astype(str).str.strip() for name in TEXTS if name in table}
+    cells = {name: table[name].fillna("").astype(str).str.strip() for name in (*TEXTS, "part") if name in table}
     cells |= {name: with_points(table[name]) for name in ("start", "end", "duration") if name in table}
     cells |= {name: with_points(table[name]) for name in share_columns(table)}
     table = table.assign(source=file.name, **cells)

@@ -3,7 +3,8 @@
 Columns: id, path (absolute), start and end (seconds, NaN: the whole file), speaker, session ("": none), duration
 (seconds, NaN until decoded), label (an emotion, "": none), a votes_<emotion> (0 or more) for each emotion,
 votes_other (the tag "other"), votes_unknown (known only to be for another emotion than the label), source and row
-(file and line that a fault is reported against; row 0: the file itself). A corpus may add columns of its own.
+(file and line that a fault is reported against; row 0: the file itself). A manifest may give an utterance's part ("",
+D1 or D3). A corpus may add columns of its own.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ DEFAULTS = {
 }  # fmt: skip
 _DECIMAL_COMMA = r"[-+]?(?:\d*,(?:\d{1,2}|\d{4,})|0,\d+)"  # 1,234 may be a thousand
 TEXTS = ("id", "path", "speaker", "session", "label", "source")
+GIVEN_PARTS = ("D1", "D3")
+"""Parts that a manifest may give an utterance."""
 
 
 def corpus_folder(data: Data, names: Iterable[str], layout: str) -> Path:
@@ -100,7 +103,8 @@ def check(table: DataFrame, data: Data, labels_needed: bool = True) -> list[Faul
     table = complete(table)
     faults = [
         *_double_ids(table), *_no_files(table), *_bad_times(table), *_bad_shares(table), *_unknown_labels(table, data),
-        *_unknown_votes(table, data), *_excited_twice(data), *(_nothing_known(table) if labels_needed else []),
+        *_unknown_votes(table, data), *_excited_twice(data), *_bad_parts(table),
+        *(_nothing_known(table) if labels_needed else []),
     ]  # fmt: skip
     return sorted(faults, key=lambda fault: (fault.source, fault.row or 0))
 
@@ -109,7 +113,8 @@ def complete(table: DataFrame) -> DataFrame:
     """Return the table with a default in every column and cell left empty."""
     missing = {name: value for name, value in DEFAULTS.items() if name not in table}
     table = table.assign(**missing)
-    return table.assign(**{name: table[name].fillna("").astype(str) for name in TEXTS})
+    texts = [*TEXTS, *(["part"] if "part" in table else [])]
+    return table.assign(**{name: table[name].fillna("").astype(str) for name in texts})
 
 
 def tidy(table: DataFrame, data: Data) -> DataFrame:
@@ -295,6 +300,14 @@ def nearest(name: str, names: set[str]) -> str:
     alike = difflib.get_close_matches(name.lower(), sorted(names), n=1, cutoff=0.5)
     guess = f"did you mean {alike[0]!r}? It" if alike else "it"
     return f"{guess} must be one of {', '.join(sorted(names))}, or a class named in `classes`"
+
+
+def _bad_parts(table: DataFrame) -> list[Fault]:
+    if "part" not in table:
+        return []
+    wrong = ~table["part"].isin(["", *GIVEN_PARTS])
+    cure = f"leave it empty, so that the votes decide, or give {' or '.join(GIVEN_PARTS)}; or name the column otherwise"
+    return _faults(table, wrong, lambda row: f"has {row['part']!r} as its part", cure, "a part that cannot be given")
 
 
 def _excited_twice(data: Data) -> list[Fault]:

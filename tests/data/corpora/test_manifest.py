@@ -170,3 +170,13 @@ def test_excited_cannot_be_a_class_of_its_own_and_happy(manifest):
     ):
         corpora.read(manifest(text, classes=("excited", "sad")))
     assert corpora.read(manifest(text, classes=("excited", "sad"), merge_excited=False))["label"][0] == "excited"
+
+
+def test_manifest_part_is_given_or_left_to_the_votes(manifest):
+    table = corpora.read(manifest("path,label,part\na.wav,sad,D3\nb.wav,sad,\nc.wav,happy,D1\n"))
+    assert list(table["part"]) == ["D3", "", "D1"]
+    assert "part" not in corpora.read(manifest("path,label\na.wav,sad\n"))
+    with pytest.raises(
+        CorpusError, match=r"row 2: utterance 'a.wav' has 'D2' as its part; leave it empty, so that the"
+    ):
+        corpora.read(manifest("path,label,part\na.wav,sad,D2\n"))
