@@ -3,7 +3,7 @@
 about = "Two systems, five seeds, three values of gamma"
 preset = "recommended"
 systems = ["ipr", "supervised"]       # or ["all"]
-beside = ["baseline"]                 # references, once a seed, with nothing varied
+beside = ["baseline"]                 # references, once a seed and corpus, with nothing else varied
 seeds = [0, 1, 2, 3, 4]
 notebooks = ["02_refinement"]         # all three of the main job if absent; []: the cells are trained, no more
 [settings]                            # the same for every cell
@@ -155,7 +155,8 @@ def _count(entries: Mapping[str, Any]) -> int:
     crossed = math.prod(len(values) for values in _lists(entries, "cross").values())
     varied = 1 + sum(len(values) for values in _lists(entries, "one_at_a_time").values())
     systems = len(systems_of(entries, "systems")) or 1
-    return len(_seeds(entries)) * (len(systems_of(entries, "beside")) + crossed * systems * varied)
+    corpora = math.prod(len(values) for values in _of_corpora(_lists(entries, "cross")).values())
+    return len(_seeds(entries)) * (corpora * len(systems_of(entries, "beside")) + crossed * systems * varied)
 
 
 def _combinations(entries: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
@@ -166,10 +167,14 @@ def _combinations(entries: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, A
     single = [(name, value) for name, values in _lists(entries, "one_at_a_time").items() for value in values]
     preset, systems = entries.get("preset", "recommended"), systems_of(entries, "systems")
     for seed in _seeds(entries):
-        for system in systems_of(entries, "beside"):
-            yield preset, base | _own(own, system) | {"system": system, "seed": seed}, ""
-        for values in itertools.product(*cross.values()):
-            crossed = dict(zip(cross, values, strict=True))
+        for corpus in _products(_of_corpora(cross)):
+            for system in systems_of(entries, "beside"):
+                yield (
+                    preset,
+                    base | _own(own, system) | corpus | {"system": system, "seed": seed},
+                    _in_words(corpus.items()),
+                )
+        for crossed in _products(cross):
             for system in systems or ["ipr"]:
                 settings = base | _own(own, system) | crossed | {"system": system, "seed": seed}
                 yield preset, settings, _in_words(crossed.items())
@@ -177,6 +182,17 @@ def _combinations(entries: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, A
                     varied = dict(value) if isinstance(value, dict) else {name: value}
                     words = _in_words([*crossed.items(), *varied.items()])
                     yield varied.pop("preset", preset), settings | varied, words
+
+
+def _of_corpora(lists: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """Return the lists of settings that make another corpus or partition: a reference of another is none."""
+    return {name: lists[name] for name in lists if name in FIELDS and FIELDS[name][0] in ("data", "partition")}
+
+
+def _products(lists: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    """Yield every combination of one value from each list."""
+    for values in itertools.product(*lists.values()):
+        yield dict(zip(lists, values, strict=True))
 
 
 def _own(own: Mapping[str, Any], system: Any) -> dict[str, Any]:

@@ -56,6 +56,18 @@ def test_equal_cells_are_one(read):
     assert [(cell.varied, *settings_of(cell, "gamma")) for cell in cells] == [("", 0.999), ("gamma 0.9", 0.9)]
 
 
+def test_systems_beside_are_crossed_with_what_makes_the_corpus_alone(read):
+    text = (
+        'systems = ["oracle"]\nbeside = ["baseline"]\nseeds = [0, 1]\n[cross]\ndata_seed = [0, 1, 2]\nlr = [1e-4, 1e-3]'
+    )
+    cells = read(text).cells
+    references = [cell.config for cell in cells if cell.config.training.system == "baseline"]
+    assert sorted((config.training.seed, config.data.data_seed) for config in references) == [
+        (seed, data_seed) for seed in (0, 1) for data_seed in (0, 1, 2)
+    ]
+    assert len(cells) == 6 + 12
+
+
 def test_systems_beside_have_nothing_varied(read):
     cells = read('systems = ["ipr"]\nbeside = ["baseline"]\nseeds = [0, 1]\n[one_at_a_time]\ntau = [0.5]').cells
     assert [settings_of(cell, "system", "seed", "tau") for cell in cells] == [
