@@ -58,22 +58,21 @@ def _check_place(data: Data, args: Args) -> None:
 def _agreement(votes: DataFrame, data: Data, tests: DataFrame | None) -> Iterator[str]:
     """Yield the lines of the tables.  votes: `raters.COLUMNS`   tests: the listening tests, for their repeats"""
     from ipr_core.data import raters
-    from ipr_core.data.faults import number_of
     from ipr_core.votes import agreement
 
     votes = raters.tidy(votes, data)
-    comparable = agreement.comparable(votes)
-    if len(comparable) < len(votes):
-        unknown = votes["id"].nunique() - comparable["id"].nunique()
-        yield f"{number_of(unknown, 'utterance')} left out: it is not known what all listeners heard.\n"
-    pairs = agreement.pairs_of_votes(raters.coded(comparable))
+    table = agreement.comparable(votes)
+    if len(table) < len(votes):
+        yield "How far listeners agree is not known: of some votes it is only known that they are not for the label."
+        return
+    pairs = agreement.pairs_of_votes(raters.coded(table))
     if not len(pairs.utterances):
         yield "No utterance has two votes, so there is no agreement to measure."
         return
     yield from _coefficients(pairs)
-    table = agreement.listeners(comparable)
-    if len(table):
-        yield from _listeners(table, tests)
+    names = agreement.listeners(table)
+    if len(names):
+        yield from _listeners(names, tests)
 
 
 def _coefficients(pairs: Pairs) -> Iterator[str]:
@@ -119,5 +118,7 @@ def _listeners(table: DataFrame, tests: DataFrame | None) -> Iterator[str]:
 def _in_columns(columns: dict, index) -> str:
     from pandas import DataFrame
 
-    table = DataFrame({name: list(cells) for name, cells in columns.items()}, index=list(index)).replace("nan", "–")
+    table = DataFrame({name: list(cells) for name, cells in columns.items()}, index=list(index)).replace(
+        ["nan", "nan to nan"], "–"
+    )
     return table.to_string()

@@ -43,11 +43,12 @@ class Pairs(NamedTuple):
 
 
 def comparable(votes: DataFrame) -> DataFrame:
-    """Return the votes on utterances of which each vote is known.
+    """Return the votes if each is known, else none.
 
-    Where some are known only to be for another emotion than the label (EmoDB), nobody knows how far they agree.
+    Where some are known only to be for another emotion than the label (EmoDB), nobody knows how far listeners agree,
+    and the utterances without such a vote are those that they agree on.
     """
-    return votes[~votes["id"].isin(votes.loc[votes["label"] == "unknown", "id"])]
+    return votes.iloc[:0] if (votes["label"] == "unknown").any() else votes
 
 
 def pairs_of_votes(votes: Coded) -> Pairs:

@@ -173,3 +173,10 @@ def test_votes_over_time_are_counted_by_listener():
     table = agreement.over_time(record([("ada", "k1", ["sad"], 0), ("ben", "k1", ["sad"], 0), ("ada", "k2", [], 0)]))
     assert table["votes"].tolist() == [1, 1, 2]
     assert table["time"].is_monotonic_increasing
+
+
+def test_where_some_votes_are_known_to_be_for_another_emotion_alone_nobody_knows_how_far_they_agree():
+    """As in EmoDB: of the utterances, those without such a vote are those that listeners agree on."""
+    votes = long(("aab", "aab"))
+    assert len(agreement.comparable(votes)) == 6
+    assert agreement.comparable(votes.replace({"label": {"b": "unknown"}})).empty
