@@ -61,6 +61,8 @@ class Data(Section):
     """Utterances in the synthetic corpus."""
     data_seed: Annotated[int, Field(ge=0, le=2**32 - 1), Mark.COMPARED] = 0
     """Seed of the synthetic corpus, the simulated annotators and the choice of test speakers; not of training."""
+    after: Text | None = None
+    """The run that this one follows, with new votes and corrections; `ipr again` sets it."""
 
     @field_validator("classes")
     @classmethod

@@ -34,6 +34,7 @@ _USAGE = {
     "listen": "CORPUS --listener NAME [--config FILE] [--SETTING VALUE ...] [--votes DIR] [--seed N] [--repeats SHARE]",
     "votes": "CORPUS [--config FILE] [--SETTING VALUE ...] [--votes DIR] [--out FOLDER]",
     "completion": "SHELL",
+    "again": "RUN [--votes FOLDER] [--dry-run]",
 }
 SHELLS = ("bash", "zsh", "tcsh")
 """The shells that `ipr completion` knows."""
@@ -242,6 +243,12 @@ def _add_votes(parser: argparse.ArgumentParser) -> None:
     _add_settings(parser, ["data"])
 
 
+def _add_again(parser: argparse.ArgumentParser) -> None:
+    _add_run_folder(parser)
+    parser.add_argument("--votes", type=Path, metavar="FOLDER", help="listening tests, as `ipr listen` writes them")
+    parser.add_argument("--dry-run", action="store_true", help="write the corpus, and train nothing")
+
+
 def _add_completion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help=f"one of {', '.join(SHELLS)}")
 
@@ -361,4 +368,5 @@ _OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "listen": _add_listen,
     "votes": _add_votes,
     "completion": _add_completion,
+    "again": _add_again,
 }

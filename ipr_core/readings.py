@@ -29,6 +29,7 @@ _ADDED = {
     "oracle_share": 0.0,
     "centring": "none",
     "tied": "left out",
+    "after": None,
     "vote_weights": "equal",
 }
 """Settings that version 0.1 did not have → the value that says what it did."""

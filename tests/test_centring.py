@@ -57,21 +57,23 @@ def test_a_trained_encoder_is_refused():
 
 
 def test_the_speakers_of_a_session_have_nearly_one_mean(frozen, data):
-    plain, moved = Session(frozen, data), Session(frozen.replace(centring="speaker"), data)
+    plain, by_speaker = Session(frozen, data), Session(frozen.replace(centring="speaker"), data)
     speakers, rows = data.table["speaker"], np.arange(len(data.table))
     for augmented in (False, True):
         pooled, centred = (
             (session.views.augmented(rows, 0) if augmented else session.views.clean(rows))[0][:, 0]
-            for session in (plain, moved)
+            for session in (plain, by_speaker)
         )
         for speaker in speakers.unique():
-            own = torch.tensor((speakers == speaker).tolist())
-            moves = pooled[own] - centred[own]
+            of_speaker = torch.tensor((speakers == speaker).tolist())
+            moves = pooled[of_speaker] - centred[of_speaker]
             torch.testing.assert_close(moves, moves[:1].expand_as(moves), atol=1e-5, rtol=1e-4)
             if not augmented:
-                off = pooled[own].mean(dim=0) - moved.model.centre
-                left = SHRINKAGE / (SHRINKAGE + int(own.sum()))
-                torch.testing.assert_close(centred[own].mean(dim=0) - moved.model.centre, left * off, atol=1e-5, rtol=0)
+                offset = pooled[of_speaker].mean(dim=0) - by_speaker.model.centre
+                left = SHRINKAGE / (SHRINKAGE + int(of_speaker.sum()))
+                torch.testing.assert_close(
+                    centred[of_speaker].mean(dim=0) - by_speaker.model.centre, left * offset, atol=1e-5, rtol=0
+                )
 
 
 @pytest.fixture(scope="module")
@@ -104,14 +106,14 @@ def config_of(corpus: Data, **settings) -> Config:
     return demo(corpus="manifest", corpus_path=corpus.corpus_path, **small | frozen | settings)
 
 
-def annotated(run: Run, corpus: Data, folder, **more) -> pd.DataFrame:
-    return pd.read_parquet(annotate(run, corpus, folder, progress=False, **more)[0]).set_index("id")
+def annotated(run: Run, corpus: Data, folder, **options) -> pd.DataFrame:
+    return pd.read_parquet(annotate(run, corpus, folder, progress=False, **options)[0]).set_index("id")
 
 
 def test_one_answer(run, corpus, tmp_path):
     labels = annotated(run, corpus, tmp_path)
-    own = run.labels.set_index("id").loc[labels.index, SOFT]
-    np.testing.assert_allclose(labels[SOFT], own, atol=1e-5)
+    of_speaker = run.labels.set_index("id").loc[labels.index, SOFT]
+    np.testing.assert_allclose(labels[SOFT], of_speaker, atol=1e-5)
     export(run, tmp_path / "export")
     model = Recogniser.from_pretrained(tmp_path / "export")
     waves = [soundfile.read(path, dtype="float32")[0] for path in labels["path"]]
@@ -134,9 +136,9 @@ def test_a_speaker_s_other_clips_matter_to_every_piece(run, corpus, tmp_path):
     table[table["speaker"].isin(["s0", "s1"]) | (table.index < 40)].to_csv(tmp_path / "part/manifest.csv", index=False)
     part = annotated(run, Data(corpus="manifest", corpus_path=str(tmp_path / "part/manifest.csv")), tmp_path)
     whole = run.labels.set_index("id").loc[part.index]
-    apart = np.abs(part[SOFT].to_numpy() - whole[SOFT].to_numpy()).max(axis=1)
-    same = whole["speaker"].isin(["s0", "s1"]).to_numpy()
-    assert apart[same].max() < 1e-5 < 1e-4 < apart[~same].max()
+    distance = np.abs(part[SOFT].to_numpy() - whole[SOFT].to_numpy()).max(axis=1)
+    in_both = whole["speaker"].isin(["s0", "s1"]).to_numpy()
+    assert distance[in_both].max() < 1e-5 < 1e-4 < distance[~in_both].max()
 
 
 def test_a_corpus_without_speakers_is_warned_of(run, corpus, tmp_path, caplog):

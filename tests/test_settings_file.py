@@ -37,20 +37,20 @@ def planned(capsys, *words: str) -> str:
 
 def test_options_are_on_top(file, tmp_path, capsys):
     runs = str(tmp_path / "runs")
-    out = planned(capsys, "train", "--config", str(file), "--systems", "baseline", "--runs", runs)
-    assert "baseline, seed 3: new" in out
+    plan = planned(capsys, "train", "--config", str(file), "--systems", "baseline", "--runs", runs)
+    assert "baseline, seed 3: new" in plan
     assert planned(capsys, "train", "--config", str(file), "--seeds", "5", "--runs", runs).count("seed 5: new") == 1
     assert not (tmp_path / "runs").exists(), "a plan writes nothing"
     preset = ("--preset", "demo", "--epochs", "7", "--warm-up", "2", "--seed", "3")
-    same = [planned(capsys, "run", *words, "--runs", runs) for words in (["--config", str(file)], preset)]
-    assert same[0] == same[1]
-    assert "seed 3: new" in same[0]
+    plans = [planned(capsys, "run", *words, "--runs", runs) for words in (["--config", str(file)], preset)]
+    assert plans[0] == plans[1]
+    assert "seed 3: new" in plans[0]
 
 
 def test_a_batch_takes_them_too(file, tmp_path, capsys):
-    out = planned(capsys, "batch", "--systems", "ipr", "--seeds", "0", "--config", str(file), "--runs", str(tmp_path))
-    assert "1 cell" in out
-    assert build("demo", {"epochs": 7, "warm_up": 2, "seed": 0}).digest() in out
+    plan = planned(capsys, "batch", "--systems", "ipr", "--seeds", "0", "--config", str(file), "--runs", str(tmp_path))
+    assert "1 cell" in plan
+    assert build("demo", {"epochs": 7, "warm_up": 2, "seed": 0}).digest() in plan
 
 
 def test_a_notebook_takes_them(file):

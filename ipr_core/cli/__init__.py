@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ipr_core.cli.again import again
 from ipr_core.cli.arguments import (
     check_encoders,
     check_new,
@@ -329,7 +330,7 @@ COMMANDS: dict[str, Command] = {
     "corpora": _corpora, "config": _config, "partition": _partition, "run": _run, "train": _train, "batch": batch,
     "tune": tune, "resume": _resume, "annotate": _annotate, "export": _export, "table": _table, "bench": _bench,
     "doctor": _doctor, "notebooks": notebooks, "lab": lab, "listen": listen, "votes": votes,
-    "completion": _completion,
+    "completion": _completion, "again": again,
 }  # fmt: skip
 """Every command by name."""
 

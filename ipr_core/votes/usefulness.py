@@ -5,11 +5,15 @@ Both start from a run's soft labels and the votes so far. N utterances, C classe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+from pandas import DataFrame
 
 from ipr_core import metrics
 from ipr_core.config import Partition
+from ipr_core.runs.run import Run
 
 Floats = NDArray[np.float64]
 PANEL = 10
@@ -31,6 +35,24 @@ def usefulness(soft: Floats, classifier: Floats, prototypes: Floats, votes: Floa
     return (entropy + metrics.js_divergence(classifier, prototypes)) / (1 + votes)
 
 
+def worth_in_run(run: Run, ids: Sequence[str], audio: Sequence[str], record: DataFrame) -> Floats:
+    """Return (N,) how much a vote is worth on each clip, by a finished run and the votes of listening tests so far.
+
+    A clip that the run does not have, as one without votes before, is worth as much as one of which the model knows
+    nothing. A clip of D3 is worth nothing: votes on it would change the test and not the model.
+    ids, audio: (N,) utterances, and keys of their sounds   record: of `votes.record.read`
+    """
+    labels, classes = run.labels.set_index("id"), run.meta["classes"]
+    kinds = ("soft", "model", "prototypes" if run.system.shows_prototypes else "model")
+    shares = [labels[[f"{kind}_{name}" for name in classes]].to_numpy(float) for kind in kinds]
+    answers = record[~record["cannot_tell"].astype(bool)].drop_duplicates(["listener", "audio"])["audio"].value_counts()
+    votes = answers.reindex(audio).fillna(0.0).to_numpy(float)
+    rows = labels.index.get_indexer(ids)
+    unsure = np.append(usefulness(shares[0], shares[1], shares[2], np.zeros(len(labels))), 1.0)
+    test = np.append((labels["part"] == "D3").to_numpy(), False)
+    return np.where(test[rows], 0.0, unsure[rows] / (1 + votes))
+
+
 def votes_needed(
     votes: Floats, soft: Floats, rules: Partition, panel: int = PANEL, seed: int = 0
 ) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
@@ -42,22 +64,22 @@ def votes_needed(
     votes: (N, C) so far   soft: (N, C) rows sum to 1   rules: the shares that make D1, D2 and D3
     """
     draw = np.random.default_rng(seed)
-    needed, part = np.zeros(len(votes), np.int64), np.empty(len(votes), "U2")
+    missing, part = np.zeros(len(votes), np.int64), np.empty(len(votes), "U2")
     for i, (counts, prior) in enumerate(zip(votes, soft, strict=True)):
         parts = _futures(counts, prior, max(0, panel - round(float(counts.sum()))), rules, draw)
         stays = np.logical_and.accumulate((parts == parts[:, -1:])[:, ::-1], axis=1)[:, ::-1]  # (F, 1 + votes)
-        needed[i] = int(np.argmax(stays.mean(axis=0) >= CERTAINTY))
+        missing[i] = int(np.argmax(stays.mean(axis=0) >= CERTAINTY))
         names, frequency = np.unique(parts[:, -1], return_counts=True)
         part[i] = names[frequency.argmax()]
-    return needed, part
+    return missing, part
 
 
-def _futures(counts: Floats, prior: Floats, more: int, rules: Partition, draw: np.random.Generator) -> NDArray:
-    """Return (F, 1 + more) the part of an utterance now and after each further vote, in F futures."""
+def _futures(counts: Floats, prior: Floats, size: int, rules: Partition, draw: np.random.Generator) -> NDArray:
+    """Return (F, 1 + size) the part of an utterance now and after each further vote, in F futures."""
     shares = draw.dirichlet(counts + np.maximum(prior, 1e-6), _FUTURES)  # (F, C)
     cumulative = shares.cumsum(axis=1)[:, None, :]
-    choice = (draw.random((_FUTURES, more, 1)) > cumulative).sum(axis=2).clip(max=len(counts) - 1)  # (F, more)
-    added = np.eye(len(counts))[choice].cumsum(axis=1)  # (F, more, C)
+    choice = (draw.random((_FUTURES, size, 1)) > cumulative).sum(axis=2).clip(max=len(counts) - 1)  # (F, size)
+    added = np.eye(len(counts))[choice].cumsum(axis=1)  # (F, size, C)
     totals = counts + np.concatenate([np.zeros((_FUTURES, 1, len(counts))), added], axis=1)
     whole = totals.sum(axis=2)
     share = totals.max(axis=2) / np.where(whole > 0, whole, 1)

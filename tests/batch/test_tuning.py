@@ -109,8 +109,8 @@ def test_the_best_mean_over_seeds_is_chosen(search, monkeypatch, tmp_path, score
 
     monkeypatch.setattr(tuning, "_score", score_of)
     table = tuning.curve(trials, tmp_path)
-    chosen = {row.system: json.loads(row.settings)["lr"] for row in table[table["chosen"]].itertuples()}
-    assert chosen == {"ipr": best, "baseline": best}
+    learning_rates = {row.system: json.loads(row.settings)["lr"] for row in table[table["chosen"]].itertuples()}
+    assert learning_rates == {"ipr": best, "baseline": best}
     assert set(table["runs"]) == {2}
 
 

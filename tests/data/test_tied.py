@@ -59,8 +59,8 @@ def test_too_few_votes_leave_a_tie_out():
 def test_a_tie_of_a_test_speaker_or_with_the_sound_of_d3_is_left_out_and_said():
     speakers = ["a", "b"] * 10 + ["a", "b"]
     rules = config(speaker_disjoint=True, test_speakers=("b",))
-    apart = table(ROWS, speaker=speakers)
-    precise = apart.assign(label=apart["label"].where(apart.index >= 8, ["angry"] * len(apart)))
+    by_speaker = table(ROWS, speaker=speakers)
+    precise = by_speaker.assign(label=by_speaker["label"].where(by_speaker.index >= 8, ["angry"] * len(by_speaker)))
     precise.loc[[0, 4], ["label", "votes_angry", "votes_sad"]] = ["sad", 0.0, 6.0]
     parts = partition(precise, rules)
     assert sorted(parts_of_ties(parts)) == ["", "", "D2", "D2"]
@@ -86,8 +86,8 @@ def test_every_kind_of_system_trains_with_them_and_scores_without_them(manifest,
     run, data = prepare(config(**settings, epochs=2, warm_up=1, validation_share=0.2), tmp_path)
     run = advance(run, data)
     labels = run.labels
-    known = labels[(labels["part"] == "D2") & (labels["label"] != "")]
-    right = known[["model_angry", "model_sad"]].to_numpy().argmax(axis=1) == (known["label"] == "sad")
+    labelled = labels[(labels["part"] == "D2") & (labels["label"] != "")]
+    right = labelled[["model_angry", "model_sad"]].to_numpy().argmax(axis=1) == (labelled["label"] == "sad")
     assert (labels["label"] == "").sum() == 4
     assert (data.labels == -1).sum() == 4
     assert run.history()[-1].agreement_model == pytest.approx(right.mean())

@@ -37,13 +37,13 @@ def labels_by_step(session):
 def test_labels_are_kept_from_the_end_of_the_warm_up(session, system):
     warm = session(system=system)
     ends(warm_up(warm))
-    own, soft, labels = warm.classifier_soft, warm.schedule.soft, warm.schedule.labels
-    kept = session(system=system, labels_when="warm_up", epochs=4)
-    for _, rows, *given in labels_by_step(kept):
-        assert all(a.equal(b[rows]) for a, b in zip(given, (own, soft, labels), strict=True))
-    assert not kept.classifier_soft.equal(own)  # which later epochs have changed
+    classifier, soft, labels = warm.classifier_soft, warm.schedule.soft, warm.schedule.labels
+    refinement = session(system=system, labels_when="warm_up", epochs=4)
+    for _, rows, *labels_of_step in labels_by_step(refinement):
+        assert all(a.equal(b[rows]) for a, b in zip(labels_of_step, (classifier, soft, labels), strict=True))
+    assert not refinement.classifier_soft.equal(classifier)  # which later epochs have changed
     usual = labels_by_step(session(system=system, epochs=4))
-    assert any(not given[0].equal(own[rows]) for epoch, rows, *given in usual if epoch > 1)
+    assert any(not labels_of_step[0].equal(classifier[rows]) for epoch, rows, *labels_of_step in usual if epoch > 1)
 
 
 @pytest.mark.parametrize("settings", [{"labels_when": "warm_up"}, {"system": "oracle", "oracle_share": 0.5}], ids=str)
@@ -59,8 +59,8 @@ def test_a_session_goes_on_with_the_labels_that_it_had(session, settings):
 
 def test_an_oracle_that_knows_all_learns_more_than_one_that_errs(session, data):
     def agreement(**settings):
-        made = session(system="oracle", epochs=8, lr=3e-3, **settings)
-        return ends(refine(made))[-1].agreement_model
+        oracle = session(system="oracle", epochs=8, lr=3e-3, **settings)
+        return ends(refine(oracle))[-1].agreement_model
 
     torch.manual_seed(0)
     assert agreement(oracle="random", oracle_share=0.0) > agreement(oracle="random", oracle_share=0.9)

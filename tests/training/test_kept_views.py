@@ -44,12 +44,12 @@ def equal(first, second):
 
 
 def test_an_epoch_is_made_once_and_recalled_to_the_bit(epoch, stem, tmp_path):
-    made = epoch()
+    first_views = epoch()
     assert stem.passes == len(AUGMENTED)
     assert len(list(tmp_path.glob("*.npy"))) == 1
-    assert equal(epoch(), made)
+    assert equal(epoch(), first_views)
     assert stem.passes == 0
-    assert equal(epoch(share=True), made)
+    assert equal(epoch(share=True), first_views)
     assert stem.passes == 0
 
 
@@ -63,11 +63,11 @@ def test_other_views_are_not_recalled(epoch, stem, other):
 
 
 def test_a_damaged_file_is_made_again(epoch, stem, tmp_path):
-    made = epoch()
+    first_views = epoch()
     (file,) = tmp_path.glob("*.npy")
     for content in (file.read_bytes()[:-20], file.read_bytes()[:150] + b"x" + file.read_bytes()[151:], b""):
         file.write_bytes(content)
-        assert equal(epoch(), made)
+        assert equal(epoch(), first_views)
         assert stem.passes == len(AUGMENTED)
 
 

@@ -135,8 +135,8 @@ def test_the_views_classes_are_of_d2_and_of_this_epoch(make):
     assert (classes[session.d1] == -1).all()
     assert (classes[session.d3] == -1).all()
     assert set(classes[session.d2].unique().tolist()) <= {0, 1, 2, 3}
-    same = classes[session.d2][:, 0] == classes[session.d2][:, 1]
-    assert end.gate == pytest.approx(same.float().mean().item())
+    agreement = classes[session.d2][:, 0] == classes[session.d2][:, 1]
+    assert end.gate == pytest.approx(agreement.float().mean().item())
     session.schedule.before_epoch_(2, session.embeddings)
     assert (session.schedule.classes.classifier == -1).all()
 
@@ -168,23 +168,23 @@ def test_the_views_classes_are_those_of_their_logits(make):
 def test_an_epoch_says_which_labels_d2s_moves_changed(make, when, reading):
     """Labels by the prototypes before the first move and after the last, both of the embeddings after the epoch."""
     session = make(after_warm_up=reading, compare_when=when, gamma=0.3, gate="none", epochs=3)
-    before = means = None
+    start = means = None
     for event in refine(session):
         if isinstance(event, StepEnd):
             continue
         if event.phase == "warm_up":
             assert (event.labels_changed, event.labels_beyond_d1, event.angles) == (None, None, None)
         else:
-            after, k = session.prototypes.vectors, F.normalize(session.embeddings[session.d2], dim=1)
+            vectors, k = session.prototypes.vectors, F.normalize(session.embeddings[session.d2], dim=1)
             if "anchor" in reading:
-                before = class_means(session) if when == "epoch" else means
-            labels = (k @ after.T).argmax(dim=1)
-            assert event.labels_changed == int((labels != (k @ before.T).argmax(dim=1)).sum())
+                start = class_means(session) if when == "epoch" else means
+            labels = (k @ vectors.T).argmax(dim=1)
+            assert event.labels_changed == int((labels != (k @ start.T).argmax(dim=1)).sum())
             assert event.labels_beyond_d1 == int((labels != (k @ class_means(session).T).argmax(dim=1)).sum())
-            cosine = F.cosine_similarity(before.double(), after.double()).clamp(max=1)
+            cosine = F.cosine_similarity(start.double(), vectors.double()).clamp(max=1)
             assert event.angles == pytest.approx(cosine.acos().rad2deg().tolist(), abs=0.05)
             assert any(event.angles) is ("move" in reading)
-        before, means = session.prototypes.vectors.clone(), class_means(session)
+        start, means = session.prototypes.vectors.clone(), class_means(session)
 
 
 def test_d2_changes_no_label_where_it_moves_nothing(make):

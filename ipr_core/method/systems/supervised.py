@@ -11,8 +11,8 @@ from ipr_core.method.systems.system import System
 
 def refinement_terms(step: Step) -> Terms:
     """Return CE on D1 and on D2, both with true labels."""
-    known = step.truth >= 0
-    loss = eq.cross_entropy(step.ambiguous.logits, step.truth.clamp(min=0), known.float())
+    labelled = step.truth >= 0
+    loss = eq.cross_entropy(step.ambiguous.logits, step.truth.clamp(min=0), labelled.float())
     return terms(step, ambiguous=loss, beta=step.method.alpha)
 
 

@@ -1,0 +1,122 @@
+"""A run that follows another: new votes and corrections train, and D3 stays what it was."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from helpers.corpus_files import TWO
+from ipr_core.config import SAMPLE_RATE, recommended
+from ipr_core.data import dataset
+from ipr_core.data.cache import default_cache
+from ipr_core.data.waves import WaveStore
+from ipr_core.results import succession
+from ipr_core.runs import corrections
+from ipr_core.runs.run import RunError
+from ipr_core.training.advance import advance, prepare
+from ipr_core.votes import again, record
+from ipr_core.votes.record import Vote
+
+VOTES = [*[(4, 0), (0, 4)] * 5, *[(3, 1), (1, 3)] * 4, *[(2, 1), (1, 2)] * 2]
+D1, D2, D3 = "u0", "u11", "u18"
+
+
+def corpus(folder):
+    """Write a manifest whose clips differ in sound, with votes that make every part."""
+    table = pd.DataFrame(VOTES, columns=["votes_angry", "votes_sad"])
+    for i in range(len(VOTES)):
+        tone = 0.1 * np.sin(np.arange(SAMPLE_RATE // 4) / (5 + i))
+        soundfile.write(folder / f"u{i}.wav", tone, SAMPLE_RATE)
+    rows = table.assign(id=[f"u{i}" for i in range(len(table))], path=[f"u{i}.wav" for i in range(len(table))])
+    rows.assign(speaker=[f"s{i % 6}" for i in range(len(rows))]).to_csv(folder / "manifest.csv", index=False)
+    return folder / "manifest.csv"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run on that corpus."""
+    folder = tmp_path_factory.mktemp("again")
+    settings = recommended(
+        corpus="manifest", corpus_path=str(corpus(folder)), classes=TWO, encoder="compact", system="baseline",
+        epochs=2, warm_up=1, validation_share=0, ambiguous_share=0.7, device="cpu",
+    )  # fmt: skip
+    run, data = prepare(settings, folder / "runs", progress=False)
+    return advance(run, data)
+
+
+@pytest.fixture
+def votes(run, tmp_path):
+    """Votes of two listeners: D2's utterance is agreed on now, D1's is not, and D3's would be."""
+    keys = dict(zip(run.table["id"], WaveStore.build(run.table, default_cache(), progress=False).keys, strict=True))
+    for name in ("ada", "bo"):
+        for id, emotion in ((D1, "sad"), (D2, "sad"), (D3, "angry")):
+            record.add(tmp_path / "votes", Vote(name, id, keys[id], (emotion,)))
+    return record.read(tmp_path / "votes")
+
+
+@pytest.fixture
+def corrected(run):
+    """A correction of an utterance of D2 and of one of D3, which are withdrawn after the test."""
+    for id in ("u10", D3):
+        corrections.add(run, id, "sad", "ada")
+    yield
+    for id in ("u10", D3):
+        corrections.add(run, id, corrections.WITHDRAWN, "ada")
+
+
+def parts(run):
+    return run.table.set_index("id")["part"]
+
+
+def test_the_corpus_has_every_part(run):
+    assert parts(run)[[D1, D2, D3]].tolist() == ["D1", "D2", "D3"]
+
+
+def test_votes_and_corrections_move_utterances_and_d3_stays(run, votes, corrected):
+    following = again.next_corpus(run, votes, default_cache(), progress=False)
+    assert (following.votes, following.corrections) == (4, 1)
+    config = again.next_config(run, following.save(run))
+    data = dataset.load(config, progress=False)
+    table = data.table.set_index("id")
+    assert set(table.index[table["part"] == "D3"]) == set(parts(run).index[parts(run) == "D3"])
+    assert table.loc[D3, ["votes_angry", "votes_sad"]].tolist() == run.table.set_index("id").loc[
+        D3, ["votes_angry", "votes_sad"]
+    ].tolist()  # fmt: skip
+    assert table.loc["u10", ["part", "label"]].tolist() == ["D1", "sad"]
+    assert table.loc[D1, "part"] == "D2"
+    assert table.loc[D1, ["votes_angry", "votes_sad"]].tolist() == [4, 2]
+    assert config.data.after == run.folder.name
+    assert "2 votes on utterances of D3 left out" in "\n".join(following.merged.sentences)
+
+
+def test_the_same_votes_are_the_same_corpus_and_others_another(run, votes):
+    first = again.next_corpus(run, votes, default_cache(), progress=False).save(run)
+    assert again.next_corpus(run, votes, default_cache(), progress=False).save(run) == first
+    of_ada = again.next_corpus(run, votes[votes["listener"] == "ada"], default_cache(), progress=False)
+    assert of_ada.save(run).parent.name == str(int(first.parent.name) + 1)
+
+
+def test_nothing_new_is_nothing_to_train_on(run, tmp_path):
+    following = again.next_corpus(run, None, default_cache(), progress=False)
+    assert (following.votes, following.corrections) == (0, 0)
+
+
+def test_the_run_that_follows_is_compared_with_the_first(run, votes):
+    following = again.next_corpus(run, votes, default_cache(), progress=False)
+    new, data = prepare(again.next_config(run, following.save(run)), run.folder.parent, progress=False)
+    new = advance(new, data)
+    assert succession.predecessor(new).folder == run.folder
+    assert succession.predecessor(run) is None
+    rows = succession.changes(run, new).values.set_index("part before")
+    assert rows["utterances"].sum() == len(run.table)
+    assert rows.loc["D3", "now in D3"] == (parts(run) == "D3").sum()
+    assert rows.loc["D1", "now in D2"] == 1
+    before, after = run.history()[-1].accuracy, new.history()[-1].accuracy
+    assert f"from {100 * before:.1f} to {100 * after:.1f} %" in succession.outcome(run, new)
+
+
+def test_a_run_whose_predecessor_is_gone_says_so(run, votes, tmp_path):
+    config = again.next_config(run, again.next_corpus(run, votes, default_cache(), progress=False).save(run))
+    new, _ = prepare(config, tmp_path / "elsewhere", progress=False)
+    with pytest.raises(RunError, match=r"follows .*, which is not beside it"):
+        succession.predecessor(new)
