@@ -52,7 +52,7 @@ class Data(Section):
     merge_excited: bool = True
     """Whether excited, by label and by vote, is happy (IEMOCAP)."""
     vote_weights: Literal["equal", "agreement"] = "equal"
-    """Reading: how a vote counts, each alike, or by the square of its listener's agreement with the others."""
+    """A vote counts like any other, or by the square of its listener's agreement with the others; a reading."""
     annotators: Literal["auto", "released", "simulated"] = "auto"
     """Whose votes: the corpus's own, simulated annotators' (classifiers, out of fold), or its own if it has any."""
     annotator_count: Annotated[int, Field(ge=3, le=50)] = 10
