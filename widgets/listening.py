@@ -107,7 +107,8 @@ class Listening(anywidget.AnyWidget):
         table = record.read(self._folder, self._listener)
         votes = {(row.audio, row.repeat): row for row in table.itertuples()}
         left = unheard(order, self._clips.audio, votes)
-        voted = [hearing for hearing in order if hearing not in set(left)]
+        rest = set(left)
+        voted = [hearing for hearing in order if hearing not in rest]
         for number, hearing in enumerate(voted):
             self._answers[number] = self._answer(votes[self._clips.audio[hearing.row], hearing.repeat])
         return voted + left

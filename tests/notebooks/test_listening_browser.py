@@ -47,13 +47,13 @@ TIMES = "() => performance.getEntriesByName('ipr-vote-to-sound').map((entry) => 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """The manifest of thirty short clips."""
+    """The manifest of thirty clips of 1.5 s."""
     folder = tmp_path_factory.mktemp("corpus")
     lines = ["id,path,speaker,label"]
     for number in range(CLIPS):
         emotion = CLASSES[number % len(CLASSES)]
         name = f"{TELLTALE}_{emotion}_{number}"
-        tone = 0.3 * np.sin(2 * np.pi * (150 + 20 * number) * np.arange(8000) / 16_000)
+        tone = 0.3 * np.sin(2 * np.pi * (150 + 20 * number) * np.arange(24_000) / 16_000)
         soundfile.write(folder / f"{name}.wav", tone, 16_000)
         lines.append(f"{name},{name}.wav,{TELLTALE},{emotion}")
     (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
@@ -89,12 +89,12 @@ class Listener:
         test.wait_for()
         self.page.wait_for_function("() => document.activeElement.closest('.ipr-listening')")
         self.page.keyboard.press("Enter")
-        self.page.locator(".ipr-listening[data-state=voting][data-sound=playing]").wait_for()
+        self.page.locator(".ipr-listening[data-state=voting]:not([data-sound=awaited])").wait_for()
         return int(test.get_attribute("data-clip"))
 
     def vote(self, clip):
         """Vote on a clip by keys, and wait for what follows."""
-        self.page.locator(f".ipr-listening[data-clip='{clip}'][data-sound=playing]").wait_for()
+        self.page.locator(f".ipr-listening[data-clip='{clip}']:not([data-sound=awaited])").wait_for()
         for key in (str(1 + clip % len(CLASSES)), *(["ArrowUp"] if clip % 3 == 0 else []), "Enter"):
             self.page.keyboard.press(key)
         state = f"[data-clip='{clip + 1}']" if clip + 1 < CLIPS else "[data-state=over]"
