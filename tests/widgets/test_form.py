@@ -168,7 +168,7 @@ def test_the_preset_is_the_nearest_one():
 def test_a_setting_is_found_by_name_section_and_sentence(form):
     assert matching("seed") == [name for name in FIELDS if "seed" in name + FIELDS[name][1].description.lower()]
     assert matching("eq. 5 TEMPERATURE") == ["tau"]
-    assert matching("partition votes") == ["precise_share", "min_votes"]
+    assert matching("partition votes") == ["precise_share", "min_votes", "tied"]
     assert matching("  ") == list(FIELDS)
     form.find.value = "temperature"
     assert form.tab.titles == ("data (0)", "partition (0)", "audio (0)", "encoder (0)", "method (3)", "training (0)")
