@@ -125,14 +125,17 @@ def _manifest(reading: Reading, table: DataFrame, votes: DataFrame, voted: set[s
     """Return the table of utterances as a manifest.
 
     A label that is no more than the plurality of the corpus's own votes is left to the votes, old and new. So is one
-    that was missing or "unlabelled", where there is a new vote.
+    that was missing or "unlabelled", where there is a new vote. Where votes are known in relation to the labels alone
+    (EmoDB), these stay.
     table: `reading`'s, in its final form   voted: ids with a new vote
     """
     names = vote_columns(table)
     counts = raters.with_votes(table.drop(columns=names), votes, data)
     label_of_reader = complete(reading.table.reset_index(drop=True))["label"]
     is_new = table["id"].isin(voted)
-    label = label_of_reader.mask((label_of_reader == plurality(table)) | (is_new & (label_of_reader == UNLABELLED)), "")
+    is_known = "votes_unknown" not in table or not table["votes_unknown"].any()
+    by_votes = (label_of_reader == plurality(table)) & is_known
+    label = label_of_reader.mask(by_votes | (is_new & (label_of_reader == UNLABELLED)), "")
     total = counts[vote_columns(counts)].sum(axis=1) if vote_columns(counts) else 0.0
     label = label.mask((label == "") & (total == 0), UNLABELLED)
     plain = [name for name in PLAIN if name not in ("duration", "label") and name in table]

@@ -36,8 +36,10 @@ def faults_of(data):
 # votes.csv.
 
 
-def test_votes_beside_a_manifest_are_counted(corpus):
+def test_votes_beside_a_manifest_are_counted(corpus, caplog):
+    caplog.set_level("INFO")
     table = corpora.read(corpus())
+    assert "votes.csv: 7 votes of 3 annotators" in caplog.text
     assert votes_of(table, "a1") == {"happy": 2, "sad": 1}
     assert votes_of(table, "b1") == {"sad": 2}
     assert votes_of(table, "c1") == {"other": 1, "sad": 1}

@@ -173,3 +173,14 @@ def test_the_votes_of_a_release_keep_their_annotators_in_the_manifest(tmp_path):
     assert result.votes["label"].tolist() == ["excited", "happy"]  # excited becomes happy when it is read
     assert result.manifest[["votes_excited", "votes_happy"]].to_numpy().tolist() == [[1, 1]]
     assert result.sentences == []
+
+
+def test_a_label_stays_where_votes_are_known_in_relation_to_it_alone(tmp_path):
+    soundfile.write(tmp_path / "a.wav", 0.1 * np.sin(np.arange(SAMPLE_RATE // 4) / 5), SAMPLE_RATE)
+    (tmp_path / "manifest.csv").write_text("id,path,label,votes_sad,votes_unknown\na,a.wav,sad,12,8\n")
+    data = Data(corpus="manifest", corpus_path=str(tmp_path / "manifest.csv"))
+    votes = [Vote(f"l{i}", "a", keys(data, tmp_path)["a"], ("angry",)) for i in range(20)]
+    _, corpus = merged(data, votes, tmp_path)
+    table = corpora.read(corpus)
+    assert list(table["label"]) == ["sad"]
+    assert votes_of(table, "a") == {"sad": 12, "unknown": 8, "angry": 20}

@@ -7,6 +7,7 @@ emotion, "other", or "unknown" for another emotion than the utterance's label) a
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from ipr_core.data.corpora.table import (
     vote_columns,
     with_points,
 )
-from ipr_core.data.faults import FEW, CorpusError, Fault, enumeration, shortened
+from ipr_core.data.faults import FEW, CorpusError, Fault, Note, enumeration, number_of, shortened
 from ipr_core.data.reading import ROW, Choice, Reading
 
 NAME = "votes.csv"
@@ -62,6 +63,9 @@ def attach(utterances: Reading, file: Path, data: Data) -> Reading:
     faults += vote_faults
     if not faults:
         faults += _other_counts(table, votes, data, file.name)
+    annotators = votes["annotator"].nunique()
+    text = f"{file.name}: {number_of(len(votes), 'vote')} of {number_of(annotators, 'annotator')}"
+    notes.append(Note(logging.INFO, text))
     return Reading(table, faults, notes, votes)
 
 
