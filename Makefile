@@ -64,8 +64,9 @@ reachable: $(READY)  ## the curve of RESULTS.md: make reachable NAME=emodb CORPU
 fuzz: $(READY)  ## about fifteen minutes of damaged audio, tables, grids and run folders (tests/fuzz)
 	PYTHONPATH=tests $(BIN)/python -m fuzz
 
-kills: $(READY)  ## two hundred kills of train, annotate, corrections, run and batch (tests/fuzz)
+kills: $(READY)  ## three hundred kills of train, annotate, corrections, run, batch and of votes (tests/fuzz)
 	PYTHONPATH=tests $(BIN)/python -m fuzz.kills
+	PYTHONPATH=tests $(BIN)/python -m fuzz.votes --kills 100
 
 lab: $(READY)  ## open JupyterLab on the notebooks, on loopback
 	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 notebooks

@@ -219,8 +219,10 @@ def _add_lab(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_listen(parser: argparse.ArgumentParser) -> None:
-    text = "a corpus's name, a manifest, a folder of audio, or of --corpus"
+    text = "a corpus's name, a manifest, a folder of audio, or of --corpus; or a run, whose corpus it then is"
     parser.add_argument("path", metavar="CORPUS", help=text)
+    text = "of a run: first the clips on which a vote is worth most; default random"
+    parser.add_argument("--next", choices=("random", "most-useful"), default="random", help=text)
     text = "who listens: a name, or better a pseudonym; an order and a file of votes is each listener's own"
     parser.add_argument("--listener", metavar="NAME", required=True, help=text)
     parser.add_argument("--votes", type=Path, metavar="DIR", default=Path("votes"), help="their folder; default votes")

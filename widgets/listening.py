@@ -11,7 +11,7 @@ import logging
 import string
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anywidget
 import pandas as pd
@@ -21,12 +21,14 @@ from IPython.display import HTML
 from ipr_core.atomic import WriteError
 from ipr_core.config import Data
 from ipr_core.data.faults import CorpusError
+from ipr_core.runs.run import Run
 from ipr_core.texts import SENTENCE, in_html, plain
 from ipr_core.votes import clips as listening_clips
 from ipr_core.votes import record
 from ipr_core.votes.clips import Clips
-from ipr_core.votes.order import Hearing, shuffled, unheard
+from ipr_core.votes.order import Hearing, most_useful_first, shuffled, unheard
 from ipr_core.votes.record import Vote, VoteError
+from ipr_core.votes.usefulness import worth_in_run
 
 _HERE = Path(__file__)
 _RESERVED = "ox"
@@ -37,27 +39,39 @@ Answer = dict[str, Any]
 
 
 def listen(
-    corpus: Data | str | Path = "synthetic",
+    corpus: Run | Data | str | Path = "synthetic",
     listener: str = "me",
     votes: str | Path = "votes",
     seed: int = 0,
     repeats: float = 0.1,
     live: bool | None = None,
+    next: Literal["random", "most useful"] = "random",
     **settings: Any,
 ) -> Listening | HTML:
     """Return a listening test, which a notebook shows; without a browser, a sentence on what would be heard.
 
-    corpus: a corpus's name, the path of a manifest or of a folder of audio files, or the settings of a corpus
+    corpus: a corpus's name, the path of a manifest or of a folder of audio files, the settings of a corpus, or a
+        finished run, whose corpus it then is
     listener: a name, or better a pseudonym   votes: the folder of all listeners' votes
     seed: of the order, which is a listener's own   repeats: share of the clips that come a second time
+    next: "most useful" begins with the clips on which the run says that a vote is worth most, see `votes.usefulness`
     live: see `training.attended`   settings: of the corpus, `classes` (the emotions to choose from) for example
-    raises VoteError for an impossible name or a damaged file of votes, SettingsError, CorpusError
+    raises VoteError for an impossible name, a damaged file of votes or an order that needs a run, SettingsError,
+    CorpusError, RunError
     """
     record.check_name(listener)
-    data = corpus if isinstance(corpus, Data) else listening_clips.corpus(str(corpus), settings)
+    run = listening_clips.run_of(corpus)
+    if next == "most useful" and run is None:
+        raise VoteError(f"{corpus} is no run, and only a run can say which clips are the most useful; name its folder")
+    data = run.config.data if run else corpus
+    data = data if isinstance(data, Data) else listening_clips.corpus(str(data), settings)
     with _without_file_names():
         clips = listening_clips.read(data)
-    order = shuffled(clips.audio, listener, seed, repeats)
+    if run and next == "most useful":
+        worth = worth_in_run(run, clips.ids, clips.audio, record.read(votes))
+        order = most_useful_first(clips.audio, worth, listener, seed, repeats)
+    else:
+        order = shuffled(clips.audio, listener, seed, repeats)
     test = Listening(clips, order, data.classes, listener, votes)
     if live is None:
         from ipr_widgets.training import attended  # and much else, which a page that is live does not wait for

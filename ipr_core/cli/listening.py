@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ipr_core.cli.arguments import check_places, typed
-from ipr_core.config import build
+from ipr_core.config import SettingsError, build
 from ipr_core.options import Args
 
 _CELL = "from ipr_widgets.listening import listen\n\nlisten(**{arguments!r})"
@@ -43,8 +43,14 @@ def listen(args: Args) -> int:
     from ipr_core.data.faults import number_of
     from ipr_core.votes import clips, record
 
-    settings = typed(args)
-    if "corpus" in settings:
+    settings, run = typed(args), clips.run_of(args.path)
+    if run and settings:
+        raise SettingsError([f"{args.path} is a run, which has its own settings: leave out {', '.join(settings)}"])
+    if args.next == "most-useful" and not run:
+        raise SettingsError([f"{args.path} is no run, and only a run can say which clips are the most useful"])
+    if run:
+        data = run.config.data
+    elif "corpus" in settings:
         data = build(settings=settings | {"corpus_path": args.path}).data
     else:
         data = clips.corpus(args.path, settings)
@@ -58,6 +64,8 @@ def listen(args: Args) -> int:
         corpus["corpus_path"] = str(Path(data.corpus_path).expanduser().resolve())
     votes = str(args.votes.expanduser().resolve())
     test = dict(listener=args.listener, votes=votes, seed=args.seed, repeats=args.repeats, live=True)
+    if run:
+        corpus = {"corpus": str(run.folder.resolve()), "next": args.next.replace("-", " ")}
     _serve(corpus | test, args.port, args.browser)
     return 0
 

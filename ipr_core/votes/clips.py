@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from ipr_core.data import corpora, dataset
 from ipr_core.data.cache import default_cache
 from ipr_core.data.faults import CorpusError
 from ipr_core.data.waves import WaveStore
+from ipr_core.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,13 @@ def corpus(source: str, settings: dict[str, object] | None = None) -> Data:
     return build(
         settings=defaults | {name: value for name, value in (settings or {}).items() if value is not None}
     ).data
+
+
+def run_of(source: Run | Data | str | Path) -> Run | None:
+    """Return the run whose folder a path is; None where it is none. raises RunError if the run cannot be read"""
+    if isinstance(source, Run | Data):
+        return source if isinstance(source, Run) else None
+    return Run.open(source) if Run(Path(source).expanduser()).exists else None
 
 
 def read(data: Data, progress: bool = True) -> Clips:

@@ -16,6 +16,8 @@ from ipr_core.runs.run import RunError
 from ipr_core.training.advance import advance, prepare
 from ipr_core.votes import again, record
 from ipr_core.votes.record import Vote
+from ipr_core.votes.usefulness import worth_in_run
+from ipr_widgets.listening import listen
 
 VOTES = [*[(4, 0), (0, 4)] * 5, *[(3, 1), (1, 3)] * 4, *[(2, 1), (1, 2)] * 2]
 D1, D2, D3 = "u0", "u11", "u18"
@@ -113,6 +115,27 @@ def test_the_run_that_follows_is_compared_with_the_first(run, votes):
     assert rows.loc["D1", "now in D2"] == 1
     before, after = run.history()[-1].accuracy, new.history()[-1].accuracy
     assert f"from {100 * before:.1f} to {100 * after:.1f} %" in succession.outcome(run, new)
+
+
+def test_a_listening_test_begins_where_a_vote_is_worth_most_and_ends_with_d3(run, votes, tmp_path):
+    keys = WaveStore.build(run.table, default_cache(), progress=False).keys
+    worth = worth_in_run(run, run.table["id"].tolist(), keys, votes)
+    part = parts(run).to_numpy()
+    assert (worth[part == "D3"] == 0).all()
+    unheard = worth_in_run(run, run.table["id"].tolist(), keys, votes[:0])
+    heard_twice = run.table["id"].isin([D1, D2]).to_numpy()
+    np.testing.assert_allclose(worth[heard_twice], unheard[heard_twice] / 3)
+    assert worth_in_run(run, ["a stranger"], ["0" * 32], votes).tolist() == [1]
+    test = listen(run.folder, "cy", tmp_path / "votes", repeats=0, live=True, next="most useful")
+    rows = [run.table["id"].tolist().index(test._clips.ids[hearing.row]) for hearing in test._hearings]
+    ranks = worth[rows]
+    assert sorted(rows) == list(range(len(run.table)))
+    assert np.mean(ranks[:6]) > np.mean(ranks[6:])
+
+
+def test_only_a_run_can_say_what_is_most_useful(tmp_path):
+    with pytest.raises(record.VoteError, match="only a run can say"):
+        listen(corpus(tmp_path), "ada", tmp_path / "votes", next="most useful")
 
 
 def test_a_run_whose_predecessor_is_gone_says_so(run, votes, tmp_path):
