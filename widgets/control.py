@@ -23,6 +23,7 @@ from ipr_core.training.loop import LossError
 from ipr_core.training.pace import estimate, seconds_left
 from ipr_core.training.runner import IDLE, Runner
 from ipr_widgets import curves
+from ipr_widgets.again import Again
 from ipr_widgets.form import Form
 from ipr_widgets.state import RunState
 
@@ -103,7 +104,8 @@ class Control(w.VBox):
         self.drawer = w.VBox(layout=w.Layout(display="none"))
         bar = [*self.buttons.values(), self.settings, self.epochs, self.steps]
         row = w.HBox(bar, layout=w.Layout(align_items="center", width="100%"))
-        super().__init__([row, self.status, self.numbers, self.trouble, self.drawer])
+        self.again = Again(state, self._start_again, runs)
+        super().__init__([row, self.status, self.numbers, self.trouble, self.again, self.drawer])
         for name, act in zip(_BUTTONS, (self._start, runner.pause, runner.resume, runner.stop), strict=True):
             self.buttons[name].on_click(self._guarded(act, name))
         self.settings.observe(self._guarded(self._fold), "value")
@@ -132,6 +134,17 @@ class Control(w.VBox):
         if config is None:
             raise SettingsError(list(self.form.faults))
         self._runner.start(lambda: self._find(config))
+
+    def _start_again(self, find: Callable[[], tuple[Run, Dataset]]) -> None:
+        """Train the run that `find` prepares, whose settings the form then shows."""
+
+        def prepared() -> tuple[Run, Dataset]:
+            self.prepared = run, data = find()
+            self.first_config, self._form = run.config, None
+            return run, data
+
+        self.settings.value = False
+        self._runner.start(prepared)
 
     def _find(self, config: Config) -> tuple[Run, Dataset]:
         """Return the run of these settings with its data, from memory where it is there."""

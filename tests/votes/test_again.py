@@ -1,12 +1,9 @@
 """A run that follows another: new votes and corrections train, and D3 stays what it was."""
 
 import numpy as np
-import pandas as pd
 import pytest
-import soundfile
 
-from helpers.corpus_files import TWO
-from ipr_core.config import SAMPLE_RATE, recommended
+from helpers.voted_run import D1, D2, D3, corpus, finished_run, listening_test
 from ipr_core.data import dataset
 from ipr_core.data.cache import default_cache
 from ipr_core.data.waves import WaveStore
@@ -15,45 +12,20 @@ from ipr_core.runs import corrections
 from ipr_core.runs.run import RunError
 from ipr_core.training.advance import advance, prepare
 from ipr_core.votes import again, record
-from ipr_core.votes.record import Vote
 from ipr_core.votes.usefulness import worth_in_run
 from ipr_widgets.listening import listen
-
-VOTES = [*[(4, 0), (0, 4)] * 5, *[(3, 1), (1, 3)] * 4, *[(2, 1), (1, 2)] * 2]
-D1, D2, D3 = "u0", "u11", "u18"
-
-
-def corpus(folder):
-    """Write a manifest whose clips differ in sound, with votes that make every part."""
-    table = pd.DataFrame(VOTES, columns=["votes_angry", "votes_sad"])
-    for i in range(len(VOTES)):
-        tone = 0.1 * np.sin(np.arange(SAMPLE_RATE // 4) / (5 + i))
-        soundfile.write(folder / f"u{i}.wav", tone, SAMPLE_RATE)
-    rows = table.assign(id=[f"u{i}" for i in range(len(table))], path=[f"u{i}.wav" for i in range(len(table))])
-    rows.assign(speaker=[f"s{i % 6}" for i in range(len(rows))]).to_csv(folder / "manifest.csv", index=False)
-    return folder / "manifest.csv"
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A finished run on that corpus."""
-    folder = tmp_path_factory.mktemp("again")
-    settings = recommended(
-        corpus="manifest", corpus_path=str(corpus(folder)), classes=TWO, encoder="compact", system="baseline",
-        epochs=2, warm_up=1, validation_share=0, ambiguous_share=0.7, device="cpu",
-    )  # fmt: skip
-    run, data = prepare(settings, folder / "runs", progress=False)
-    return advance(run, data)
+    """A finished run on a corpus of votes."""
+    return finished_run(tmp_path_factory.mktemp("again"))
 
 
 @pytest.fixture
 def votes(run, tmp_path):
-    """Votes of two listeners: D2's utterance is agreed on now, D1's is not, and D3's would be."""
-    keys = dict(zip(run.table["id"], WaveStore.build(run.table, default_cache(), progress=False).keys, strict=True))
-    for name in ("ada", "bo"):
-        for id, emotion in ((D1, "sad"), (D2, "sad"), (D3, "angry")):
-            record.add(tmp_path / "votes", Vote(name, id, keys[id], (emotion,)))
-    return record.read(tmp_path / "votes")
+    """Votes of two listeners on an utterance of each part."""
+    return listening_test(run, tmp_path / "votes")
 
 
 @pytest.fixture
