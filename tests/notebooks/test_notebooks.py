@@ -22,7 +22,7 @@ NOTEBOOKS = ("01_warm_up", "02_refinement", "03_analysis")
 SMALL = dict(epochs=3, warm_up=1, synthetic_size=80, test_size=16, map_size=40, batch_size=8)
 PLOTLY = "application/vnd.plotly.v1+json"
 MEGABYTE = 2**20
-CELLS = {"02_refinement": 19}  # one for each of the equations that it computes, besides the usual 15
+CELLS = {"02_refinement": 19, "03_analysis": 16}  # an equation each, and a run that follows
 EQUATIONS = {
     "01_warm_up": {2: {"class_means"}},
     "02_refinement": {
