@@ -11,21 +11,22 @@ import functools
 import ipywidgets as w
 import numpy as np
 import plotly.graph_objects as go
+import traitlets as t
 
-from ipr_core.results.soft_labels import calibrated_labels
-from ipr_core.texts import plain
+from ipr_core.texts import in_html, plain
 from ipr_core.training.trained import calibration
 from ipr_widgets import live, look, players, utterance
 from ipr_widgets.corrections import Correction
-from ipr_widgets.listing import Listing, Rows, Shares, run_facts
+from ipr_widgets.keys import SPEEDS, Shortcuts, emotion_keys
+from ipr_widgets.listing import Listing, Rows, Shares, run_facts, soft_labels
 from ipr_widgets.page import Keys
 from ipr_widgets.parts import THIN, column, column_layout, follow
 from ipr_widgets.state import RunState
 
 NEIGHBOURS = 5
 _NEAREST_TIP = "Utterances of D1 with the largest cosine to this one in the embedding of the epoch that is looked at"
-_HEIGHT = "388px"
-_SOUND, _SMALL = 196, 150
+_HEIGHT = "432px"
+_SOUND, _SMALL = 168, 150
 
 
 def panel(state: RunState) -> Explorer:
@@ -42,18 +43,53 @@ class Explorer(w.GridBox):
         self.shares = live.panel(state, "soft label and votes", _shares, ["focus", "epoch"], patient=True)
         self.history = live.panel(state, "history of the soft label", _history, ["focus", "events"], marked=True)
         self.neighbours, self.correction = Neighbours(state), Correction(state)
+        self.shortcuts, self.hint = Shortcuts(self._press), w.HTML(layout=w.Layout(**THIN))
+        self.hint.add_class("ipr-keys")
         sides = [
             column([self.player, self.sound], grid_area="1 / 2"),
             column([self.shares, self.history], grid_area="1 / 3"),
-            column([self.neighbours, self.correction], grid_area="2 / 2 / 3 / 4"),
+            column([self.neighbours, self.correction, self.hint], grid_area="2 / 2 / 3 / 4"),
         ]
         grid = w.Layout(
             width="100%", min_width="0", height=_HEIGHT, overflow="hidden", grid_gap="2px 10px",
             grid_template_columns=" ".join(f"minmax(0, {share}fr)" for share in (32, 33, 31)),
             grid_template_rows="minmax(0, 1fr) auto",
         )  # fmt: skip
-        super().__init__([self.listing, *sides, _Page()], layout=grid)
+        super().__init__([self.listing, *sides, _Page(), self.shortcuts], layout=grid)
         self.add_class("ipr-explorer")
+        self.state = state
+        for control, name in ((self.player.speed, "speed"), (self.player.loop, "loop")):
+            t.dlink((control, "value"), (self.shortcuts, name))
+        follow(state, "keys", ["run", "focus"], self._offer_keys)
+
+    def _offer_keys(self) -> None:
+        classes, self.shortcuts.focus = self.state.classes, self.state.focus
+        if [key["name"] for key in self.shortcuts.emotions] != [plain(name) for name in classes] or not self.hint.value:
+            self.shortcuts.emotions = emotion_keys(classes)
+            self.hint.value = self.shortcuts.hint
+
+    def _press(self, kind: str, number: int) -> None:
+        """Do what a key means: a correction and the next utterance, a step in the list, or an undo."""
+        with self.state.lock, self.state.guard("keys"):
+            if kind == "emotion":
+                self._correct(self.state.classes[number])
+            elif kind == "undo":
+                self.correction.take_back()
+            else:
+                self._turn_to(self.listing.neighbour(1 if kind == "next" else -1))
+
+    def _correct(self, label: str) -> None:
+        # The next one first: the utterance in view may leave the list once it is corrected.
+        row, following = self.state.focus, self.listing.neighbour(1)
+        if self.correction.write(label):
+            id = self.state.opened.data.table["id"].iloc[row]
+            self._turn_to(following)
+            last = " This was the last one of the list." if following == row else ""
+            self.correction.message.value = f"Kept {utterance.emotion(label)} for {in_html(id)}.{last}"
+
+    def _turn_to(self, row: int) -> None:
+        if row >= 0:
+            self.state.change(focus=row)
 
 
 class _Page(Keys):
@@ -68,6 +104,12 @@ class _Page(Keys):
         padding-left: 5px; font-family: var(--jp-code-font-family); font-size: 11px; font-weight: bold;
         white-space: nowrap; line-height: 1;
     }
+    .ipr-explorer:focus-visible { outline: 2px solid var(--jp-brand-color1); outline-offset: -2px; }
+    .ipr-explorer .ipr-keys .widget-html-content { font-size: 11px; line-height: 1.5; color: var(--jp-ui-font-color2); }
+    .ipr-explorer kbd {
+        padding: 0 3px; font: 10px var(--jp-code-font-family); border: 1px solid var(--jp-border-color1);
+        border-radius: 3px;
+    }
     .ipr-explorer .ipr-error { color: var(--jp-error-color1); }
     """
 
@@ -81,11 +123,18 @@ class Player(w.VBox):
         self.audio.layout = w.Layout(height="32px", min_width="0", flex="1 1 auto", visibility="hidden")
         self.audio.add_class("ipr-player")
         self.autoplay = w.Checkbox(True, description="autoplay", indent=False)
-        self.autoplay.layout = w.Layout(width="auto", flex="0 0 auto")
+        self.autoplay.layout = w.Layout(width="auto", flex="0 1 auto", min_width="0")
+        self.speed = w.Dropdown(options=[(f"{speed:g} ×", speed) for speed in SPEEDS], value=1.0)
+        self.speed.tooltip, self.speed.layout = "Speed of the sound; its pitch stays", w.Layout(**THIN, flex="0 1 72px")
+        self.loop = w.ToggleButton(description="Loop", layout=w.Layout(width="auto", flex="0 0 auto", padding="0 6px"))
+        self.loop.tooltip = "Play again and again what the waveform shows: drag over a part of it, double click for all"
         self.caption = w.HTML(layout=w.Layout(**THIN, height="66px", overflow="hidden auto", flex="0 0 auto"))
         self.caption.add_class("ipr-utterance")
-        row = w.HBox([self.audio, self.autoplay], layout=w.Layout(**THIN, overflow="hidden", flex="0 0 auto"))
-        super().__init__([row, self.caption], layout=column_layout(flex="0 0 auto"))
+        rows = (
+            w.HBox(widgets, layout=w.Layout(**THIN, overflow="hidden", flex="0 0 auto"))
+            for widgets in ([self.audio], [self.speed, self.loop, self.autoplay])
+        )
+        super().__init__([*rows, self.caption], layout=column_layout(flex="0 0 auto"))
         follow(state, "player", ["focus"], self._play)
         self._ready = True
         follow(state, "utterance", ["focus", "epoch", "status"], self._show_caption)
@@ -192,6 +241,4 @@ def _history(state: RunState) -> go.Figure:
 
 def _soft(state: RunState) -> Shares | None:
     """Return (C,) the soft label in view, as the run's labels have it in the end; None before there is an epoch."""
-    if state.final:
-        return calibrated_labels(state.opened.run)[state.focus]
-    return None if state.epoch < 0 else state.arrays(state.epoch)[run_facts(state).labeller][state.focus]
+    return None if state.epoch < 0 else soft_labels(state)[state.focus]

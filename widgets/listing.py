@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 
 from ipr_core import metrics
-from ipr_core.runs import corrections
+from ipr_core.results.soft_labels import calibrated_labels
 from ipr_core.runs.run import Run
 from ipr_core.texts import plain
+from ipr_widgets.filters import Filters
 from ipr_widgets.parts import THIN, column_layout, error_text, follow
 from ipr_widgets.state import RunState
-from ipr_widgets.votes import PARTS, TIED
+from ipr_widgets.votes import TIED
 
 LIMIT = 300
 """The most rows of the list; the search by id finds the others."""
@@ -39,13 +40,6 @@ _UNKNOWN = {
     VOTES: "The annotators' votes for each class are not known.",
     WARM_UP: "The epoch that is looked at is not after the warm-up.",
     PREVIOUS: "There is no epoch before this one.",
-}
-_ALL, _SELECTION, _CORRECTED = "", "*", "!"
-_FILTERS = {
-    "all parts": _ALL,
-    **{name: part for part, name in PARTS.items()},
-    "selection": _SELECTION,
-    "corrected": _CORRECTED,
 }
 _NAME = "list of utterances"  # in `RunState.faults`
 
@@ -114,39 +108,53 @@ def _run_facts(state: RunState, run: Run) -> RunFacts:
     return RunFacts(ids, parts, data.votes, sample, precise, labeller, run.config.training.warm_up)
 
 
+def soft_labels(state: RunState) -> Shares:
+    """Return (N, C) the soft labels of the epoch in view, as the run's labels have them in the end; needs an epoch."""
+    return calibrated_labels(state.opened.run) if state.final else state.arrays(state.epoch)[run_facts(state).labeller]
+
+
 class Listing(w.VBox):
     """The sorted list with its filters; the row that is chosen is the state's focus."""
 
     def __init__(self, state: RunState):
         self.state, self._filling = state, False
         self._matches: tuple[int, ...] = ()
-        wide, half = w.Layout(**THIN, flex="0 0 auto"), w.Layout(**THIN, flex="1 1 0")
-        self.order = w.Dropdown(options=tuple(ORDERS.items()), tooltip=_ORDERS_TIP, layout=wide)
-        self.part = w.Dropdown(options=_FILTERS, tooltip="Which utterances are listed", layout=half)
-        self.search = w.Text(placeholder="search by id", tooltip="Part of the id", layout=half)
+        wide = w.Layout(**THIN, flex="0 0 auto")
+        self.order = w.Dropdown(options=tuple(ORDERS.items()), tooltip=_ORDERS_TIP)
+        self.order.layout = w.Layout(**THIN, flex="1 1 0")
+        self.filters = Filters(state, self._on_filter)
         self.head = w.HTML(layout=wide).add_class("ipr-head")
         self.choice = w.Select(rows=8, layout=w.Layout(**THIN, min_height="0", flex="1 1 auto"))
         self.choice.tooltip = "Id, bits, part and released label of an utterance. Choose one to hear it."
         self.count = w.HTML(layout=w.Layout(min_width="0", flex="1 1 auto"))
         self.select = w.Button(description="Select these", layout=w.Layout(width="auto", flex="0 0 auto"))
         self.select.tooltip = "Makes all that match the selection, as a box drawn over the plane does"
-        filters, foot = (
-            w.HBox(widgets, layout=wide) for widgets in ([self.part, self.search], [self.count, self.select])
-        )
-        children = [self.order, filters, self.head, self.choice, foot]
+        rows = [self.order, self.filters.fold], [self.filters.part, self.filters.search], [self.count, self.select]
+        head, filters, foot = (w.HBox(widgets, layout=wide) for widgets in rows)
+        children = [head, filters, self.filters.more, self.head, self.choice, foot]
         super().__init__(children, layout=column_layout(grid_area="1 / 1 / 3 / 2"))
-        for control in (self.order, self.part, self.search):
-            control.observe(self._on_filter, "value")
+        self.order.observe(self._on_filter, "value")
         self.choice.observe(self._on_choice, "value")
         self.select.on_click(self._on_select)
         follow(state, "orders of the list", ["run"], self._offer)
-        follow(state, _NAME, ["run", "epoch", "selection", "corrected"], self._fill)
+        follow(state, "filters of the list", ["run"], self.filters.offer)
+        follow(state, _NAME, ["run", "epoch", "selection", "corrected", "status"], self._fill)
         follow(state, "choice in the list", ["focus"], self._mark)
 
     @property
     def rows(self) -> list[int]:
         """The listed rows of the utterance table, in order."""
         return [row for _, row in self.choice.options]  # not a dict: shortened ids may be equal
+
+    def neighbour(self, step: int) -> int:
+        """Return the row that is `step` lines further down than the one in view; the first if that is not listed.
+
+        returns: the row in view at the list's ends, -1 if the list is empty
+        """
+        rows, focus = self.rows, self.state.focus
+        if focus not in rows:
+            return rows[0] if rows else -1
+        return rows[min(max(rows.index(focus) + step, 0), len(rows) - 1)]
 
     def _offer(self) -> None:
         """Offer the orders that the run's system has."""
@@ -185,24 +193,13 @@ class Listing(w.VBox):
         reference = reference_epoch(order, state.epoch, facts.warm_up)
         earlier = None if reference is None else state.arrays(reference)[facts.labeller]
         values = measure(order, state.arrays(state.epoch), earlier, facts.votes, facts.labeller)
-        mask = self._mask(facts)
+        mask = self.filters.mask(facts.ids, facts.parts, lambda: np.argmax(soft_labels(state), axis=1))
         rows = largest(values, mask)
         self._matches, self.select.disabled = tuple(np.flatnonzero(mask).tolist()), not mask.any()
         self.count.value = f"{len(rows):,} of {mask.sum():,} that match"
         if mask.any() and not len(rows):
             self.count.value = _UNKNOWN[order]
         return rows, values[rows]
-
-    def _mask(self, facts: RunFacts) -> NDArray[np.bool_]:
-        """Return (N,) whether an utterance passes the filters."""
-        part, (run, data, _) = self.part.value, self.state.opened
-        if part == _SELECTION:
-            mask = np.isin(np.arange(len(facts.ids)), self.state.selection)
-        elif part == _CORRECTED:
-            mask = data.table["id"].isin(corrections.newest(run).index).to_numpy()
-        else:
-            mask = facts.parts == part if part else np.ones(len(facts.ids), bool)
-        return mask & (np.char.find(facts.ids, self.search.value.strip().lower()) >= 0)
 
     def _show(self, options: list[tuple[str, int]]) -> None:
         self._filling = True
@@ -222,7 +219,7 @@ class Listing(w.VBox):
         finally:
             self._filling = filling
 
-    def _on_filter(self, _: object) -> None:
+    def _on_filter(self, _: object = None) -> None:
         with self.state.lock, self.state.guard(_NAME):
             self._fill()
 

@@ -87,7 +87,7 @@ def test_a_damaged_history_is_shown_and_the_utterance_is_still_heard(panel, stat
     state.change(focus=7)
     assert "history.csv, line 1" in panel.correction.message.value
     assert data.table["id"][7] in panel.player.caption.value
-    panel.listing.part.value = "!"
+    panel.listing.filters.corrected.value = True
     assert "history.csv, line 1" in panel.listing.count.value
     assert "history.csv, line 1" in state.faults["list of utterances"]
 
@@ -110,3 +110,75 @@ def test_a_container_without_names_still_has_a_panel(monkeypatch, state):
 
     monkeypatch.setattr("ipr_widgets.corrections.getpass.getuser", fail)
     assert Explorer(state).correction.author.value == ""
+
+
+def keep(panel, label, row=7):
+    panel.state.change(focus=row)
+    panel.correction.label.value = label
+    panel.correction.keep.click()
+
+
+def labels(run):
+    return corrections.read(run)["label"].tolist()
+
+
+def test_undo_adds_lines_that_go_back_step_by_step(panel, state, run):
+    assert panel.correction.undo.disabled
+    keep(panel, "sad")
+    keep(panel, "happy")
+    panel.correction.withdraw.click()
+    keep(panel, "angry", row=9)
+    ends = []
+    for _ in range(4):
+        panel.correction.undo.click()
+        ends.append(corrections.newest(run)["label"].tolist())
+    assert ends == [[], ["happy"], ["sad"], []]
+    assert state.faults == {}
+    assert labels(run) == ["sad", "happy", "withdrawn", "angry", "withdrawn", "happy", "sad", "withdrawn"]
+    assert panel.correction.undo.disabled
+    assert state.corrected == 8
+
+
+def test_undo_turns_to_the_utterance_and_says_who_had_kept_the_label(panel, state, run, data):
+    corrections.add(run, data.table["id"][7], "happy", "Grace", "slow")
+    keep(panel, "sad")
+    state.change(focus=8)
+    panel.correction.undo.click()
+    assert state.focus == 7
+    last = corrections.read(run).iloc[-1]
+    assert (last["label"], last["who"]) == ("happy", "ada")
+    assert last["note"].startswith("undo: kept by Grace at 2")
+    assert last["note"].endswith("slow")
+    assert "happy" in panel.correction.message.value
+    assert panel.correction.undo.disabled  # Grace's is not of this session
+
+
+def test_undo_leaves_what_another_session_has_corrected_since(panel, state, run, data):
+    keep(panel, "angry", row=3)
+    keep(panel, "sad")
+    corrections.add(run, data.table["id"][7], "happy", "Grace")
+    panel.correction.undo.click()
+    assert labels(run) == ["angry", "sad", "happy"]
+    assert "corrected again in another session" in panel.correction.message.value
+    panel.correction.undo.click()
+    assert labels(run) == ["angry", "sad", "happy", "withdrawn"]
+    assert state.focus == 3
+
+
+def test_an_undo_that_cannot_be_written_can_be_tried_again(panel, state, run):
+    keep(panel, "sad")
+    panel.correction.author.value = ""
+    panel.correction.undo.click()
+    assert "needs the name" in panel.correction.message.value
+    panel.correction.author.value = "ada"
+    panel.correction.undo.click()
+    assert corrections.newest(run).empty
+
+
+def test_a_new_panel_of_the_run_goes_on_with_the_undo(panel, state, run):
+    keep(panel, "sad")
+    again = Explorer(state)
+    assert not again.correction.undo.disabled
+    again.correction.undo.click()
+    assert panel.correction.undo.disabled
+    assert corrections.newest(run).empty

@@ -77,7 +77,7 @@ def test_an_empty_state_shows_an_empty_panel():
     assert utterance.NOTHING in panel.player.caption.value
     assert panel.correction.keep.disabled
     assert panel.correction.withdraw.disabled
-    for control in (panel.listing.order, panel.listing.part):
+    for control in (panel.listing.order, panel.listing.filters.part):
         control.value = list(dict(control.options).values())[1]
     assert state.faults == {}
 

@@ -10,6 +10,7 @@ from ipr_core.runs import corrections
 from ipr_core.training.runner import Began
 from ipr_widgets import listing
 from ipr_widgets.explorer import Explorer
+from ipr_widgets.filters import ANY
 from ipr_widgets.listing import ENTROPY, LABELLERS, PREVIOUS, VOTES, WARM_UP
 from ipr_widgets.state import RunState
 
@@ -77,10 +78,10 @@ def test_the_list_is_sorted_by_the_order(panel, state, data, order):
 
 
 def test_the_matching_rows_can_be_selected_without_a_mouse(panel, state, data):
-    panel.listing.part.value = "D2"
+    panel.listing.filters.part.value = "D2"
     panel.listing.select.click()
     assert list(state.selection) == data.rows("D2").tolist()
-    panel.listing.search.value = "no such id"
+    panel.listing.filters.search.value = "no such id"
     assert panel.listing.select.disabled
 
 
@@ -110,21 +111,24 @@ def test_an_order_without_values_says_why(panel, state):
 
 def test_filters(panel, state, data, run):
     for part in ("D1", "D2", "D3"):
-        panel.listing.part.value = part
+        panel.listing.filters.part.value = part
         assert sorted(panel.listing.rows) == data.rows(part).tolist()
-    panel.listing.part.value = "*"
+    panel.listing.filters.part.value = "*"
     assert panel.listing.rows == []
     state.change(selection=(3, 7, 11))
     assert sorted(panel.listing.rows) == [3, 7, 11]
-    panel.listing.part.value = "!"
+    panel.listing.filters.part.value = ANY
+    panel.listing.filters.corrected.value = True
     assert panel.listing.rows == []
     corrections.add(run, data.table["id"][9], "sad", "Ada")
     state.change(corrected=1)
     assert panel.listing.rows == [9]
-    panel.listing.part.value = ""
-    panel.listing.search.value = f"  {data.table['id'][12].upper()} "
+    panel.listing.filters.corrected.value = False
+    assert sorted(panel.listing.rows) == [row for row in range(64) if row != 9]
+    panel.listing.filters.corrected.value = ANY
+    panel.listing.filters.search.value = f"  {data.table['id'][12].upper()} "
     assert panel.listing.rows == [12]
-    panel.listing.search.value = "no such id"
+    panel.listing.filters.search.value = "no such id"
     assert panel.listing.rows == []
     assert state.faults == {}
 
@@ -156,8 +160,8 @@ def test_the_focus_stays_when_the_list_is_sorted_anew_or_does_not_hold_it(panel,
         assert panel.listing.choice.value == 7
     for epoch in (0, 1, 2):
         state.change(epoch=epoch)
-    panel.listing.search.value = "no such id"
+    panel.listing.filters.search.value = "no such id"
     assert panel.listing.choice.value is None
-    panel.listing.search.value = ""
+    panel.listing.filters.search.value = ""
     assert panel.listing.choice.value == 7
     assert focuses == []

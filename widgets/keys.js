@@ -1,0 +1,135 @@
+// The keys of the box that this widget is a child of, and the sound in it: its speed, and the part that is looped.
+
+const SOUND = "Sound";  // how the title of the figure begins whose x axis is the sound's time
+const STEPS = { ArrowDown: "next", ArrowRight: "next", ArrowUp: "previous", ArrowLeft: "previous" };
+
+const isText = (target) => target.isContentEditable || target.matches("textarea, input:not([type=checkbox])");
+const isMenu = (target) => target.matches("select") && target.size < 2;  // has letters and arrows of its own
+const isList = (target) => target.matches("select") && !isMenu(target);
+
+// Return the number of the emotion with this key, or -1.
+function emotionOf(emotions, { key, code, shiftKey }) {
+  const digit = /^[1-9]$/.test(key) ? key : !shiftKey && /^Digit[1-9]$/.test(code) ? code.at(-1) : null;
+  const pressed = digit ?? key.toLowerCase();
+  return emotions.findIndex(({ digit, letter }) => pressed && (pressed === digit || pressed === letter));
+}
+
+// Return the first and the last second of the sound that its figure shows.
+function part(box, audio) {
+  const plots = [...box.querySelectorAll(".js-plotly-plot")];
+  const plot = plots.find((plot) => (plot.layout?.title?.text ?? "").startsWith(SOUND));
+  const axis = plot?._fullLayout?.xaxis, [first, last] = axis?.visible === false ? [] : axis?.range ?? [];
+  const end = Math.min(last ?? audio.duration, audio.duration), start = Math.max(0, first ?? 0);
+  return end - start > 0.02 ? [start, end] : [0, audio.duration];
+}
+
+class Sound {
+  #timer; #box; #model;
+
+  constructor(model, box) {
+    this.#model = model;
+    this.#box = box;
+    box.addEventListener("play", this.#follow, true);
+    box.addEventListener("ended", this.#again, true);
+    box.addEventListener("loadstart", this.set, true);
+    this.set();
+  }
+
+  get audio() { return this.#box.querySelector("audio"); }
+
+  set = () => {
+    const { audio } = this, speed = this.#model.get("speed");
+    if (!audio) return;
+    audio.preservesPitch = true;
+    audio.defaultPlaybackRate = audio.playbackRate = speed;  // a new sound begins with the default
+  };
+
+  toggle() {
+    const { audio } = this;
+    if (!audio) return;
+    if (!audio.paused) return audio.pause();
+    audio.play().catch(() => {});  // the browser asks for a click first
+  }
+
+  // While it plays and loops, keep it inside the part. A timer: frames are rare where nothing moves.
+  #follow = ({ target: audio }) => {
+    clearInterval(this.#timer);
+    const keep = () => {
+      if (audio.paused) return clearInterval(this.#timer);
+      if (!this.#model.get("loop") || audio.seeking) return;
+      const [start, end] = part(this.#box, audio);
+      if (audio.currentTime < start - 0.02 || audio.currentTime >= end) audio.currentTime = start;
+    };
+    this.#timer = setInterval(keep, 20);
+    keep();
+  };
+
+  #again = ({ target }) => {
+    if (!this.#model.get("loop")) return;
+    [target.currentTime] = part(this.#box, target);
+    target.play().catch(() => {});
+  };
+
+  close() {
+    clearInterval(this.#timer);
+    this.#box.removeEventListener("play", this.#follow, true);
+    this.#box.removeEventListener("ended", this.#again, true);
+    this.#box.removeEventListener("loadstart", this.set, true);
+  }
+}
+
+function action(model, sound, event) {
+  const { key, target } = event;
+  const send = (kind, number) => () => model.send({ kind, number: number ?? -1, focus: model.get("focus") });
+  const isControl = target.matches("button, input, audio, summary");
+  if (key === " ") return isControl ? null : () => sound.toggle();
+  if (STEPS[key]) return target.matches("audio") || isList(target) && /Up|Down/.test(key) ? null : send(STEPS[key]);
+  if (event.repeat) return null;
+  const number = emotionOf(model.get("emotions"), event);
+  if (number >= 0) return send("emotion", number);
+  return key === "Backspace" || key.toLowerCase() === "u" ? send("undo") : null;
+}
+
+function begin(model, box) {
+  const sound = new Sound(model, box);
+  const onKey = (event) => {
+    const { target } = event;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.defaultPrevented) return;
+    if (isText(target) || isMenu(target)) return;
+    const act = action(model, sound, event);
+    if (!act && !(isList(target) && event.key.length === 1)) return;  // letters would choose an id in the list
+    event.preventDefault();
+    event.stopPropagation();
+    act?.();
+  };
+  const onClick = ({ target, detail }) => {  // the keys go on, also where the button is disabled by its click
+    if (detail && target.closest("button")) box.focus({ preventScroll: true });
+  };
+  const onFocus = () => box.querySelectorAll(".ipr-corrected").forEach((line) => line.setAttribute("role", "status"));
+  box.tabIndex = 0;
+  box.setAttribute("role", "group");
+  box.setAttribute("aria-label", "Explorer of utterances");
+  const heard = { keydown: onKey, click: onClick, focusin: onFocus };
+  Object.entries(heard).forEach(([kind, hear]) => box.addEventListener(kind, hear));
+  model.on("change:speed", sound.set);
+  return () => {
+    Object.entries(heard).forEach(([kind, hear]) => box.removeEventListener(kind, hear));
+    model.off("change:speed", sound.set);
+    sound.close();
+  };
+}
+
+function render({ model, el }) {
+  let frame, left = 100, end = () => {};
+  const wait = () => {  // until the box has this element
+    if (el.parentElement) end = begin(model, el.parentElement);
+    else if (left--) frame = requestAnimationFrame(wait);
+  };
+  wait();
+  return () => {
+    cancelAnimationFrame(frame);
+    end();
+  };
+}
+
+export default { render };

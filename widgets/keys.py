@@ -1,0 +1,76 @@
+"""The keys of emotions, and the explorer's keys in the page."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets as t
+from ipywidgets import Layout
+
+from ipr_core.texts import in_html, plain
+
+_SCRIPT = Path(__file__).with_suffix(".js")
+_RESERVED = "ox"
+"""Letters that mean "other" and "cannot tell" in the listening test."""
+SPEEDS = (0.75, 1.0, 1.25, 1.5)
+
+Key = dict[str, str]
+"""name, digit and letter of an emotion; "" for no key."""
+
+
+def emotion_keys(classes: Sequence[str]) -> list[Key]:
+    """Return the two keys of each class, those of the listening test.
+
+    The letter is the first of the name that no class before it has.
+    """
+    free, keys = set(string.ascii_lowercase) - set(_RESERVED), []
+    for i, name in enumerate(classes):
+        letter = next((letter for letter in name.lower() if letter in free), "")
+        free.discard(letter)
+        keys.append(dict(name=plain(name), digit=str(i + 1) if i < 9 else "", letter=letter))
+    return keys
+
+
+class Shortcuts(anywidget.AnyWidget):
+    """A child of a box of widgets that tells of the keys pressed in the box, and plays the sound in it.
+
+    `on_press` is called with the kind of a key, "emotion", "undo", "next" or "previous", and an emotion's number. A key
+    that was meant for another utterance than the one in view is dropped: the kernel was late.
+    """
+
+    _esm = _SCRIPT
+    emotions = t.List(t.Dict(), help="name, digit and letter of each").tag(sync=True)
+    focus = t.Int(-1, help="the utterance in view").tag(sync=True)
+    speed = t.Float(1.0, help="of the sound; its pitch stays").tag(sync=True)
+    loop = t.Bool(False, help="whether the part of the sound that the waveform shows is played again").tag(sync=True)
+
+    def __init__(self, on_press: Callable[[str, int], None]):
+        super().__init__(layout=Layout(display="none"))
+        self._on_press = on_press
+        self.on_msg(self._on_message)
+
+    @property
+    def undo_key(self) -> str:
+        """The letter that undoes: u, or none where u is an emotion's. Backspace always does."""
+        return "" if any(key["letter"] == "u" for key in self.emotions) else "u"
+
+    @property
+    def hint(self) -> str:
+        """The keys, in a line of HTML."""
+        emotions = [f"{_caps(key['digit'], key['letter'])} {in_html(key['name'])}" for key in self.emotions]
+        others = [
+            f"{_caps(self.undo_key or 'Backspace')} undo", f"{_caps('Space')} play", f"{_caps('↑', '↓')} previous, next"
+        ]  # fmt: skip
+        return f"Keys: {' · '.join([*emotions, *others])}"
+
+    def _on_message(self, _: object, content: dict[str, Any], buffers: object) -> None:
+        if content["focus"] == self.focus:
+            self._on_press(content["kind"], content.get("number", -1))
+
+
+def _caps(*keys: str) -> str:
+    return " ".join(f"<kbd>{in_html(key)}</kbd>" for key in keys if key)
