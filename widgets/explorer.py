@@ -38,13 +38,14 @@ class Explorer(w.GridBox):
     """The list on the left, and on the right everything about the utterance in view."""
 
     def __init__(self, state: RunState):
+        self.state, self.shortcuts, self.hint = state, Shortcuts(self._press), w.HTML(layout=w.Layout(**THIN))
+        self.hint.add_class("ipr-keys")
+        follow(state, "keys", ["run", "focus"], self._offer_keys)  # first: keys count once an utterance shows
         self.listing, self.player = Listing(state), Player(state)
         self.sound = live.panel(state, "sound of the utterance", _sound, ["focus"])
         self.shares = live.panel(state, "soft label and votes", _shares, ["focus", "epoch"], patient=True)
         self.history = live.panel(state, "history of the soft label", _history, ["focus", "events"], marked=True)
         self.neighbours, self.correction = Neighbours(state), Correction(state)
-        self.shortcuts, self.hint = Shortcuts(self._press), w.HTML(layout=w.Layout(**THIN))
-        self.hint.add_class("ipr-keys")
         sides = [
             column([self.player, self.sound], grid_area="1 / 2"),
             column([self.shares, self.history], grid_area="1 / 3"),
@@ -57,10 +58,8 @@ class Explorer(w.GridBox):
         )  # fmt: skip
         super().__init__([self.listing, *sides, _Page(), self.shortcuts], layout=grid)
         self.add_class("ipr-explorer")
-        self.state = state
         for control, name in ((self.player.speed, "speed"), (self.player.loop, "loop")):
             t.dlink((control, "value"), (self.shortcuts, name))
-        follow(state, "keys", ["run", "focus"], self._offer_keys)
 
     def _offer_keys(self) -> None:
         classes, self.shortcuts.focus = self.state.classes, self.state.focus
@@ -75,6 +74,8 @@ class Explorer(w.GridBox):
                 self._correct(self.state.classes[number])
             elif kind == "undo":
                 self.correction.take_back()
+            elif kind == "late":
+                self.correction.message.value = "Nothing is kept: the next utterance came first. Press the key again."
             else:
                 self._turn_to(self.listing.neighbour(1 if kind == "next" else -1))
 
@@ -106,7 +107,7 @@ class _Page(Keys):
     }
     .ipr-explorer:focus-visible { outline: 2px solid var(--jp-brand-color1); outline-offset: -2px; }
     .ipr-explorer .ipr-keys .widget-html-content { font-size: 11px; line-height: 1.5; color: var(--jp-ui-font-color2); }
-    .ipr-explorer kbd {
+    .ipr-explorer .ipr-keys code {
         padding: 0 3px; font: 10px var(--jp-code-font-family); border: 1px solid var(--jp-border-color1);
         border-radius: 3px;
     }

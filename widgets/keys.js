@@ -24,10 +24,10 @@ function part(box, audio) {
 }
 
 class Sound {
-  #timer; #box; #model;
+  #timer; #box; #facts;
 
-  constructor(model, box) {
-    this.#model = model;
+  constructor(facts, box) {
+    this.#facts = facts;
     this.#box = box;
     box.addEventListener("play", this.#follow, true);
     box.addEventListener("ended", this.#again, true);
@@ -38,7 +38,7 @@ class Sound {
   get audio() { return this.#box.querySelector("audio"); }
 
   set = () => {
-    const { audio } = this, speed = this.#model.get("speed");
+    const { audio } = this, { speed } = this.#facts();
     if (!audio) return;
     audio.preservesPitch = true;
     audio.defaultPlaybackRate = audio.playbackRate = speed;  // a new sound begins with the default
@@ -56,7 +56,7 @@ class Sound {
     clearInterval(this.#timer);
     const keep = () => {
       if (audio.paused) return clearInterval(this.#timer);
-      if (!this.#model.get("loop") || audio.seeking) return;
+      if (!this.#facts().loop || audio.seeking) return;
       const [start, end] = part(this.#box, audio);
       if (audio.currentTime < start - 0.02 || audio.currentTime >= end) audio.currentTime = start;
     };
@@ -65,7 +65,7 @@ class Sound {
   };
 
   #again = ({ target }) => {
-    if (!this.#model.get("loop")) return;
+    if (!this.#facts().loop) return;
     [target.currentTime] = part(this.#box, target);
     target.play().catch(() => {});
   };
@@ -78,25 +78,25 @@ class Sound {
   }
 }
 
-function action(model, sound, event) {
-  const { key, target } = event;
-  const send = (kind, number) => () => model.send({ kind, number: number ?? -1, focus: model.get("focus") });
+function action(model, facts, sound, event) {
+  const { key, target } = event, { emotions, focus } = facts();
+  const send = (kind, number) => () => model.send({ kind, number: number ?? -1, focus });
   const isControl = target.matches("button, input, audio, summary");
   if (key === " ") return isControl ? null : () => sound.toggle();
   if (STEPS[key]) return target.matches("audio") || isList(target) && /Up|Down/.test(key) ? null : send(STEPS[key]);
   if (event.repeat) return null;
-  const number = emotionOf(model.get("emotions"), event);
+  const number = emotionOf(emotions, event);
   if (number >= 0) return send("emotion", number);
   return key === "Backspace" || key.toLowerCase() === "u" ? send("undo") : null;
 }
 
-function begin(model, box) {
-  const sound = new Sound(model, box);
+function begin(model, sheet, box) {
+  const facts = () => JSON.parse(sheet.get("value")), sound = new Sound(facts, box);
   const onKey = (event) => {
     const { target } = event;
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.defaultPrevented) return;
     if (isText(target) || isMenu(target)) return;
-    const act = action(model, sound, event);
+    const act = action(model, facts, sound, event);
     if (!act && !(isList(target) && event.key.length === 1)) return;  // letters would choose an id in the list
     event.preventDefault();
     event.stopPropagation();
@@ -111,18 +111,19 @@ function begin(model, box) {
   box.setAttribute("aria-label", "Explorer of utterances");
   const heard = { keydown: onKey, click: onClick, focusin: onFocus };
   Object.entries(heard).forEach(([kind, hear]) => box.addEventListener(kind, hear));
-  model.on("change:speed", sound.set);
+  sheet.on("change:value", sound.set);
   return () => {
     Object.entries(heard).forEach(([kind, hear]) => box.removeEventListener(kind, hear));
-    model.off("change:speed", sound.set);
+    sheet.off("change:value", sound.set);
     sound.close();
   };
 }
 
-function render({ model, el }) {
+async function render({ model, el }) {
+  const sheet = await model.widget_manager.get_model(model.get("sheet").slice("IPY_MODEL_".length));
   let frame, left = 100, end = () => {};
   const wait = () => {  // until the box has this element
-    if (el.parentElement) end = begin(model, el.parentElement);
+    if (el.parentElement) end = begin(model, sheet, el.parentElement);
     else if (left--) frame = requestAnimationFrame(wait);
   };
   wait();

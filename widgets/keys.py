@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import string
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import anywidget
+import ipywidgets as w
 import traitlets as t
-from ipywidgets import Layout
 
 from ipr_core.texts import in_html, plain
 
@@ -38,20 +39,34 @@ def emotion_keys(classes: Sequence[str]) -> list[Key]:
 class Shortcuts(anywidget.AnyWidget):
     """A child of a box of widgets that tells of the keys pressed in the box, and plays the sound in it.
 
-    `on_press` is called with the kind of a key, "emotion", "undo", "next" or "previous", and an emotion's number. A key
-    that was meant for another utterance than the one in view is dropped: the kernel was late.
+    `on_press` is called with the kind of a key, "emotion", "undo", "next" or "previous", and an emotion's number; with
+    "late" for a key that was meant for another utterance than the one in view.
     """
 
     _esm = _SCRIPT
-    emotions = t.List(t.Dict(), help="name, digit and letter of each").tag(sync=True)
-    focus = t.Int(-1, help="the utterance in view").tag(sync=True)
-    speed = t.Float(1.0, help="of the sound; its pitch stays").tag(sync=True)
-    loop = t.Bool(False, help="whether the part of the sound that the waveform shows is played again").tag(sync=True)
+    # A separate widget, as of a `LiveFigure`: an anywidget receives nothing more in a page that was busy at its start.
+    sheet = t.Instance(w.Text, help="holds the traits below for the page").tag(sync=True, **w.widget_serialization)
+    emotions = t.List(t.Dict(), help="name, digit and letter of each")
+    focus = t.Int(-1, help="the utterance in view")
+    speed = t.Float(1.0, help="of the sound; its pitch stays")
+    loop = t.Bool(False, help="whether the part of the sound that the waveform shows is played again")
 
     def __init__(self, on_press: Callable[[str, int], None]):
-        super().__init__(layout=Layout(display="none"))
+        self.sheet = w.Text()
+        super().__init__(layout=w.Layout(display="none"))
         self._on_press = on_press
         self.on_msg(self._on_message)
+        self.observe(self._write, ["emotions", "focus", "speed", "loop"])
+        self._write()
+
+    def close(self) -> None:
+        """Close the widget and its sheet."""
+        self.sheet.close()
+        super().close()
+
+    def _write(self, _: object = None) -> None:
+        page = dict(emotions=self.emotions, focus=self.focus, speed=self.speed, loop=self.loop)
+        self.sheet.value = json.dumps(page)
 
     @property
     def undo_key(self) -> str:
@@ -68,9 +83,9 @@ class Shortcuts(anywidget.AnyWidget):
         return f"Keys: {' · '.join([*emotions, *others])}"
 
     def _on_message(self, _: object, content: dict[str, Any], buffers: object) -> None:
-        if content["focus"] == self.focus:
-            self._on_press(content["kind"], content.get("number", -1))
+        kind = content["kind"] if content["focus"] == self.focus else "late"
+        self._on_press(kind, content.get("number", -1))
 
 
 def _caps(*keys: str) -> str:
-    return " ".join(f"<kbd>{in_html(key)}</kbd>" for key in keys if key)
+    return " ".join(f"<code>{in_html(key)}</code>" for key in keys if key)

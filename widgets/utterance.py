@@ -47,7 +47,7 @@ def sound(wave: NDArray[np.int16] | None, name: str = "", height: int = 230) -> 
     fig = look.panels(f"Sound of {in_figure(name)}" if name else "Sound", ["", ""], height, **rows)
     fig.update_layout(showlegend=False, **_SMALL).update_layout(margin_t=24)
     fig.update_yaxes(title="Ampl.", nticks=3, row=1).update_yaxes(title="kHz (mel)", row=2)
-    fig.update_xaxes(title="Time, s", row=2).update_xaxes(uirevision=name)  # the next one is not zoomed in
+    fig.update_xaxes(title="Time, s", row=2).update_xaxes(uirevision=in_figure(name))  # the next one is not zoomed in
     if wave is None:
         return look.note(fig, NOTHING)
     fig.add_trace(_waveform(wave), 1, 1).add_trace(_spectrogram(wave), 2, 1)

@@ -1,5 +1,7 @@
 """The explorer's keys: those of the listening test, and what each of them does."""
 
+import json
+
 import pytest
 
 from ipr_core.runs import corrections
@@ -91,6 +93,7 @@ def test_a_key_that_was_meant_for_another_utterance_is_dropped(panel, state, run
     press(panel, "emotion", number=2, focus=6)
     assert state.focus == 7
     assert corrections.read(run).empty
+    assert "Press the key again" in panel.correction.message.value
 
 
 def test_a_key_without_a_name_of_who_corrects_keeps_nothing_and_stays(panel, state, run):
@@ -103,13 +106,13 @@ def test_a_key_without_a_name_of_who_corrects_keeps_nothing_and_stays(panel, sta
 
 
 def test_the_hint_says_the_keys_and_names_are_text(panel):
-    assert all(f"<kbd>{key}</kbd>" in panel.hint.value for key in ("1", "a", "4", "n", "u", "Space"))
+    assert all(f"<code>{key}</code>" in panel.hint.value for key in ("1", "a", "4", "n", "u", "Space"))
     shortcuts = Shortcuts(print)
     shortcuts.emotions = emotion_keys(["<img src=x>", "surprised"])
     assert "<img" not in shortcuts.hint
     shortcuts.emotions = emotion_keys(["sad", "surprised"])
     assert shortcuts.undo_key == ""
-    assert "<kbd>Backspace</kbd> undo" in shortcuts.hint
+    assert "<code>Backspace</code> undo" in shortcuts.hint
 
 
 def test_the_keys_follow_the_run(data, run):
@@ -122,6 +125,15 @@ def test_the_keys_follow_the_run(data, run):
 
 def test_speed_and_loop_reach_the_page_and_have_names(panel):
     panel.player.speed.value, panel.player.loop.value = 0.75, True
-    assert (panel.shortcuts.speed, panel.shortcuts.loop) == (0.75, True)
+    page = json.loads(panel.shortcuts.sheet.value)
+    assert (page["speed"], page["loop"], page["focus"]) == (0.75, True, -1)
     assert panel.player.speed.tooltip
     assert panel.player.loop.tooltip
+
+
+def test_the_page_hears_of_the_utterance_in_view_before_it_is_shown(panel, state):
+    order = []
+    panel.shortcuts.sheet.observe(lambda _: order.append("keys"), "value")
+    panel.player.caption.observe(lambda _: order.append("caption"), "value")
+    state.change(focus=7)
+    assert order == ["keys", "caption"]
