@@ -212,6 +212,28 @@ def correct_a_label(visit, id):
     wait_for(lambda: visit.page.locator(".ipr-corrected").first.inner_text(), lambda text: "Corrected to" not in text)
 
 
+def correct_by_keys(visit):
+    """Filter the list, correct by a letter and a digit, undo both; what is typed into a field is no key."""
+    seen = "print(training.state.corrected, data.table['id'][training.state.focus])"
+    before, page = int(visit.in_kernel(seen).split()[0]), visit.page
+    press(visit, "Filters")
+    page.get_by_title("Released label", exact=True).first.select_option("sad")
+    wait_for(lambda: page.get_by_role("button", name="Filters: 1", exact=True).count())
+    page.get_by_role("listbox").first.focus()
+    for key, count in (("ArrowDown", 0), ("a", 1), ("2", 2), ("u", 3), ("Backspace", 4)):
+        id = visit.in_kernel(seen).split()[1]
+        page.keyboard.press(key)
+        corrected, following = wait_for(lambda: visit.in_kernel(seen).split(), lambda now, id=id: now[1] != id)
+        assert int(corrected) == before + count
+        shown = page.locator(".ipr-utterance").first
+        wait_for(shown.inner_text, lambda text, id=following: id in text)
+    page.get_by_placeholder("note, if any").first.focus()
+    page.keyboard.type("sad u")
+    assert page.get_by_placeholder("note, if any").first.input_value() == "sad u"
+    assert visit.in_kernel(seen).split() == [corrected, following]
+    press(visit, "Clear filters")
+
+
 def resume_stop_and_start(visit, paused):
     """Resume, stop with a run that can go on, and start again. Return the epochs at the stop."""
     press(visit, "Resume")
@@ -262,6 +284,7 @@ def test_a_refinement_is_watched_paused_looked_at_resumed_and_stopped(lab):
     select_by_a_box(visit)
     id = play_an_utterance(visit)
     correct_a_label(visit, id)
+    correct_by_keys(visit)
     epochs = resume_stop_and_start(visit, paused)
     load_the_page_again(visit, epochs)
     assert visit.in_kernel("print(training.state.faults)") == "{}"
