@@ -38,7 +38,8 @@ class Explorer(w.GridBox):
     """The list on the left, and on the right everything about the utterance in view."""
 
     def __init__(self, state: RunState):
-        self.state, self.shortcuts, self.hint = state, Shortcuts(self._press), w.HTML(layout=w.Layout(**THIN))
+        self.state, self.shortcuts, self.hint = state, Shortcuts(self._press), w.HTML()
+        self.hint.layout = w.Layout(**THIN, max_height="38px", overflow="hidden auto")
         self.hint.add_class("ipr-keys")
         follow(state, "keys", ["run", "focus"], self._offer_keys)  # first: keys count once an utterance shows
         self.listing, self.player = Listing(state), Player(state)
@@ -106,7 +107,7 @@ class _Page(Keys):
         white-space: nowrap; line-height: 1;
     }
     .ipr-explorer:focus-visible { outline: 2px solid var(--jp-brand-color1); outline-offset: -2px; }
-    .ipr-explorer .ipr-keys .widget-html-content { font-size: 11px; line-height: 1.5; color: var(--jp-ui-font-color2); }
+    .ipr-explorer .ipr-keys .widget-html-content { font-size: 11px; line-height: 1.5; }
     .ipr-explorer .ipr-keys code {
         padding: 0 3px; font: 10px var(--jp-code-font-family); border: 1px solid var(--jp-border-color1);
         border-radius: 3px;

@@ -80,7 +80,7 @@ class Shortcuts(anywidget.AnyWidget):
         others = [
             f"{_caps(self.undo_key or 'Backspace')} undo", f"{_caps('Space')} play", f"{_caps('↑', '↓')} previous, next"
         ]  # fmt: skip
-        return f"Keys: {' · '.join([*emotions, *others])}"
+        return f"Keys: {' · '.join([*others, *emotions])}"
 
     def _on_message(self, _: object, content: dict[str, Any], buffers: object) -> None:
         kind = content["kind"] if content["focus"] == self.focus else "late"
