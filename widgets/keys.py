@@ -15,8 +15,8 @@ import traitlets as t
 from ipr_core.texts import in_html, plain
 
 _SCRIPT = Path(__file__).with_suffix(".js")
-_RESERVED = "ox"
-"""Letters that mean "other" and "cannot tell" in the listening test."""
+_RESERVED = "oxu"
+"""Letters that mean "other" and "cannot tell" in the listening test, and "undo" on the board."""
 SPEEDS = (0.75, 1.0, 1.25, 1.5)
 
 Key = dict[str, str]
@@ -24,7 +24,7 @@ Key = dict[str, str]
 
 
 def emotion_keys(classes: Sequence[str]) -> list[Key]:
-    """Return the two keys of each class, those of the listening test.
+    """Return the two keys of each class, on the board and in the listening test.
 
     The letter is the first of the name that no class before it has.
     """
@@ -69,16 +69,11 @@ class Shortcuts(anywidget.AnyWidget):
         self.sheet.value = json.dumps(page)
 
     @property
-    def undo_key(self) -> str:
-        """The letter that undoes: u, or none where u is an emotion's. Backspace always does."""
-        return "" if any(key["letter"] == "u" for key in self.emotions) else "u"
-
-    @property
     def hint(self) -> str:
         """The keys, in a line of HTML."""
         emotions = [f"{_caps(key['digit'], key['letter'])} {in_html(key['name'])}" for key in self.emotions]
         others = [
-            f"{_caps(self.undo_key or 'Backspace')} undo", f"{_caps('Space')} play", f"{_caps('↑', '↓')} previous, next"
+            f"{_caps('u')} undo", f"{_caps('Space')} play", f"{_caps('↑', '↓')} previous, next"
         ]  # fmt: skip
         return f"Keys: {' · '.join([*others, *emotions])}"
 

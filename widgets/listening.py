@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import string
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -29,10 +28,9 @@ from ipr_core.votes.clips import Clips
 from ipr_core.votes.order import Hearing, most_useful_first, shuffled, unheard
 from ipr_core.votes.record import Vote, VoteError
 from ipr_core.votes.usefulness import worth_in_run
+from ipr_widgets.keys import emotion_keys
 
 _HERE = Path(__file__)
-_RESERVED = "ox"
-"""Keys of "other" and "cannot tell"."""
 
 Answer = dict[str, Any]
 """A vote as the page has it: emotions by number, other, cannot_tell, word, sure."""
@@ -94,10 +92,7 @@ class Listening(anywidget.AnyWidget):
 
         raises VoteError
         """
-        keys = [
-            dict(name=plain(name), digit=_digit(i), letter=letter) for i, (name, letter) in enumerate(_keys(classes))
-        ]
-        super().__init__(emotions=keys)
+        super().__init__(emotions=emotion_keys(classes))
         self._clips, self._classes, self._listener, self._folder = clips, list(classes), listener, Path(folder)
         self._answers: dict[int, Answer] = {}
         self._broken: set[int] = set()
@@ -211,19 +206,6 @@ class Listening(anywidget.AnyWidget):
         if type(number) is not int or not 0 <= number < len(self._hearings):
             raise ValueError(f"there is no clip {number!r}")
         return number
-
-
-def _digit(i: int) -> str:
-    return str(i + 1) if i < 9 else ""
-
-
-def _keys(classes: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield each class with the first letter of its name that no other class has as its key, "" if there is none."""
-    free = set(string.ascii_lowercase) - set(_RESERVED)
-    for name in classes:
-        letter = next((letter for letter in name.lower() if letter in free), "")
-        free.discard(letter)
-        yield name, letter
 
 
 @contextlib.contextmanager
