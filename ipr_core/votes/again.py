@@ -16,7 +16,7 @@ import pandas as pd
 from pandas import DataFrame
 
 from ipr_core.config import Config, Data
-from ipr_core.data.corpora.table import vote_columns
+from ipr_core.data.corpora.table import share_columns, vote_columns
 from ipr_core.data.faults import number_of
 from ipr_core.data.waves import WaveStore
 from ipr_core.runs import corrections
@@ -91,7 +91,8 @@ def _simulated(run: Run, record: DataFrame | None, cache: Path, folder: Path) ->
         answered = record.loc[~record["cannot_tell"], "audio"]
         table.loc[pd.Series(keys, table.index).isin(set(answered)), names] = 0.0
     unnamed = DataFrame(columns=["id", "annotator", "label", "weight"])
-    path = merge.save(Merged(table[[*_BASIC, *names]], unnamed, []), folder)[1]
+    columns = [*_BASIC, *share_columns(table)]  # with the true mixtures of a generated corpus
+    path = merge.save(Merged(table[columns], unnamed, []), folder)[1]
     path.with_name(merge.NAME).unlink()
     return run.config.data.model_copy(update={"corpus": "manifest", "corpus_path": str(path), "annotators": "released"})
 
@@ -99,7 +100,7 @@ def _simulated(run: Run, record: DataFrame | None, cache: Path, folder: Path) ->
 def _with_parts(new: DataFrame, original: DataFrame, test: set[str], newest: DataFrame) -> DataFrame:
     """Return the new manifest with D3's rows as they were, and corrected labels.
 
-    new, own: manifests of the same utterances in the same order   newest: corrections by id
+    new, original: manifests of the same utterances in the same order   newest: corrections by id
     """
     frozen = original["id"].isin(test)
     table = new.assign(part="")

@@ -115,3 +115,20 @@ def test_a_run_whose_predecessor_is_gone_says_so(run, votes, tmp_path):
     new, _ = prepare(config, tmp_path / "elsewhere", progress=False)
     with pytest.raises(RunError, match=r"follows .*, which is not beside it"):
         succession.predecessor(new)
+
+
+def test_what_a_person_has_heard_counts_in_place_of_simulated_votes(tiny, tmp_path):
+    run, _ = prepare(
+        tiny.replace(annotators="simulated", precise_share=0.7, ambiguous_share=0.5), tmp_path / "runs", progress=False
+    )
+    assert run.meta["simulated_annotators"]
+    table = run.table
+    key = dict(zip(table["id"], WaveStore.build(table, default_cache(), progress=False).keys, strict=True))
+    first, name = table.loc[table["part"] != "D3", "id"].iloc[:2]
+    record.add(tmp_path / "votes", record.Vote("ada", first, key[first], ("sad",)))
+    following = again.next_corpus(run, record.read(tmp_path / "votes"), default_cache(), progress=False)
+    manifest = following.merged.manifest.set_index("id")
+    assert manifest.loc[first, "votes_sad"] == 1
+    assert manifest.loc[first].filter(like="votes_").sum() == 1
+    assert manifest.loc[name].filter(like="votes_").sum() == run.config.data.annotator_count
+    assert manifest.loc[first].filter(like="mixture_").sum() == pytest.approx(1)
