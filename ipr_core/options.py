@@ -237,7 +237,7 @@ def _add_listen(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_votes(parser: argparse.ArgumentParser) -> None:
-    text = "a corpus's name, a manifest, a folder of audio, or of --corpus"
+    text = "a corpus's name, a manifest, a folder of audio, or of --corpus; or a run"
     parser.add_argument("path", metavar="CORPUS", help=text)
     parser.add_argument("--votes", type=Path, metavar="DIR", help="votes of listening tests, to be merged")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write manifest.csv and votes.csv there")

@@ -100,7 +100,8 @@ def test_every_traceback_is_shown_on_request(monkeypatch, capsys):
 # In a process of its own.
 
 COMMAND = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup, as in `nohup make test`, has switched off
 from ipr_core.endings import ended
 def command():
     print("ready", flush={flush})

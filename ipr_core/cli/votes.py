@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from ipr_core.config import Data
+    from ipr_core.runs.run import Run
     from ipr_core.votes.agreement import Pairs
 
 _MOST = 20  # listeners, and pairs of emotions, that are shown
@@ -23,24 +24,30 @@ def votes(args: Args) -> int:
     """Show how far the votes of a corpus agree, and merge those of listening tests into it.
 
     With --votes, the votes of a folder that `ipr listen` wrote are merged into the corpus's own, by the sound. With
-    --out, a manifest and its votes.csv are written, which every other command reads as a corpus.
+    --out, a manifest and its votes.csv are written, which every other command reads as a corpus. Of a run it is the
+    corpus that `ipr again` trains on, and it says how many more votes settle which utterance's part.
     """
     from ipr_core.data.cache import default_cache
-    from ipr_core.votes import clips, merge, record
+    from ipr_core.votes import again, clips, merge, record
 
-    settings = typed(args)
-    data = clips.corpus(args.path, settings)
+    settings, run = typed(args), clips.run_of(args.path)
+    if run and settings:
+        raise SettingsError([f"{args.path} is a run, which has its own settings: leave out {', '.join(settings)}"])
+    data = run.config.data if run else clips.corpus(args.path, settings)
     if "corpus" in settings:
         data = data.model_copy(update={"corpus": settings["corpus"], "corpus_path": args.path})
     _check_place(data, args)
     tests = record.read(args.votes) if args.votes else None
-    merged = merge.merge(data, tests, default_cache())
+    cache = default_cache()
+    merged = again.next_corpus(run, tests, cache).merged if run else merge.merge(data, tests, cache)
     lines = [f"{sentence}." for sentence in merged.sentences]
     if args.out:
         lines += [str(path) for path in merge.save(merged, args.out)]
     elif args.votes:
         lines.append("Nothing was written: --out FOLDER writes a manifest and its votes.csv.")
     print("\n".join([*lines, *([""] if lines else []), *_agreement(merged.votes, data, tests)]))
+    if run:
+        print(f"\n{_settlement(run, merged.manifest, args.out)}")
     return 0
 
 
@@ -53,6 +60,27 @@ def _check_place(data: Data, args: Args) -> None:
         if args.out.expanduser().resolve() in (source, source.parent):
             raise SettingsError([f"--out is {args.out}, where the corpus itself lies; name another folder"])
         check_places(args.out)
+
+
+def _settlement(run: Run, manifest: DataFrame, folder: Path | None) -> str:
+    """Return how many utterances are settled, and the votes that the others need; they are listed in `folder`."""
+    from ipr_core.atomic import write
+    from ipr_core.spreadsheets import to_csv
+    from ipr_core.votes.usefulness import PANEL, settlement
+
+    table = settlement(run, manifest)
+    is_settled = table["votes_needed"] == 0
+    parts = table.groupby("part").agg(utterances=("id", "size"), votes_needed=("votes_needed", "sum"))
+    parts.insert(1, "settled", is_settled.groupby(table["part"]).sum())
+    lines = [
+        f"Outside of D3, {is_settled.sum():,} of {len(table):,} utterances are settled: votes up to {PANEL} each "
+        "would leave them in their part in nine of ten futures. By the likeliest part:",
+        f"\n{parts.rename_axis(None).to_string()}",
+    ]
+    if folder:
+        write(folder / "votes_needed.csv", lambda path: to_csv(table, path))
+        lines.append(f"\n{folder / 'votes_needed.csv'}")
+    return "\n".join(lines)
 
 
 def _agreement(votes: DataFrame, data: Data, tests: DataFrame | None) -> Iterator[str]:

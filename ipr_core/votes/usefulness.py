@@ -74,6 +74,23 @@ def votes_needed(
     return missing, part
 
 
+def settlement(run: Run, manifest: DataFrame, panel: int = PANEL) -> DataFrame:
+    """Return how many more votes settle the part of each utterance outside of D3, most votes first.
+
+    manifest: the run's corpus with all votes so far, see `again.next_corpus`   panel: votes of an utterance that is
+    heard enough
+    returns: id, votes (so far), part (the likeliest of the whole panel) and votes_needed, 0 where it is settled
+    """
+    classes = run.meta["classes"]
+    labels = run.labels.set_index("id")[[f"soft_{name}" for name in classes]]
+    rows = manifest[manifest["id"].isin(labels.index) & (manifest["part"] != "D3")]
+    zeros = np.zeros(len(rows))
+    votes = np.stack([rows.get(f"votes_{name}", zeros) for name in classes], axis=1).astype(float)
+    needed, part = votes_needed(votes, labels.loc[rows["id"]].to_numpy(float), run.config.partition, panel)
+    table = DataFrame({"id": rows["id"], "votes": votes.sum(axis=1), "part": part, "votes_needed": needed})
+    return table.sort_values("votes_needed", ascending=False, kind="stable").reset_index(drop=True)
+
+
 def _futures(counts: Floats, prior: Floats, size: int, rules: Partition, draw: np.random.Generator) -> NDArray:
     """Return (F, 1 + size) the part of an utterance now and after each further vote, in F futures."""
     shares = draw.dirichlet(counts + np.maximum(prior, 1e-6), _FUTURES)  # (F, C)

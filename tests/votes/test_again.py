@@ -1,9 +1,11 @@
 """A run that follows another: new votes and corrections train, and D3 stays what it was."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from helpers.voted_run import D1, D2, D3, corpus, finished_run, listening_test
+from ipr_core.cli import main
 from ipr_core.data import dataset
 from ipr_core.data.cache import default_cache
 from ipr_core.data.waves import WaveStore
@@ -12,7 +14,7 @@ from ipr_core.runs import corrections
 from ipr_core.runs.run import RunError
 from ipr_core.training.advance import advance, prepare
 from ipr_core.votes import again, record
-from ipr_core.votes.usefulness import worth_in_run
+from ipr_core.votes.usefulness import PANEL, worth_in_run
 from ipr_widgets.listening import listen
 
 
@@ -132,3 +134,14 @@ def test_what_a_person_has_heard_counts_in_place_of_simulated_votes(tiny, tmp_pa
     assert manifest.loc[first].filter(like="votes_").sum() == 1
     assert manifest.loc[name].filter(like="votes_").sum() == run.config.data.annotator_count
     assert manifest.loc[first].filter(like="mixture_").sum() == pytest.approx(1)
+
+
+def test_votes_of_a_run_say_how_many_more_settle_which_part(run, votes, tmp_path, capsys):
+    assert main(["votes", str(run.folder), "--votes", str(tmp_path / "votes"), "--out", str(tmp_path / "out")]) == 0
+    text = capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "out" / "votes_needed.csv").set_index("id")
+    assert set(table.index) == set(parts(run).index[parts(run) != "D3"])
+    assert table.loc[D1, "votes"] == 6
+    assert table["votes_needed"].between(0, PANEL).all()
+    assert f"{(table['votes_needed'] == 0).sum()} of {len(table)} utterances are settled" in text
+    assert main(["votes", str(run.folder), "--classes", "angry,sad"]) == 2
