@@ -100,8 +100,7 @@ def test_every_traceback_is_shown_on_request(monkeypatch, capsys):
 # In a process of its own.
 
 COMMAND = """
-import signal, sys, time
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup, as in `nohup make test`, has switched off
+import sys, time
 from ipr_core.endings import ended
 def command():
     print("ready", flush={flush})
@@ -119,7 +118,8 @@ def start(act, **options):
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
 def test_a_signal_ends_a_command_with_a_sentence(name):
     number = getattr(signal, name)
-    with start("time.sleep(60)") as process:
+    # Nohup, as in `nohup make test`, has switched one of them off.
+    with start("time.sleep(60)", preexec_fn=lambda: signal.signal(number, signal.SIG_DFL)) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
         error = process.stderr.read()
