@@ -46,6 +46,8 @@ def votes(args: Args) -> int:
     elif args.votes:
         lines.append("Nothing was written: --out FOLDER writes a manifest and its votes.csv.")
     print("\n".join([*lines, *([""] if lines else []), *_agreement(merged.votes, data, tests)]))
+    if run and run.meta["simulated_annotators"]:
+        print("\nThe votes are those of simulated annotators, but where a person has voted.")
     if run:
         print(f"\n{_settlement(run, merged.manifest, args.out)}")
     return 0

@@ -86,7 +86,8 @@ def settlement(run: Run, manifest: DataFrame, panel: int = PANEL) -> DataFrame:
     rows = manifest[manifest["id"].isin(labels.index) & (manifest["part"] != "D3")]
     zeros = np.zeros(len(rows))
     votes = np.stack([rows.get(f"votes_{name}", zeros) for name in classes], axis=1).astype(float)
-    needed, part = votes_needed(votes, labels.loc[rows["id"]].to_numpy(float), run.config.partition, panel)
+    rules = run.config.partition.model_copy(update={"ambiguous_share": 0.0})  # D3 is fixed: what is not D1 is D2
+    needed, part = votes_needed(votes, labels.loc[rows["id"]].to_numpy(float), rules, panel)
     table = DataFrame({"id": rows["id"], "votes": votes.sum(axis=1), "part": part, "votes_needed": needed})
     return table.sort_values("votes_needed", ascending=False, kind="stable").reset_index(drop=True)
 

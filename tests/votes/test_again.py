@@ -143,5 +143,7 @@ def test_votes_of_a_run_say_how_many_more_settle_which_part(run, votes, tmp_path
     assert set(table.index) == set(parts(run).index[parts(run) != "D3"])
     assert table.loc[D1, "votes"] == 6
     assert table["votes_needed"].between(0, PANEL).all()
+    assert set(table["part"]) == {"D1", "D2"}  # D3 is fixed
+    assert "simulated" not in text
     assert f"{(table['votes_needed'] == 0).sum()} of {len(table)} utterances are settled" in text
     assert main(["votes", str(run.folder), "--classes", "angry,sad"]) == 2
