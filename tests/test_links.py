@@ -13,14 +13,20 @@ from ipr_core.options import make_parser
 
 ROOT = Path(__file__).parents[1]
 COLUMNS, README_LINES, FIRST_SCREEN = 120, 170, 15
-PAGES = sorted(
-    ROOT / name
-    for name in subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md", "*.ipynb"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout.splitlines()
-    if (ROOT / name).exists()
-)  # fmt: skip
+FOLDERS = (".github", "ipr_core", "notebooks", "tests", "widgets")
+
+
+def pages():
+    """The pages that git knows; of a source distribution, which has no git, those of its folders."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md", "*.ipynb"]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if process.returncode == 0:
+        return [ROOT / name for name in process.stdout.splitlines() if (ROOT / name).exists()]
+    folders = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*")]
+    return [path for path in (*ROOT.glob("*"), *folders) if path.suffix in (".md", ".ipynb")]
+
+
+PAGES = sorted(pages())
 MARKDOWN = [page for page in PAGES if page.suffix == ".md"]
 README = (ROOT / "README.md").read_text("utf-8")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")

@@ -112,7 +112,10 @@ def read(folder: Path | str, listener: str | None = None) -> DataFrame:
     names = [name for name in listeners(folder) if listener in (None, name)]
     votes = [vote for name in names for vote in _counting(_file(Path(folder), name))]
     table = DataFrame([[vote[name] for name in COLUMNS] for vote in votes], columns=list(COLUMNS)).astype(_DTYPES)
-    order = pd.to_datetime(table["time"], format="ISO8601", utc=True).argsort(kind="stable")
+    times = pd.to_datetime(table["time"], format="ISO8601", utc=True)
+    order = (
+        times.groupby(table["listener"]).cummax().argsort(kind="stable")
+    )  # a clock that is set back reorders nothing
     return table.iloc[order].reset_index(drop=True)
 
 
@@ -142,10 +145,12 @@ def _line(vote: Vote) -> bytes:
 
 
 def _counting(path: Path) -> list[dict[str, Any]]:
-    """Return the votes of a file that count: the last one of every sound and hearing."""
+    """Return the votes of a file that count, oldest first: the last one of every sound and hearing."""
     votes: dict[tuple[str, int], dict[str, Any]] = {}
     for values in _votes(path):
-        votes[values["audio"], values["repeat"]] = values
+        key = values["audio"], values["repeat"]
+        votes.pop(key, None)  # else it would stand where the earlier vote stood
+        votes[key] = values
     return list(votes.values())
 
 

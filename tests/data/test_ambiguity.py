@@ -63,10 +63,10 @@ def test_partition_by_the_label_s_share():
 
 
 def test_two_of_three_votes_are_two_thirds_in_floats_too():
-    votes = sum([1 / 3] * 20), sum([1 / 3] * 10)
+    votes = [float(np.cumsum([1 / 3] * n)[-1]) for n in (20, 10)]  # `sum` is compensated from Python 3.12 on
     t = utterances({"angry": [votes[0], 1, 0, 0], "sad": [votes[1], 0, 1, 1], "happy": [0, 0, 0, 1]})
     t = t.assign(label=["angry", "angry", "sad", "sad"])
-    assert votes[0] / sum(votes) < 2 / 3  # by rounding alone
+    assert votes[0] / (votes[0] + votes[1]) < 2 / 3  # by rounding alone
     assert parts(partition(t, config())) == {"u0": "D2", "u1": "D1", "u2": "D1", "u3": "D3"}
 
 
