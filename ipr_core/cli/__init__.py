@@ -159,8 +159,8 @@ def _run(args: Args) -> int:
     runs = [run, *rival_runs]
     path = report.write(run, summary.tables(runs), soft_labels.notes(runs))
     print(summary.summary(runs))
-    for paragraph in filter(None, [*in_words.paragraphs(run, rival_runs), reachable.expectation(run)]):
-        print(f"\n{textwrap.fill(paragraph, 120)}")
+    paragraphs = filter(None, [*in_words.paragraphs(run, rival_runs), reachable.expectation(run)])
+    print("", *(textwrap.fill(paragraph, 120) for paragraph in paragraphs), sep="\n")
     print(f"\nlabels  {run.folder / 'labels.csv'} (and .parquet)\nreport  {path}: open it next, in a browser")
     return 0
 
