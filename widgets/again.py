@@ -8,7 +8,6 @@ from pathlib import Path
 import ipywidgets as w
 import pandas as pd
 
-from ipr_core.config import SettingsError
 from ipr_core.data.cache import default_cache
 from ipr_core.data.dataset import Dataset
 from ipr_core.data.faults import number_of
@@ -85,8 +84,7 @@ def following(run: Run, folder: Path, runs: Path | str | None) -> tuple[Run, Dat
     raises SettingsError if nothing is new, CorpusError, RunError, VoteError
     """
     corpus = again.next_corpus(run, record.read(folder), default_cache(), progress=False)
-    if not corpus.votes and not corpus.corrections:
-        raise SettingsError(["there is no new vote and no correction outside of D3: nothing to train again with"])
+    corpus.refuse_nothing_new()
     return prepare(again.next_config(run, corpus.save(run)), runs or run.folder.parent, progress=False)
 
 

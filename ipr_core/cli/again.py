@@ -28,8 +28,7 @@ def again(args: Args) -> int:
     tests = record.read(args.votes) if args.votes else None
     corpus = again.next_corpus(run, tests, default_cache())
     print("\n".join(f"{sentence}." for sentence in corpus.merged.sentences))
-    if not corpus.votes and not corpus.corrections:
-        raise SettingsError(["there is no new vote and no correction outside of D3: nothing to train again with"])
+    corpus.refuse_nothing_new()
     config = again.next_config(run, corpus.save(run))
     print(f"corpus  {config.data.corpus_path}")
     if args.dry_run:

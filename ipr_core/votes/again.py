@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 from pandas import DataFrame
 
-from ipr_core.config import Config, Data
+from ipr_core.config import Config, Data, SettingsError
 from ipr_core.data.corpora.table import share_columns, vote_columns
 from ipr_core.data.faults import number_of
 from ipr_core.data.waves import WaveStore
@@ -36,6 +36,11 @@ class NextCorpus:
     """New votes on utterances outside of D3."""
     corrections: int
     """Corrections of utterances outside of D3."""
+
+    def refuse_nothing_new(self) -> None:
+        """Raise SettingsError if there is neither a new vote nor a correction to train with."""
+        if not self.votes and not self.corrections:
+            raise SettingsError(["there is no new vote and no correction outside of D3: nothing to train again with"])
 
     def save(self, run: Run) -> Path:
         """Write it into the folder of the earlier run, unless the same lies there. returns: the manifest's path

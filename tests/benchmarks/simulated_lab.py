@@ -175,11 +175,17 @@ def trained(config: Config, table: DataFrame, waves: WaveStore) -> Run:
 
 
 def report(rows: DataFrame) -> str:
-    """Return means and deviations over the seeds, and the paired differences of the orders."""
+    """Return means and deviations over the seeds, and the paired differences of the orders with p of the t-test."""
     values = ["accuracy", "JS on D3", "JS elsewhere", "D1"]
     means = rows.groupby(["votes", "order"])[values].agg(["mean", "std"]).round(3)
     sides = [rows[rows["order"] == order].set_index(["votes", "seed"])[values] for order in ORDERS]
-    pairs = (sides[1] - sides[0]).groupby("votes").agg(["mean", "std"]).round(3)
+    pairs = DataFrame(
+        {
+            (budget, name): metrics.paired_difference(*(side.loc[budget, name] for side in reversed(sides)))
+            for budget in BUDGETS[1:]  # up to the first both orders are the same
+            for name in values
+        }
+    ).T.round(3)
     return f"{means.to_string()}\n\nmost useful − random, paired by seed:\n{pairs.to_string()}"
 
 
