@@ -15,6 +15,8 @@ from typing import Any
 
 from filelock import lock_descriptor, unlock_descriptor
 
+from ipr_core.sentence import SentenceError
+
 WRITING = ".writing-"
 """First letters of the folder in which a file is written. A killed process may leave such a folder."""
 _ROOM = "make room there, and the same command goes on"
@@ -33,7 +35,7 @@ _CURES = {
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class WriteError(OSError):
+class WriteError(SentenceError, OSError):
     """A place that cannot be written; the message names it, the reason and the cure."""
 
     def __init__(self, path: Path | str, reason: str, cure: str = _ANOTHER):

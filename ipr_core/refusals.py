@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from ipr_core.sections import Words
+from ipr_core.sentence import SentenceError
 
 _LONGEST = 200  # characters of a value in a sentence
 
@@ -20,7 +21,7 @@ Fields = Mapping[str, tuple[str, FieldInfo]]
 """Every setting's name → its section and its field."""
 
 
-class SettingsError(ValueError):
+class SettingsError(SentenceError, ValueError):
     """Settings that no run can have; `faults` has a sentence for each fault."""
 
     def __init__(self, faults: list[str]):

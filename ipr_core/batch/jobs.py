@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipr_core.batch import commands
 from ipr_core.batch.commands import CommandError, CommandMissingError
+from ipr_core.sentence import SentenceError
 
 if TYPE_CHECKING:
     from distributed.security import Security
@@ -39,7 +40,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_
 """The environment's variables that set how many threads a process computes with."""
 
 
-class WorkersError(RuntimeError):
+class WorkersError(SentenceError, RuntimeError):
     """No job will work for the batch; the message has the queueing system's own words."""
 
 

@@ -27,6 +27,7 @@ from papermill.exceptions import PapermillExecutionError
 from ipr_core.atomic import write
 from ipr_core.config import FIELDS, NOT_SETTINGS, SettingsError
 from ipr_core.progress import is_watched, say
+from ipr_core.sentence import SentenceError
 
 _BESIDE = Path(__file__).parents[2]
 MAIN_JOB = ("01_warm_up", "02_refinement", "03_analysis")
@@ -37,7 +38,7 @@ _LAUNCH = (
 )
 
 
-class NotebookError(RuntimeError):
+class NotebookError(SentenceError, RuntimeError):
     """A notebook that is missing, or that stopped; the message says where and why."""
 
 

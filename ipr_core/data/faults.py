@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from ipr_core.sentence import SentenceError
+
 FEW = 5
 """So many faults of the same cause have a line each; more have one line together."""
 _LONGEST = 160  # characters of a cell that a message quotes
@@ -37,7 +39,7 @@ class Note(NamedTuple):
     text: str
 
 
-class CorpusError(ValueError):
+class CorpusError(SentenceError, ValueError):
     """A corpus that cannot be used; the message has every fault, see `sentences`."""
 
     def __init__(self, faults: Iterable[Fault]):

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ipr_core.config import Encoder
+from ipr_core.sentence import SentenceError
 
 MIN_SAMPLES = 400
 """25 ms at 16 kHz: one analysis window, and the receptive field of wav2vec 2.0's convolutions."""
@@ -26,7 +27,7 @@ Parts = list[Sequence[nn.Module | nn.Parameter]]
 """An encoder's parameters by step: of the features, of hidden state 0, of each layer, of the finish."""
 
 
-class EncoderError(ValueError):
+class EncoderError(SentenceError, ValueError):
     """An encoder that cannot be loaded; the message has its name, the reason and the cure."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from pandas import DataFrame
 
-from ipr_core.config import FIELDS, Config, Mark, marked, recommended
+from ipr_core.config import FIELDS, Config, Mark, SettingsError, marked, recommended
 from ipr_core.method.systems import SYSTEMS
 from ipr_core.results import comparisons
 from ipr_core.results.scores import SCORES, UNIT, noise, score_table
@@ -50,7 +50,7 @@ def arrange(runs: Sequence[Run], system: str = "ipr", base: Path | str | None = 
     """Arrange runs into a base and its variations.
 
     base: a run folder whose settings are the base; None: the settings that the others differ from in fewest places
-    raises ValueError if that folder is not among the runs
+    raises SettingsError if that folder is not among the runs
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
@@ -211,7 +211,7 @@ def _group_of(groups: dict[str, list[Run]], base: Path) -> list[Run]:
     for group in groups.values():
         if base.resolve() in [run.folder.resolve() for run in group]:
             return group
-    raise ValueError(f"{base} is none of the finished runs of this system; name one of their folders, or none")
+    raise SettingsError([f"{base} is none of the finished runs of this system; name one of their folders, or none"])
 
 
 def _central(groups: dict[str, list[Run]]) -> list[Run]:

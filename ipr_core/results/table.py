@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,7 +39,7 @@ class Table:
     """A result table, which a notebook shows with its caption."""
 
     name: str
-    """The name of its files."""
+    """The name of its files, and of its label in LaTeX."""
     caption: str
     values: DataFrame
     """Numbers and words, a row a result; columns "x ±" and "x ± partitions" hold deviations of column "x"."""
@@ -65,13 +65,17 @@ class Table:
         """Return the caption, the table and the conclusion."""
         return "\n\n".join(filter(None, [self.caption, show(self.texts), self.conclusion])) + "\n"
 
-    def latex(self) -> str:
-        """Return a table environment with booktabs' rules; its label is tab: and the name."""
+    def latex(self, group: str = "") -> str:
+        """Return a table environment with booktabs' rules; its label is tab:GROUP-NAME, or tab:NAME."""
         frame = self.texts.rename(columns=_escaped).map(_escaped)
         columns = "l" + "".join("l" if _is_text(self.values[name]) else "r" for name in self.texts.columns[1:])
         caption = _escaped(" ".join(filter(None, [self.caption, self.conclusion])))
         return frame.to_latex(
-            index=False, escape=False, column_format=columns, caption=caption, label=f"tab:{self.name}"
+            index=False,
+            escape=False,
+            column_format=columns,
+            caption=caption,
+            label=f"tab:{group and group + '-'}{self.name}",
         )
 
     def csv(self) -> str:
@@ -94,20 +98,41 @@ class Table:
         return text or self.missing.get(name, "")
 
 
-def write(tables: Iterable[Table], folder: Path | str) -> list[Path]:
+def write(tables: Iterable[Table], folder: Path | str, group: str = "") -> list[Path]:
     """Write every table that has rows as NAME.tex, NAME.csv and NAME.md.
 
     Each file is written whole or not at all.
 
+    group: of tables that lie in a folder of their own in `folder`, with labels of their own: a notebook's
     returns: the files
     """
-    forms = {".tex": Table.latex, ".csv": Table.csv, ".md": Table.markdown}
+    forms: dict[str, Callable[[Table], str]] = {
+        ".tex": lambda table: table.latex(group),
+        ".csv": Table.csv,
+        ".md": Table.markdown,
+    }
     paths = []
     for table in tables:
         for suffix, form in forms.items() if len(table.values) else ():
-            paths.append(Path(folder, table.name + suffix))
+            paths.append(Path(folder, group, table.name + suffix))
             write_text(paths[-1], form(table))
     return paths
+
+
+def keep(tables: Iterable[Table], folder: Path | str, group: str) -> list[str]:
+    """Write tables, and return a line a file, which says if another content was there before.
+
+    folder, group: as `write` takes them
+    """
+    before = {path: path.read_bytes() for path in Path(folder, group).glob("*.*") if path.is_file()}
+    return [
+        f"{path.relative_to(folder).as_posix()}{_replaced(before.get(path, path.read_bytes()), path)}"
+        for path in write(tables, folder, group)
+    ]
+
+
+def _replaced(earlier: bytes, path: Path) -> str:
+    return "" if path.read_bytes() == earlier else " (in place of another table)"
 
 
 def show(frame: DataFrame) -> str:

@@ -23,13 +23,14 @@ from safetensors.torch import save_file as save_tensors
 from torch import Tensor
 
 from ipr_core.atomic import write
+from ipr_core.sentence import SentenceError
 
 SEAL = "seal"
 """The key of a digest in the file that it is of."""
 DAMAGED = "its content is not what was written: it is damaged, or of another run"
 
 
-class FileError(ValueError):
+class FileError(SentenceError, ValueError):
     """A file that cannot be used; the message has the file and the reason."""
 
 

@@ -43,6 +43,7 @@ from ipr_core.runs import files, names, provenance
 from ipr_core.runs.events import EpochEnd, without_prototypes
 from ipr_core.runs.files import FileError
 from ipr_core.runs.record import check_arrays, check_whole, sealed_line, seals, unsealed_line
+from ipr_core.sentence import SentenceError
 from ipr_core.spreadsheets import csv_text
 
 _OLD_COLUMNS = {"views_agree": "classifier_and_prototypes_agree"}  # of runs that were made before the name changed
@@ -52,7 +53,7 @@ _NAMED = re.compile(r".+-s\d+-[0-9a-f]{8}")
 _META = {"settings": dict, "classes": list, "corpus": str, "simulated_annotators": bool}
 
 
-class RunError(ValueError):
+class RunError(SentenceError, ValueError):
     """A run folder that cannot be used; the message has the file, what is wrong, and the cure."""
 
 

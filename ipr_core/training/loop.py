@@ -15,6 +15,7 @@ import torch
 
 from ipr_core.config import Training
 from ipr_core.runs.events import EpochEnd, StepEnd
+from ipr_core.sentence import SentenceError
 from ipr_core.training.conditions import under_conditions
 from ipr_core.training.epoch_end import clock, epoch_end
 from ipr_core.training.session import Session
@@ -22,7 +23,7 @@ from ipr_core.training.session import Session
 Event = StepEnd | EpochEnd
 
 
-class LossError(FloatingPointError):
+class LossError(SentenceError, FloatingPointError):
     """A loss that is not finite; the message names it and its epoch, and gives the cure."""
 
 

@@ -36,6 +36,7 @@ from torch import Tensor, distributed
 from torch.nn import Parameter
 
 from ipr_core.config import SettingsError
+from ipr_core.sentence import SentenceError
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -47,7 +48,7 @@ PATIENCE = timedelta(days=2)
 """How long processes wait for one that decodes a corpus, say; one that has ended is noticed at once."""
 
 
-class RankError(RuntimeError):
+class RankError(SentenceError, RuntimeError):
     """Another process of the run has failed, so that this one cannot go on."""
 
 

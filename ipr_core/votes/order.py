@@ -14,6 +14,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
+from ipr_core.votes.record import VoteError
+
 GAP = 10
 """Clips between the two hearings of a clip, at least, so that the first is forgotten; fewer in a very small corpus."""
 
@@ -34,7 +36,7 @@ def shuffled(audio: Sequence[str], listener: str, seed: int = 0, repeats: float 
     the rows. Of rows with the same sound only the first is heard.
     audio: (N,) keys of the sounds   repeats: share of the sounds that come twice, as far as the corpus has room for
     GAP clips in between
-    raises ValueError for a share below 0 or above 1
+    raises VoteError for a share below 0 or above 1
     """
     draw = generator(listener, seed)
     return _with_repeats(draw.permutation(_distinct(audio)), repeats, draw)
@@ -52,10 +54,10 @@ def most_useful_first(
 
     A share of the clips comes by chance in between, so that agreement can still be measured as on any clip.
     audio, repeats: as for `shuffled`   worth: (N,), see `usefulness`   by_chance: share of the clips that come so
-    raises ValueError for a share below 0 or above 1
+    raises VoteError for a share below 0 or above 1
     """
     if not 0 <= by_chance <= 1:
-        raise ValueError(f"by_chance is {by_chance}; it is a share of the clips, between 0 and 1")
+        raise VoteError(f"by_chance is {by_chance}; it is a share of the clips, between 0 and 1")
     draw, values = generator(listener, seed), np.asarray(worth, float)
     rows = draw.permutation(_distinct(audio))
     ranked = rows[np.argsort(-values[rows], kind="stable")]
@@ -74,7 +76,7 @@ def most_useful_first(
 def _with_repeats(rows: NDArray[np.int64], repeats: float, draw: Generator) -> list[Hearing]:
     """Return clips in this order, and a share of them a second time, later."""
     if not 0 <= repeats <= 1:
-        raise ValueError(f"repeats is {repeats}; it is the share of clips that come twice, between 0 and 1")
+        raise VoteError(f"repeats is {repeats}; it is the share of clips that come twice, between 0 and 1")
     total, gap = len(rows), min(GAP, len(rows) // 2)
     candidates = max(0, total - gap)  # first hearings that leave enough room after them
     twice = draw.permutation(candidates)[: round(repeats * total)]

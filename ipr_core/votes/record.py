@@ -26,6 +26,7 @@ import pandas as pd
 from pandas import DataFrame
 
 from ipr_core.atomic import WriteError, locked, make_folder
+from ipr_core.sentence import SentenceError
 
 SURE = (1, 2, 3)
 """How sure a listener can be: a guess, fairly, very."""
@@ -37,7 +38,7 @@ _DEVICES = frozenset(("con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("c
 _CURE = "correct or remove that line, or put the file's copy back; the votes in the other lines are not touched"
 
 
-class VoteError(ValueError):
+class VoteError(SentenceError, ValueError):
     """A vote, a listener's name or a file of votes that cannot be used; the message has the cure."""
 
 

@@ -58,9 +58,9 @@ def executed(prepared, tmp_path_factory):
         patch.setenv("IPR_RUNS", str(folder / "none"))
         for name in NOTEBOOKS:
             source, path = FOLDER / f"{name}.ipynb", folder / f"{name}.ipynb"
-            parameters = {"runs": str(prepared), "tables": str(folder / name)}
+            parameters = {"runs": str(prepared), "tables": str(folder / "tables")}
             papermill.execute_notebook(source, path, parameters, kernel_name="python3", progress_bar=False)
-            notebooks[name] = nbformat.read(path, as_version=4), folder / name
+            notebooks[name] = nbformat.read(path, as_version=4), folder / "tables" / name.partition("_")[2]
     return notebooks
 
 
@@ -99,6 +99,13 @@ def test_tables_are_written_in_three_forms(executed, name):
     _, tables = executed[name]
     expected = [f"{table}{suffix}" for table in FILES[name] for suffix in (".csv", ".md", ".tex")]
     assert sorted(path.name for path in tables.iterdir()) == sorted(expected)
+
+
+def test_no_notebook_writes_over_anothers_tables_and_no_label_is_there_twice(executed):
+    sources = [path.read_text("utf-8") for _, tables in executed.values() for path in tables.glob("*.tex")]
+    labels = re.findall(r"\\label{(.+?)}", "".join(sources))
+    assert len(labels) == len(set(labels)) == sum(map(len, FILES.values()))
+    assert {"tab:table3-paper", "tab:table2-paper", "tab:ablations-systems"} <= set(labels)
 
 
 def test_table3_shows_curves_differences_recalls_and_soft_labels(executed):

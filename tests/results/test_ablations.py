@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from helpers.fake_runs import fake_run
+from ipr_core.config import SettingsError
 from ipr_core.results import ablations, comparisons, significance
 
 
@@ -65,7 +66,7 @@ def test_a_base_may_be_named(campaign, make, tmp_path):
         {"mu": 0.2, "gamma": 0.9},
         {"mu": 0.2, "gamma": 0.99},
     ]
-    with pytest.raises(ValueError, match="nowhere is none of the finished runs of this system"):
+    with pytest.raises(SettingsError, match="nowhere is none of the finished runs of this system"):
         ablations.arrange(campaign, base=tmp_path / "nowhere")
 
 

@@ -73,6 +73,20 @@ def test_every_table_that_has_a_row_becomes_three_files(tmp_path):
     assert [path.read_text("utf-8") for path in paths] == [TABLE.latex(), TABLE.csv(), TABLE.markdown()]
 
 
+def test_a_group_has_a_folder_and_labels_of_its_own(tmp_path):
+    (path, *_) = table.write([TABLE], tmp_path, "table3")
+    assert path == tmp_path / "table3" / "some.tex"
+    assert r"\label{tab:table3-some}" in path.read_text("utf-8")
+
+
+def test_a_line_says_which_file_was_another_one(tmp_path):
+    lines = ["table3/some.tex", "table3/some.csv", "table3/some.md"]
+    assert table.keep([TABLE], tmp_path, "table3") == lines
+    assert table.keep([TABLE], tmp_path, "table3") == lines  # the same again
+    other = Table("some", TABLE.caption, VALUES.iloc[:1])
+    assert table.keep([other], tmp_path, "table3") == [f"{line} (in place of another table)" for line in lines]
+
+
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     table.write([TABLE], tmp_path)
 

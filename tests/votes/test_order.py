@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ipr_core.votes.order import GAP, Hearing, most_useful_first, shuffled, unheard
+from ipr_core.votes.record import VoteError
 
 AUDIO = [f"{number:032x}" for number in range(120)]
 
@@ -51,7 +52,7 @@ def test_small_corpora_have_an_order_too(size, repeats):
 
 @pytest.mark.parametrize("repeats", [-0.1, 1.1, float("nan")])
 def test_an_impossible_share_is_refused(repeats):
-    with pytest.raises(ValueError, match="share of clips that come twice"):
+    with pytest.raises(VoteError, match="share of clips that come twice"):
         shuffled(AUDIO, "ada", 0, repeats)
 
 
@@ -75,5 +76,5 @@ def test_the_most_useful_clips_come_first_and_some_by_chance():
 def test_useful_clips_come_a_second_time_too():
     order = most_useful_first(AUDIO, np.arange(120), "ada", repeats=0.1)
     assert sum(hearing.repeat for hearing in order) == 12
-    with pytest.raises(ValueError, match="by_chance is 2"):
+    with pytest.raises(VoteError, match="by_chance is 2"):
         most_useful_first(AUDIO, np.arange(120), "ada", by_chance=2)
