@@ -68,8 +68,8 @@ kills: $(READY)  ## three hundred kills of train, annotate, corrections, run, ba
 	PYTHONPATH=tests $(BIN)/python -m fuzz.kills
 	PYTHONPATH=tests $(BIN)/python -m fuzz.votes --kills 100
 
-lab: $(READY)  ## open JupyterLab on the notebooks, on loopback
-	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 notebooks
+lab: $(READY)  ## open JupyterLab on copies of the notebooks (ipr-notebooks, which git ignores), on loopback
+	$(BIN)/ipr lab
 
 check: $(READY)  ## format, lint and check types
 	$(BIN)/ruff format .

@@ -84,7 +84,18 @@ def prepare_folder(folder: Path) -> None:
         if not os.access(parent, os.W_OK | os.X_OK):
             read_only = hasattr(os, "statvfs") and os.statvfs(parent).f_flag & os.ST_RDONLY  # Windows does not tell
             raise WriteError(folder, os.strerror(errno.EROFS if read_only else errno.EACCES), _PERMISSION)
+        _try(parent, folder)
     clear_unfinished(folder)
+
+
+def _try(parent: Path, folder: Path) -> None:
+    """Make a folder and remove it: permissions do not tell of /proc, of a quota, or of a disk that is full."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=WRITING, dir=parent, ignore_cleanup_errors=True):
+            pass
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno in _CURES else f"nothing can be made in {parent}"
+        raise WriteError(folder, reason, _CURES.get(error.errno or 0, _ANOTHER)) from error
 
 
 def clear_unfinished(folder: Path, alone: bool = False) -> None:

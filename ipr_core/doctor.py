@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import platform
 import shutil
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 import psutil
 
+from ipr_core.atomic import WriteError, prepare_folder
 from ipr_core.data import decoding
 from ipr_core.data.cache import default_cache
 from ipr_core.machine import cores
@@ -99,11 +99,12 @@ def disk(title: str, folder: Path) -> Check:
     folder = folder.expanduser().absolute()
     parent = next(path for path in (folder, *folder.parents) if path.exists())
     free = _gib(shutil.disk_usage(parent).free)
-    cures = [
-        f"{parent} cannot be written; name another folder by $IPR_{title.upper()}" * (not os.access(parent, os.W_OK)),
-        f"make room: {_LEAST_DISK:g} GiB are needed" * (free < _LEAST_DISK),
-    ]
-    return Check(title, f"{folder}, {free:.0f} GiB free", "; ".join(filter(None, cures)))
+    cure = f"make room: {_LEAST_DISK:g} GiB are needed" if free < _LEAST_DISK else ""
+    try:
+        prepare_folder(folder)
+    except WriteError as error:
+        cure = f"{error} by $IPR_{title.upper()}"
+    return Check(title, f"{folder}, {free:.0f} GiB free", cure)
 
 
 def encoders() -> Check:

@@ -214,7 +214,7 @@ def _add_notebooks(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_lab(parser: argparse.ArgumentParser) -> None:
-    text = "copies to open; default the checkout's own notebooks, or ipr-notebooks in this folder"
+    text = "of the copies; default ipr-notebooks, in the checkout or else in this folder"
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help=text)
 
 

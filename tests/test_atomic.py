@@ -40,7 +40,10 @@ def test_another_error_in_a_write_stays_as_it_is(tmp_path):
         assert info.value is error
 
 
-@pytest.mark.parametrize("place", ["/dev/null/x", "/etc/passwd", "/etc/passwd/a/b", "/tmp/" + 300 * "a", "file/x"])
+@pytest.mark.parametrize(
+    "place",
+    ["/dev/null/x", "/etc/passwd", "/etc/passwd/a/b", "/tmp/" + 300 * "a", "file/x", "/proc/x", "/proc/x/y"],
+)
 def test_a_place_that_cannot_be_is_noticed_before_work_starts(tmp_path, monkeypatch, place):
     monkeypatch.chdir(tmp_path)
     Path("file").touch()

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from ipr_core import cli
 from ipr_core.atomic import WriteError
 from ipr_core.encoders import EncoderError
 from ipr_core.runs.run import RunError
+from ipr_core.training.advance import prepare
 
 
 def ending(monkeypatch, error) -> int:
@@ -95,6 +97,26 @@ def test_every_traceback_is_shown_on_request(monkeypatch, capsys):
     monkeypatch.setenv("IPR_DEBUG", "1")
     assert ending(monkeypatch, RunError("damaged")) == 2
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["/proc/x", "file", "file/x"])
+@pytest.mark.parametrize("command", ["run", "train", "partition", "doctor"])
+def test_a_place_that_cannot_be_is_said_before_a_corpus_is_read(command, place, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    monkeypatch.setenv("IPR_CACHE" if command == "partition" else "IPR_RUNS", place)
+    for name in ("ipr_core.data.dataset.load", "ipr_core.training.advance.load"):
+        monkeypatch.setattr(name, lambda *args: pytest.fail("a corpus is read"))
+    assert cli.main([command, *(["--preset", "demo"] if command != "doctor" else [])]) == 1
+    said = capsys.readouterr()
+    assert re.search(f"{place} cannot be written: .*; name another place", said.out + said.err)
+
+
+def test_a_run_in_a_notebook_is_refused_before_the_corpus_is_read(tiny, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("ipr_core.training.advance.load", lambda *args: pytest.fail("a corpus is read"))
+    with pytest.raises(WriteError, match="file is not a folder"):
+        prepare(tiny, tmp_path / "file")
 
 
 # In a process of its own.

@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import nbformat
@@ -25,8 +24,8 @@ from nbclient.util import run_sync
 from papermill.exceptions import PapermillExecutionError
 
 from ipr_core.atomic import write
+from ipr_core.batch.notebook_bar import Look, NotebookBar
 from ipr_core.config import FIELDS, NOT_SETTINGS, SettingsError
-from ipr_core.progress import is_watched, say
 from ipr_core.sentence import SentenceError
 
 _BESIDE = Path(__file__).parents[2]
@@ -133,43 +132,56 @@ def check(notebook: Path, settings: Mapping[str, Any]) -> None:
 
 
 def execute(
-    notebook: Path, target: Path, settings: Mapping[str, Any], manager: ThisPython | None = None, progress: bool = True
+    notebook: Path,
+    target: Path,
+    settings: Mapping[str, Any],
+    manager: ThisPython | None = None,
+    progress: bool = True,
+    look: Look = lambda: "",
 ) -> Path:
     """Execute a notebook with parameters into `target`, which is written whole, also when a cell fails.
 
     settings: parameters as plain values; None keeps the preset's value
     manager: of a running kernel, which is emptied first; else one is started for this notebook alone
+    progress, look: whether a bar is shown, and what it tells beside the cells
     raises SettingsError before anything runs; NotebookError with the failed cell's error
     """
     check(notebook, settings)
     target.parent.mkdir(parents=True, exist_ok=True)
     errors: list[Exception] = []
     ready = kernel(target.parent / "kernel.log") if manager is None else _emptied(manager)
-    write(target, lambda copy: errors.extend(_execute(notebook, copy, dict(settings), ready, progress)))
+    bar = NotebookBar(notebook.stem, _cells(notebook) + bool(settings), look) if progress else None
+    write(target, lambda copy: errors.extend(_execute(notebook, copy, dict(settings), ready, bar)))
     if errors:
         raise NotebookError(f"{notebook.name} stopped: {_sentence(errors[0])}\nIts cells as far as they ran: {target}")
     return target
 
 
 def _execute(
-    notebook: Path, copy: str, settings: dict[str, Any], ready: AbstractContextManager[ThisPython], progress: bool
+    notebook: Path,
+    copy: str,
+    settings: dict[str, Any],
+    ready: AbstractContextManager[ThisPython],
+    bar: NotebookBar | None,
 ) -> list[Exception]:
     """Execute a notebook and return the error that stopped it, if any; the copy is written either way."""
     logging.getLogger("papermill").setLevel(logging.ERROR)  # settings that the first cell does not list are checked
-    bar = {"desc": notebook.stem, "file": sys.stderr} if progress and is_watched() else False
-    start = perf_counter()
+    how: dict[str, Any] = {"kernel_name": "python3", "language": "python", "progress_bar": False}
+    how |= {"on_cell_complete": bar.count} if bar else {}
     try:
-        with ready as manager:
-            papermill.execute_notebook(
-                notebook, copy, settings, kernel_name="python3", language="python", progress_bar=bar, km=manager
-            )
+        with bar or contextlib.nullcontext(), ready as manager:
+            papermill.execute_notebook(notebook, copy, settings, km=manager, **how)
     except (PapermillExecutionError, DeadKernelError) as error:
         return [error]
     finally:
         _forget_places(Path(copy))
-    if progress and not bar:
-        say(f"Notebook {notebook.stem}: {perf_counter() - start:.0f} s")
     return []
+
+
+def _cells(notebook: Path) -> int:
+    """Return how many cells of a notebook are executed; papermill adds one with the parameters."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    return sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in cells)
 
 
 def _forget_places(copy: Path) -> None:

@@ -137,7 +137,8 @@ def _run(args: Args) -> int:
     rivals = [rival for rival in configs_of(config, args.beside or [], [config.training.seed]) if rival != config]
     check_new(args, [config, *rivals])
     from ipr_core.batch import notebooks as execution
-    from ipr_core.results import in_words, reachable, report, soft_labels, summary
+    from ipr_core.batch.notebook_bar import training_of
+    from ipr_core.results import drawn, in_words, reachable, report, soft_labels, summary
     from ipr_core.training.advance import prepare, train_all
     from ipr_core.training.trained import reopen_if_damaged_
 
@@ -155,9 +156,10 @@ def _run(args: Args) -> int:
         for notebook in main_job:
             compared = {"compare": [str(rival.folder) for rival in rival_runs]} if rival_runs else {}
             extra = compared if "compare" in execution.parameters(notebook) else {}
-            execution.execute(notebook, folder / notebook.name, parameters | extra, kernel)
+            execution.execute(notebook, folder / notebook.name, parameters | extra, kernel, look=training_of(run))
+        drawn.draw(run, rival_runs, kernel)
     runs = [run, *rival_runs]
-    path = report.write(run, summary.tables(runs), soft_labels.notes(runs))
+    path = report.write(run, summary.tables(runs), soft_labels.notes(runs), rival_runs)
     print(summary.summary(runs))
     paragraphs = filter(None, [*in_words.paragraphs(run, rival_runs), reachable.expectation(run)])
     print("", *(textwrap.fill(paragraph, 120) for paragraph in paragraphs), sep="\n")

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from tqdm import tqdm
 
+from ipr_core.atomic import prepare_folder
 from ipr_core.config import Config, Mark, marked
 from ipr_core.data.dataset import Dataset, load
 from ipr_core.encoders import EncoderError
@@ -81,7 +82,7 @@ def prepare(
     """Return the run of this configuration below `runs`, with its data: an existing one as it is, or a new one.
 
     data: the result of `load(config)`, if it is at hand
-    raises CorpusError, RunError
+    raises CorpusError, RunError; WriteError, before the corpus is read, where no run can be made there
     """
     with this_process().main_first():
         run = Run(Path(runs or default_runs()) / name(config))
@@ -90,6 +91,7 @@ def prepare(
             check_encoder(run)
             run.clear_()
             return run, run.dataset(cache, progress)
+        prepare_folder(run.folder.parent)
         data = data or load(config, cache, progress)
         return Run.create(config, data, runs, PROCESS_THREADS, encoder_digest(config)), data
 
