@@ -1,5 +1,5 @@
-# Words: demo, test, quick, lab, check, speech, results, reachable, fuzz, kills, lock, clean. `make` alone says what they do.
-.PHONY: help demo test quick lab check speech results reachable fuzz kills lock clean
+# Words: demo, test, quick, lab, check, speech, results, reachable, example, fuzz, kills, lock, clean. `make` alone says what they do.
+.PHONY: help demo test quick lab check speech results reachable example fuzz kills lock clean
 .DEFAULT_GOAL := help
 
 # The newest Python that runs and is new enough, of those on the path.
@@ -63,6 +63,10 @@ reachable: $(READY)  ## the curve of RESULTS.md: make reachable NAME=emodb CORPU
 
 fuzz: $(READY)  ## about fifteen minutes of damaged audio, tables, grids and run folders (tests/fuzz)
 	PYTHONPATH=tests $(BIN)/python -m fuzz
+
+# TRAIN=1 where training has changed, which a test tells; that takes about a minute.
+example: $(READY)  ## notebooks/EXAMPLE.md, a finished example, drawn from its record (needs Chromium): make example [TRAIN=1]
+	PYTHONPATH=tests $(BIN)/python -m example $(if $(TRAIN),--train)
 
 kills: $(READY)  ## three hundred kills of train, annotate, corrections, run, batch and of votes (tests/fuzz)
 	PYTHONPATH=tests $(BIN)/python -m fuzz.kills

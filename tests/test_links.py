@@ -88,7 +88,7 @@ def test_the_readme_is_short_and_its_first_screen_runs():
     lines = README.splitlines()
     assert len(lines) <= README_LINES
     assert {"make demo", "make test"} <= {line.split("  ")[0] for line in lines[:FIRST_SCREEN]}
-    assert "widgets/board.png" in LINK.findall(README)
+    assert {"widgets/board.png", "notebooks/example/planes.svg", "notebooks/EXAMPLE.md"} <= set(LINK.findall(README))
 
 
 def test_the_readme_links_every_other_page():
