@@ -91,6 +91,16 @@ def compact(fig: go.Figure, height: int) -> go.Figure:
     return fig.update_xaxes(title_standoff=2).update_annotations(font_size=11)
 
 
+def vector(fig: go.Figure) -> go.Figure:
+    """Return a figure whose points are all drawn as shapes: WebGL's are pixels, coarse in print."""
+    if not any(trace.type == "scattergl" for trace in fig.data):
+        return fig
+    description = fig.to_dict()
+    for trace in description["data"]:
+        trace["type"] = trace["type"].removesuffix("gl")
+    return go.Figure(description)
+
+
 def percent(shares: Sequence[float | None]) -> list[float | None]:
     """Return shares in per cent; None, a gap in the curve, stays None."""
     return [None if share is None else 100 * share for share in shares]

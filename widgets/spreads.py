@@ -38,9 +38,22 @@ MEASURES = tuple(title for name, title in over_seeds.SOFT.items() if name != "no
 _DASHES = "solid", "dot", "dash"
 
 
+_SYMBOLS = (
+    "square", "square-open", "triangle-up", "triangle-up-open", "circle", "diamond", "diamond-open", "cross", "x",
+    "circle-open", "cross-open", "triangle-down", "star", "triangle-left", "hexagram", "triangle-right", "pentagon",
+    "circle-dot", "x-open", "triangle-down-open", "star-open", "hourglass", "bowtie",
+)  # fmt: skip
+"""Markers of the systems, in their order."""
+
+
 def looks(system: str) -> tuple[str, str]:
     """Return a system's colour and dash, from LOOKS or from its number."""
     return LOOKS.get(system) or (colours.numbered(list(SYSTEMS).index(system)), "dashdot")
+
+
+def symbol(system: str) -> str:
+    """Return a system's marker, which no other one has: it tells curves apart in grey."""
+    return _SYMBOLS[list(SYSTEMS).index(system) % len(_SYMBOLS)]
 
 
 def curves(runs: Sequence[Run], scores: dict[str, str] | None = None) -> go.Figure:

@@ -4,16 +4,17 @@ import json
 import re
 import shutil
 import sys
-from types import SimpleNamespace
 
 import nbformat.v4 as nb
 import pytest
 from pandas import DataFrame
 
 from helpers import hostile
-from ipr_core.config import demo, nearest_preset
-from ipr_core.results import report
+from helpers.fake_runs import fake_run
+from ipr_core.config import nearest_preset
+from ipr_core.results import chapters, drawn, report
 from ipr_core.results.table import Table
+from ipr_core.runs.run import Run
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
@@ -32,7 +33,7 @@ def printed(*texts, name="stdout"):
 
 def curve(ys, title="</script><b>loss</b>"):
     figure = {"data": [{"type": "scatter", "y": ys}], "layout": {"title": {"text": title}, "height": 300}}
-    return display({report.PLOTLY: figure, "text/html": '<script src="https://cdn.plot.ly/x.js"></script>'})
+    return display({chapters.PLOTLY: figure, "text/html": '<script src="https://cdn.plot.ly/x.js"></script>'})
 
 
 WARM_UP = [
@@ -49,21 +50,30 @@ REFINEMENT = [
     curve([1, 2, 3], title="agreement"),
     display({"text/html": f'<audio controls><source src="{SILENCE}" type="audio/wav"></audio>', "text/plain": "Audio"}),
     display({"image/png": PIXEL, "text/plain": "picture"}),
-    display({report.WIDGET: {"model_id": "x"}, "text/plain": "VBox(children=())"}),
+    display({chapters.WIDGET: {"model_id": "x"}, "text/plain": "VBox(children=())"}),
     display({"text/plain": "a < b"}),
 ]
 
 
+class Kept(Run):
+    """A run whose settings and description a test may change."""
+
+    config = meta = None
+
+
 @pytest.fixture
-def run(tmp_path):
-    """A run folder with two executed notebooks, as far as a report looks at it."""
-    config = demo(seed=3, test_speakers=("one", "two"), speaker_disjoint=True)
+def run(frozen, data, tmp_path):
+    """A finished run with two executed notebooks."""
+    config = frozen.replace(seed=3, test_speakers=("one", "two"), speaker_disjoint=True)
+    finished = fake_run(tmp_path, config.replace(system="baseline"), data, (0.2, 0.5), simulated=True)
     for name, cells in {"01_warm_up": WARM_UP, "02_refinement": REFINEMENT}.items():
-        path = tmp_path / "notebooks" / f"{name}.ipynb"
+        path = finished.folder / "notebooks" / f"{name}.ipynb"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(nb.new_notebook(cells=cells)), "utf-8")
-    meta = {"settings": config.settings(), "simulated_annotators": True, "versions": {"torch": "2.0", "other": None}}
-    return SimpleNamespace(folder=tmp_path, config=config, meta=meta)
+    kept = Kept(finished.folder)
+    kept.config = config.replace(system="baseline")
+    kept.meta = finished.meta | {"versions": {"torch": "2.0", "other": None}}
+    return kept
 
 
 @pytest.fixture
@@ -106,7 +116,9 @@ def test_outputs_are_shown_as_a_notebook_shows_them(page):
 
 
 def test_contents_name_the_headings_of_every_notebook(page):
-    assert re.findall(r'<li class="(h\d)"><a href="#([^"]+)">(.*?)</a>', page) == [
+    entries = re.findall(r'<li class="(h\d)"><a href="#([^"]+)">(.*?)</a>', page)
+    assert [name for _, _, name in entries[:2]] == ["Settings", "Appendix: the notebooks"]
+    assert entries[2:] == [
         ("h1", "01_warm_up-1", "Warm-up"),
         ("h1", "02_refinement-1", "Refinement"),
         ("h2", "02_refinement-2", "Figure 3"),
@@ -134,29 +146,28 @@ def test_formulas_are_mathml(page):
     ],
 )
 def test_the_methods_formulas_can_be_read(latex, holds):
-    markup = report.mathml(latex, "block")
+    markup = chapters.mathml(latex, "block")
     assert markup.startswith("<math")
     assert holds in markup
     assert "<mo>*</mo>" not in markup
 
 
 def test_the_head_names_what_differs_from_the_nearest_preset(run, page):
-    changes = {"speaker_disjoint": True, "test_speakers": ["one", "two"], "seed": 3}
-    assert (nearest_preset(run.config), run.config.differences(demo())) == ("demo", changes)
+    assert nearest_preset(run.config) == "demo"
     assert "Preset <code>demo</code>, and these settings:" in page
     assert "<th>test_speakers</th><td>one, two</td>" in page
     assert "<th>speaker_disjoint</th><td>yes</td>" in page
     assert "simulated" in page
 
 
-def test_tables_of_results_stand_at_the_head(run):
+def test_tables_of_results_follow_the_first_page(run):
     scores = Table("results", "Scores of the final epoch", DataFrame({"system": ["IPR"], "Acc D3 %": ["50.0"]}))
     text = report.write(run, [scores]).read_text("utf-8")
-    head = text[text.index("<header>") : text.index("</header>")]
-    assert head.index("<h2>Results</h2>") < head.index("Scores of the final epoch") < head.index("<td>50.0</td>")
+    rest = text[text.index("</header>") :]
+    assert rest.index("<h2>Results</h2>") < rest.index("Scores of the final epoch") < rest.index("<td>50.0</td>")
 
 
-def test_without_results_the_head_has_no_heading_for_them(page):
+def test_without_results_there_is_no_heading_for_them(page):
     assert "<h2>Results</h2>" not in page
 
 
@@ -187,8 +198,8 @@ def test_settings_versions_and_outputs_are_text(run, text):
         path.write_text(json.dumps(notebook), "utf-8")
     body = report.write(run).read_text("utf-8").partition("</style>")[2]
     assert set(re.findall(r"<(\w+)", body)) <= {
-        "body", "code", "details", "div", "h1", "header", "main", "nav", "ol", "p", "pre", "section", "span", "strong",
-        "summary", "table", "td", "th", "tr",
+        "a", "body", "code", "details", "div", "h1", "h2", "h3", "header", "li", "main", "nav", "ol", "p", "pre",
+        "section", "span", "strong", "summary", "table", "td", "th", "tr", "ul",
     }  # fmt: skip
     assert not re.findall(r"<[^>]* on\w+=", body)
 
@@ -238,6 +249,7 @@ def test_a_browser_runs_no_script_from_a_notebook(run):
         page = browser.new_page()
         page.goto(path.as_uri())
         page.locator(".js-plotly-plot .main-svg .trace").nth(1).wait_for(state="attached")
+        page.locator("details").evaluate_all("all => all.forEach((one) => { one.open = true; })")
         page.locator("#link").first.click()
         assert page.title() == run.folder.name
         browser.close()
@@ -255,7 +267,7 @@ def test_a_browser_draws_it_and_asks_nobody(run):
     for visits in (light, dark):
         assert [url for url in visits["requests"] if not url.startswith(("file:", "data:", "blob:"))] == []
         assert visits["messages"] == []
-        assert visits["drawn"] == {".js-plotly-plot": 2, "audio": 1, "math": 2, "nav a": 3}
+        assert visits["drawn"] == {".js-plotly-plot": 2, "audio": 1, "math": 2, "nav a": 5}
         assert visits["picture"] == 1
     assert light["paper"] != dark["paper"]
 
@@ -275,3 +287,92 @@ def visit(browser, path, scheme):
         "picture": page.evaluate("() => document.querySelector('img').naturalWidth"),
         "paper": page.evaluate("() => getComputedStyle(document.body).backgroundColor"),
     }
+
+
+SHOWN = ["The first page"] * 3 + ["Training"] * 4 + ["Labels"]
+
+
+@pytest.fixture
+def illustrated(run):
+    """The same run with what widgets drew: figures of many curves, under three headings, and a wide one."""
+    cells = []
+    for number, subject in enumerate(SHOWN):
+        curves = [{"type": "scatter", "y": [1, i], "name": f"a curve with a long name, {i}"} for i in range(8)]
+        layout = {"title": {"text": f"figure {number}"}, "height": 380} | ({"xaxis2": {}} if number == 5 else {})
+        position = {drawn.KEY: {"subject": subject, "name": f"f{number}", "wide": number == 5}}
+        output = nb.new_output("display_data", {chapters.PLOTLY: {"data": curves, "layout": layout}}, metadata=position)
+        cells.append(nb.new_code_cell("show()", outputs=[output]))
+    position = {drawn.KEY: {"subject": drawn.SOUNDS, "name": run.table["id"].iloc[0]}}
+    cells.append(
+        nb.new_code_cell("show()", outputs=[nb.new_output("display_data", {"text/html": "x"}, metadata=position)])
+    )
+    (run.folder / "notebooks" / f"{drawn.NAME}.ipynb").write_text(json.dumps(nb.new_notebook(cells=cells)), "utf-8")
+    return run
+
+
+def test_figures_stand_on_the_first_page_and_by_subject(illustrated):
+    text = report.write(illustrated).read_text("utf-8").replace(report.plotly_js(), "")
+    first, _, rest = text.partition("</header>")
+    assert [f"figure {number}</figcaption>" in first for number in range(8)] == [True] * 3 + [False] * 5
+    assert rest.index("<h2>Training</h2>") < rest.index("figure 3") < rest.index("<h2>Labels</h2>")
+    kinds = re.findall(r'<figure class="([^"]*)"><figcaption>figure (\d)', rest)
+    assert kinds == [("", "3"), ("", "4"), ("wide", "5"), ("wide alone", "6"), ("wide alone", "7")]
+
+
+def test_a_figure_that_stands_above_is_not_repeated_in_the_notebooks(illustrated):
+    path = illustrated.folder / "notebooks" / "02_refinement.ipynb"
+    path.write_text(json.dumps(nb.new_notebook(cells=[curve([1, 2], title="figure 3"), curve([1], title="other")])))
+    text = report.write(illustrated).read_text("utf-8").replace(report.plotly_js(), "")
+    assert text.count("<figcaption>figure 3<") == 1
+    assert text.count("<figcaption>other<") == 1
+
+
+def test_what_notebooks_say_of_their_parameters_is_left_out_and_what_all_say_stands_once(run):
+    cells = [
+        nb.new_markdown_cell("A setting that is None keeps the value of the preset"),
+        nb.new_code_cell("seed = None", metadata={"tags": ["parameters"]}),
+        nb.new_markdown_cell("everything is checked"),
+    ]
+    for path in (run.folder / "notebooks").iterdir():
+        path.write_text(json.dumps(nb.new_notebook(cells=cells)), "utf-8")
+    text = report.write(run).read_text("utf-8")
+    assert "A setting that is None" not in text
+    assert text.count("everything is checked") == 1
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+def test_in_print_nothing_is_cut_or_split_and_the_folded_notebooks_are_left_out(illustrated):
+    from playwright.sync_api import sync_playwright
+
+    path = report.write(illustrated)
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page()
+        page.goto(path.as_uri())
+        page.locator(".js-plotly-plot .main-svg .trace").nth(60).wait_for(state="attached")
+        pdf = page.pdf(prefer_css_page_size=True)
+        page.emulate_media(media="print")
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        figures = page.locator(".figure:visible").evaluate_all(MEASURED)
+        split = page.locator("figure:visible, tr:visible").evaluate_all(
+            "all => all.filter((one) => getComputedStyle(one).breakInside !== 'avoid').length"
+        )
+        heading = page.locator("h2:visible").first.evaluate("one => getComputedStyle(one).breakAfter")
+        folded = page.locator("pre:visible").count()
+        browser.close()
+    assert 2 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 5
+    assert len(figures) == len(SHOWN)
+    assert [figure for figure in figures if figure["cut"]] == []
+    assert max(figure["height"] for figure in figures) < 500  # of a page of some 1,000
+    assert {figure["width"] for figure in figures} == {218, 334, 682}
+    assert (split, heading, folded) == (0, "avoid", 0)
+
+
+MEASURED = """all => all.map((place) => {
+    const box = place.querySelector(".main-svg").getBoundingClientRect();
+    const texts = [...place.querySelectorAll(".infolayer .legend, .infolayer text")];
+    const parts = texts.map((one) => one.getBoundingClientRect());
+    const cut = parts.some((part) => part.left < box.left - 1 || part.right > box.right + 1
+        || part.top < box.top - 1 || part.bottom > box.bottom + 1);
+    return {cut, width: Math.round(box.width), height: box.height};
+})"""

@@ -79,11 +79,11 @@ def test_divergences_stand_beside_the_uncalibrated_and_the_constants(make, sure,
 
 
 def test_a_run_below_the_prior_says_so_in_its_last_lines_and_its_report(make, sure):
-    run = make(soft=sure, calibration=Calibration(1.1, (), 10, "annotators"))
+    run = make("baseline", soft=sure, calibration=Calibration(1.1, (), 10, "annotators"))
     last = summary.summary([run]).split("\n\n")[-1].replace("\n", " ")
-    assert "IPR**: soft labels are worse than D1's class prior in 1 of 1 runs, by the votes on D2 and D3" in last
+    assert "baseline**: soft labels are worse than D1's class prior in 1 of 1 runs, by the votes on D2 and D3" in last
     page = report.page(run, [], notes=soft_labels.notes([run]))
-    assert "<p><strong>IPR</strong>: soft labels are worse than D1&#x27;s class prior" in page
+    assert "<p><strong>baseline</strong>: soft labels are worse than D1&#x27;s class prior" in page
 
 
 def test_a_run_above_the_prior_does_not(make, data):
