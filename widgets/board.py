@@ -15,7 +15,6 @@ from ipr_widgets.page import Keys
 from ipr_widgets.state import RunState
 
 _MILLISECONDS = 700  # for which a played epoch is shown
-_NARROW = 950  # pixels
 
 
 class Board(w.VBox):
@@ -29,15 +28,11 @@ class Board(w.VBox):
         self.state = state
         panels = {name: _guarded(state, name, make) for name, make in _PANELS.items()}
         _hide_unless(state, panels["similarity"], lambda system: system.shows_prototypes)
-        rows = [
-            panels["epochs"],
-            _row([panels["UMAP"], panels["similarity"]], (2, 3)),
-            _row([panels["explorer"], panels["pseudo-labels"]], (3, 2)),
-        ]
         head = {} if control is None else {"control": control}
         self.panels = head | panels
-        super().__init__([*head.values(), *rows, Keys()])
-        self.add_class("ipr-page")
+        grid = w.Box([_in_grid(panels[name], area) for name, area in _AREAS.items()]).add_class("ipr-panels")
+        super().__init__([*head.values(), panels["epochs"], grid, _Page()])
+        self.add_class("ipr-page").add_class("ipr-board")
 
 
 def board(state: RunState, runner: Runner, run: Run, data: Dataset) -> Board:
@@ -87,6 +82,39 @@ class EpochBar(w.HBox):
         self.slider.value = self.play.value = max(self.state.epoch, 0)
 
 
+class _Page(Keys):
+    """The board's style: where its panels stand follows its own width, not the window's.
+
+    Below 1,250 pixels the plane and the utterance in view still stand together, and the similarity comes last.
+    """
+
+    _css = (
+        Keys._css
+        + """
+    .ipr-board { container: ipr-board / inline-size; width: 100%; }
+    .ipr-panels {
+        display: grid; width: 100%; gap: 6px 10px; grid-template-columns: minmax(0, 1fr); overflow: visible;
+        grid-template-areas: "plane" "explorer" "pseudo" "similarity";
+    }
+    @container ipr-board (min-width: 760px) {
+        .ipr-panels {
+            grid-template-areas: "plane pseudo" "explorer explorer" "similarity similarity";
+            grid-template-columns: repeat(2, minmax(0, 1fr));
+        }
+    }
+    @container ipr-board (min-width: 1250px) {
+        .ipr-panels {
+            grid-template-areas:
+                "plane plane similarity similarity similarity" "explorer explorer explorer pseudo pseudo";
+            grid-template-columns: repeat(5, minmax(0, 1fr));
+        }
+    }
+    """
+    )
+
+
+_AREAS = {"UMAP": "plane", "explorer": "explorer", "pseudo-labels": "pseudo", "similarity": "similarity"}
+"""Panel → its area of the grid, in the order of the keyboard."""
 _PANELS: dict[str, Callable[[RunState], w.Widget]] = {
     "UMAP": lambda state: umap.panel(state),
     "similarity": lambda state: similarity.Panel(state),
@@ -118,9 +146,8 @@ def _guarded(state: RunState, name: str, make: Callable[[RunState], w.Widget]) -
     return panel
 
 
-def _row(panels: list[w.Widget], shares: tuple[int, ...]) -> w.HBox:
-    """Lay panels out in a row by their shares, wrapped below `_NARROW` pixels."""
-    for panel, share in zip(panels, shares, strict=True):
-        panel.layout.flex, panel.layout.width = f"{share} 1 {share * _NARROW // sum(shares)}px", "auto"
-        panel.layout.min_width, panel.layout.overflow = "0", "hidden"
-    return w.HBox(panels, layout=w.Layout(width="100%", align_items="stretch", flex_flow="row wrap"))
+def _in_grid(panel: w.Widget, area: str) -> w.Widget:
+    """Put a panel into an area of the board's grid, which it may fill and never widens."""
+    panel.layout.grid_area, panel.layout.width = area, "auto"
+    panel.layout.min_width, panel.layout.overflow = "0", "hidden"
+    return panel

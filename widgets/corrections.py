@@ -52,12 +52,12 @@ class Correction(w.VBox):
         self.undo = w.Button(description="Undo", tooltip="Take the last correction of this session back")
         fields, buttons = [self.label, self.author, self.note], [self.keep, self.withdraw, self.undo]
         for control in fields:
-            control.layout = w.Layout(**THIN, flex="1 1 0")
+            control.layout = w.Layout(**THIN, flex="1 1 76px")
         for button in buttons:
-            button.layout = w.Layout(**THIN, flex="0 1 auto", padding="0 6px")
-        self.message = w.HTML(layout=w.Layout(**THIN, height="20px", overflow="hidden"))
+            button.layout = w.Layout(**THIN, flex="0 0 auto", padding="0 6px")
+        self.message = w.HTML(layout=w.Layout(**THIN, min_height="20px"))
         self.message.add_class("ipr-corrected")
-        row = w.HBox([*fields, *buttons], layout=w.Layout(**THIN, overflow="hidden"))
+        row = w.HBox([*fields, *buttons], layout=w.Layout(**THIN, flex_flow="row wrap"))
         super().__init__([row, self.message], layout=column_layout())
         self.keep.on_click(lambda _: self.write(self.label.value))
         self.withdraw.on_click(lambda _: self.write(corrections.WITHDRAWN))

@@ -25,8 +25,8 @@ from ipr_widgets.state import RunState
 
 NEIGHBOURS = 5
 _NEAREST_TIP = "Utterances of D1 with the largest cosine to this one in the embedding of the epoch that is looked at"
-_HEIGHT = "432px"
-_SOUND, _SMALL = 168, 150
+_LISTS_WIDTH = "270px"  # at least, so that an id, its bits, its part and a long emotion stand in a line
+_HISTORY = 102  # pixels of height
 
 
 def panel(state: RunState) -> Explorer:
@@ -39,7 +39,7 @@ class Explorer(w.GridBox):
 
     def __init__(self, state: RunState):
         self.state, self.shortcuts, self.hint = state, Shortcuts(self._press), w.HTML()
-        self.hint.layout = w.Layout(**THIN, max_height="38px", overflow="hidden auto")
+        self.hint.layout = w.Layout(**THIN, grid_area="4 / 1 / 5 / 4")
         self.hint.add_class("ipr-keys")
         follow(state, "keys", ["run", "focus"], self._offer_keys)  # first: keys count once an utterance shows
         self.listing, self.player = Listing(state), Player(state)
@@ -47,17 +47,19 @@ class Explorer(w.GridBox):
         self.shares = live.panel(state, "soft label and votes", _shares, ["focus", "epoch"], patient=True)
         self.history = live.panel(state, "history of the soft label", _history, ["focus", "events"], marked=True)
         self.neighbours, self.correction = Neighbours(state), Correction(state)
-        sides = [
-            column([self.player, self.sound], grid_area="1 / 2"),
-            column([self.shares, self.history], grid_area="1 / 3"),
-            column([self.neighbours, self.correction, self.hint], grid_area="2 / 2 / 3 / 4"),
+        self.player.layout.grid_area = "1 / 2 / 2 / 4"
+        parts = [
+            column([self.sound], grid_area="2 / 2"),
+            column([self.shares, self.history], grid_area="2 / 3"),
+            column([self.neighbours, self.correction], grid_area="3 / 2 / 4 / 4"),
+            self.hint,
         ]
         grid = w.Layout(
-            width="100%", min_width="0", height=_HEIGHT, overflow="hidden", grid_gap="2px 10px",
-            grid_template_columns=" ".join(f"minmax(0, {share}fr)" for share in (32, 33, 31)),
-            grid_template_rows="minmax(0, 1fr) auto",
+            width="100%", min_width="0", overflow="hidden", grid_gap="2px 10px",
+            grid_template_columns=f"minmax({_LISTS_WIDTH}, 3fr) repeat(2, minmax(0, 3fr))",
+            grid_template_rows="auto 1fr auto auto",
         )  # fmt: skip
-        super().__init__([self.listing, *sides, _Page(), self.shortcuts], layout=grid)
+        super().__init__([self.listing, self.player, *parts, _Page(), self.shortcuts], layout=grid)
         self.add_class("ipr-explorer")
         for control, name in ((self.player.speed, "speed"), (self.player.loop, "loop")):
             t.dlink((control, "value"), (self.shortcuts, name))
@@ -99,6 +101,7 @@ class _Page(Keys):
 
     _css = """
     .ipr-explorer .widget-html-content { line-height: 1.35; font-size: 12px; color: var(--jp-ui-font-color1); }
+    .ipr-explorer .widget-button { font-size: 11px; margin: 2px 1px; }
     .ipr-explorer .widget-select select {
         height: 100%; padding: 2px; font-family: var(--jp-code-font-family); font-size: 11px; overflow-x: auto;
     }
@@ -122,21 +125,20 @@ class Player(w.VBox):
     def __init__(self, state: RunState):
         self.state, self._ready = state, False
         self.audio = w.Audio(value=players.SILENCE, format="mp3", autoplay=False, loop=False, controls=True)
-        self.audio.layout = w.Layout(height="32px", min_width="0", flex="1 1 auto", visibility="hidden")
+        self.audio.layout = w.Layout(height="32px", min_width="0", flex="1 1 180px", visibility="hidden")
         self.audio.add_class("ipr-player")
         self.autoplay = w.Checkbox(True, description="autoplay", indent=False)
-        self.autoplay.layout = w.Layout(width="auto", flex="0 1 auto", min_width="0")
+        self.autoplay.layout = w.Layout(width="auto", flex="0 0 auto", min_width="0")
         self.speed = w.Dropdown(options=[(f"{speed:g} ×", speed) for speed in SPEEDS], value=1.0)
-        self.speed.tooltip, self.speed.layout = "Speed of the sound; its pitch stays", w.Layout(**THIN, flex="0 1 72px")
+        self.speed.tooltip, self.speed.layout = "Speed of the sound; its pitch stays", w.Layout(**THIN, flex="0 0 72px")
         self.loop = w.ToggleButton(description="Loop", layout=w.Layout(width="auto", flex="0 0 auto", padding="0 6px"))
         self.loop.tooltip = "Play again and again what the waveform shows: drag over a part of it, double click for all"
-        self.caption = w.HTML(layout=w.Layout(**THIN, height="66px", overflow="hidden auto", flex="0 0 auto"))
-        self.caption.add_class("ipr-utterance")
-        rows = (
-            w.HBox(widgets, layout=w.Layout(**THIN, overflow="hidden", flex="0 0 auto"))
-            for widgets in ([self.audio], [self.speed, self.loop, self.autoplay])
+        # Three lines in any case: the figures below must not move with every utterance.
+        self.caption = w.HTML(layout=w.Layout(**THIN, min_height="48px", flex="0 0 auto")).add_class("ipr-utterance")
+        controls = w.HBox(
+            [self.audio, self.speed, self.loop, self.autoplay], layout=w.Layout(**THIN, flex_flow="row wrap")
         )
-        super().__init__([*rows, self.caption], layout=column_layout(flex="0 0 auto"))
+        super().__init__([controls, self.caption], layout=column_layout())
         follow(state, "player", ["focus"], self._play)
         self._ready = True
         follow(state, "utterance", ["focus", "epoch", "status"], self._show_caption)
@@ -180,10 +182,10 @@ class Neighbours(w.HBox):
         self.state = state
         self._rows: list[int] = []
         self.message = w.HTML(layout=w.Layout(min_width="0", flex="0 1 auto"))
-        self.buttons = [w.Button(layout=w.Layout(**THIN, flex="1 1 0", padding="0 4px")) for _ in range(NEIGHBOURS)]
+        self.buttons = [w.Button(layout=w.Layout(**THIN, flex="0 0 auto", padding="0 3px")) for _ in range(NEIGHBOURS)]
         for number, button in enumerate(self.buttons):
             button.on_click(functools.partial(self._choose, number))
-        row = w.Layout(**THIN, overflow="hidden", align_items="center", min_height="32px")
+        row = w.Layout(**THIN, align_items="center", min_height="32px", flex_flow="row wrap")
         super().__init__([self.message, *self.buttons], layout=row)
         follow(state, "nearest utterances", ["focus", "epoch"], self._find)
 
@@ -219,26 +221,33 @@ class Neighbours(w.HBox):
 
 def _sound(state: RunState) -> go.Figure:
     if state.focus < 0:
-        return utterance.sound(None, height=_SOUND)
+        return utterance.sound(None, height=_height(state))
     data = state.opened.data
-    return utterance.sound(data.waves[state.focus], data.table["id"].iloc[state.focus], height=_SOUND)
+    return utterance.sound(data.waves[state.focus], data.table["id"].iloc[state.focus], height=_height(state))
 
 
 def _shares(state: RunState) -> go.Figure:
     if state.focus < 0:
-        return utterance.shares(None, None, None, state.classes, height=_SMALL)
+        return utterance.shares(None, None, None, state.classes, height=_height(state) - _HISTORY)
     arrays = state.arrays(state.epoch) if state.epoch >= 0 else {}
     prototypes, model = (arrays[name][state.focus] if arrays else None for name in ("soft_prototypes", "soft_model"))
     prototypes = prototypes if state.shows_prototypes else None
-    return utterance.shares(prototypes, model, run_facts(state).votes[state.focus], state.classes, height=_SMALL)
+    votes = run_facts(state).votes[state.focus]
+    return utterance.shares(prototypes, model, votes, state.classes, height=_height(state) - _HISTORY)
 
 
 def _history(state: RunState) -> go.Figure:
     if state.focus < 0:
-        return look.note(utterance.history(np.empty((0, 0)), (), (), height=_SMALL), "")
+        return look.note(utterance.history(np.empty((0, 0)), (), (), height=_HISTORY), "")
     events = state.events
     soft = state.opened.run.row_over_epochs(run_facts(state).labeller, state.focus)[: len(events)]
-    return utterance.history(soft, events, state.classes, height=_SMALL)
+    return utterance.history(soft, events, state.classes, height=_HISTORY)
+
+
+def _height(state: RunState) -> int:
+    """Return the height of the sound, beside which all classes' shares and their history stand, in pixels."""
+    count = max(len(state.classes), 4)
+    return _HISTORY + 68 + count * (18 if count < 7 else 14)
 
 
 def _soft(state: RunState) -> Shares | None:

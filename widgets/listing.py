@@ -132,7 +132,7 @@ class Listing(w.VBox):
         rows = [self.order, self.filters.fold], [self.filters.part, self.filters.search], [self.count, self.select]
         head, filters, foot = (w.HBox(widgets, layout=wide) for widgets in rows)
         children = [head, filters, self.filters.more, self.head, self.choice, foot]
-        super().__init__(children, layout=column_layout(grid_area="1 / 1 / 3 / 2"))
+        super().__init__(children, layout=column_layout(grid_area="1 / 1 / 4 / 2"))
         self.order.observe(self._on_filter, "value")
         self.choice.observe(self._on_choice, "value")
         self.select.on_click(self._on_select)

@@ -14,6 +14,7 @@ class Keys(anywidget.AnyWidget):
 
     _css = """
     .ipr-page .widget-html-content { line-height: 1.35; }
+    .ipr-page .ipr-caption .widget-html-content { line-height: 1.25; font-size: 12px; }
     .ipr-page .widget-html-content [title][tabindex] { text-decoration: underline dotted; cursor: help; }
     .ipr-tip {
         position: fixed; z-index: 10000; max-width: 300px; padding: 4px 8px; font: 12px/1.35 var(--jp-ui-font-family);
@@ -22,6 +23,7 @@ class Keys(anywidget.AnyWidget):
     /* Figures are drawn in a grey that reads on a light and on a dark page: here the page's own reads better. What is
        written on a matrix's cells keeps its colour. */
     .ipr-figure .infolayer text, .ipr-figure [class*="axislayer"] text { fill: var(--jp-ui-font-color1) !important; }
+    .ipr-page .widget-tab > .widget-tab-contents { padding: 4px 8px; }
     .ipr-page .widget-tab > .lm-TabBar .lm-TabBar-tab {
         flex-basis: auto; min-width: 0; padding: 0 6px; font-size: 12px;
     }

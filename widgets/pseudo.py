@@ -15,7 +15,7 @@ from ipr_widgets.live import LiveFigure
 from ipr_widgets.state import RunState
 
 _NAME = "pseudo-labels"
-_HEIGHT = 264
+_HEIGHT = 224
 _ALL, _HARDLY = 0.8, 0.02
 """Shares of D2 above or below which a class is suspected of a collapse."""
 _FAR = 0.2, 0.04
@@ -63,7 +63,7 @@ _TABS: dict[str, tuple[Callable[[RunState], go.Figure], str]] = {
 
 
 class Panel(VBox):
-    """A figure a tab, about 380 px high, and a line that warns of a collapse.
+    """A figure a tab, about 320 px high, and a line that warns of a collapse.
 
     Only the open tab is redrawn.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 
 import plotly.graph_objects as go
-from ipywidgets import HTML, Dropdown, GridBox, HBox, Layout, VBox
+from ipywidgets import HTML, Dropdown, GridBox, Layout, VBox
 
 from ipr_core.texts import in_figure, plain
 from ipr_widgets import curves, live, look, matrices
@@ -13,7 +13,7 @@ from ipr_widgets.live import LiveFigure, Touch
 from ipr_widgets.state import RunState
 
 _NAME = "prototype similarity"
-_HEIGHT = 310
+_HEIGHT = 272
 _MOST_IN_LEGEND = 10
 _ALL_PAIRS = "all pairs", ()
 _PROTOTYPES = look.term("prototypes", "One embedding an emotion: the mean of its precise utterances, then refined.")
@@ -24,7 +24,7 @@ _ABOUT = f"How alike the {_PROTOTYPES} are: their {_COSINE} at one epoch, and ov
 
 
 class Panel(VBox):
-    """Matrix and trends side by side, about 350 px high.
+    """Matrix and trends side by side, about 320 px high.
 
     A pair that the pointer touches in one is marked in both.
     """
@@ -34,11 +34,9 @@ class Panel(VBox):
         self.trends = live.panel(state, f"{_NAME}, trends", _trends, ["run", "events", "pair"], marked=True)
         for figure in (self.matrix, self.trends):
             _mark_touched_pair(state, figure)
-        self.pair_choice, self.about = _pair_choice(state), HTML(_ABOUT)
-        line = Layout(align_items="center", flex_flow="row wrap", width="100%")
+        self.pair_choice, self.about = _pair_choice(state), HTML(_ABOUT).add_class("ipr-caption")
         columns = Layout(grid_template_columns="minmax(0, 2fr) minmax(0, 3fr)", width="100%")
-        head = HBox([self.pair_choice, self.about], layout=line)
-        super().__init__([head, GridBox([self.matrix, self.trends], layout=columns)])
+        super().__init__([self.pair_choice, self.about, GridBox([self.matrix, self.trends], layout=columns)])
 
 
 def touched_pair(touch: Touch, classes: tuple[str, ...]) -> tuple[int, ...]:

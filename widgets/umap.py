@@ -29,18 +29,18 @@ from ipr_widgets.state import RunState
 ROWS = 100
 """Rows of the selection in the table; all of them are saved."""
 _NAME, _LAYING = "UMAP", "UMAP layout"
-_HEIGHT = 330
+_HEIGHT = 272
+_ENTRY = 19  # pixels of height of an entry of the legend
 _ABOUT = look.term(
     "UMAP",
     "Lays the embeddings out on a plane so that neighbours stay neighbours. Who is next to whom means much, "
     "distances between clouds little. What keeps its neighbours keeps its place from epoch to epoch. "
     "Click a point to hear its utterance, drag to select.",
 )
-_SMALL = "line-height: 1.2; font-size: 12px"  # two lines are no higher than the row
 
 
 def panel(state: RunState) -> UmapPanel:
-    """Return the plane of the epoch in view, about 370 px high.
+    """Return the plane of the epoch in view, about 320 px high.
 
     A click on a point sets the focus, box or lasso the selection.
     """
@@ -93,7 +93,6 @@ class UmapPanel(w.VBox):
     def __init__(self, state: RunState):
         self.state, self.source = state, Planes(lambda: state.guard(_LAYING))
         self.figure, self.words, self.table = LiveFigure(), w.HTML(), w.HTML()
-        self.words.layout = w.Layout(flex="1 1 0", min_width="0", margin="0 2px 0 8px")
         self.colour = w.Dropdown(
             options=list(plane.COLOURINGS), description="Colour by", style=dict(description_width="auto"),
             layout=w.Layout(width="250px", min_width="0", flex="0 1 auto"),
@@ -105,8 +104,10 @@ class UmapPanel(w.VBox):
         self.message = w.HTML()
         self._picture: tuple[object, ...] = ()  # the frame and the view of the figure
         self._extents: tuple[Sequence[Plane], plane.Extent | None] = (), None
-        head = w.HBox([self.colour, self.fold, self.words], layout=w.Layout(width="100%", align_items="center"))
-        super().__init__([head, self._body()], layout=w.Layout(width="100%", min_width="0", overflow="hidden"))
+        head = w.HBox([self.colour, self.fold], layout=w.Layout(width="100%", flex_flow="row wrap"))
+        self.words.add_class("ipr-caption")
+        layout = w.Layout(width="100%", min_width="0", overflow="hidden")
+        super().__init__([head, self.words, self._body()], layout=layout)
         self._observe()
         self._offer()
         self._follow()
@@ -167,7 +168,7 @@ class UmapPanel(w.VBox):
                 if turn:
                     self._turn(planes, epoch)
                 else:
-                    self.figure.draw(look.compact(draw(state, planes, colouring, axes), _HEIGHT))
+                    self.figure.draw(_compact(draw(state, planes, colouring, axes), colouring))
                 self._picture = frame, view
             except Exception as error:
                 self.figure.draw(failed_figure(_NAME, error, _HEIGHT))
@@ -201,7 +202,7 @@ class UmapPanel(w.VBox):
         elif self.source.working and count < len(self.state.events):
             self.words.value = f"laying out epoch {count} …"
         else:
-            self.words.value = f'<div style="{_SMALL}">{_ABOUT}. {self._meaning()}</div>'
+            self.words.value = f"{_ABOUT}. {self._meaning()}"
 
     def _meaning(self) -> str:
         """Return the meaning of the colours as text.
@@ -241,6 +242,17 @@ class UmapPanel(w.VBox):
             self.message.value = "not saved"
             path = save(self.state)
             self.message.value = f"saved as {look.term(path.name, str(path))}"
+
+
+def _compact(fig: go.Figure, colouring: str) -> go.Figure:
+    """Fit the figure to the board: the legend beside the plane, which is about square, unless a scale stands there."""
+    if plane.COLOURINGS[colouring].scale:
+        return look.compact(fig, _HEIGHT)
+    entries = sum(trace.showlegend is not False for trace in fig.data)
+    height = max(_HEIGHT, _ENTRY * entries + 12)
+    beside = dict(orientation="v", x=1, xref="container", xanchor="right", y=1, yref="container", yanchor="top")
+    look.compact(fig, height).update_layout(legend=beside, margin=dict(b=34, r=128))
+    return fig.update_layout(legend=dict(maxheight=height, font_size=10))
 
 
 def _as_html(state: RunState) -> str:

@@ -31,6 +31,7 @@ _WIDEST = 400  # columns of a spectrogram, and half the points of a waveform: mo
 _WINDOW = 400  # samples (25 ms), longer where the columns are further apart
 _SMALL = dict(
     title_font_size=13, title_y=0.99, title_yanchor="top", title_pad_t=3, font_size=11,
+    title_x=0, title_xref="container", title_pad_l=6,
     margin=dict(l=50, r=16, t=44, b=34), modebar_remove=look.NOT_IN_PANELS,
 )  # fmt: skip
 _ROOMY = 200  # pixels of height; lower figures have no room for the word warm-up
@@ -83,10 +84,12 @@ def shares(
 
     prototypes, model, votes: (C,) shares, None (or NaN) where they are not known
     """
-    fig = look.figure("Uncalibrated soft labels and votes", height, barmode="group", bargap=0.15, **_SMALL)
-    fig.update_xaxes(title="Share, %", range=[0, 100], tickvals=[0, 50, 100]).update_yaxes(
-        title="Emotion", autorange="reversed"
-    )
+    fig = look.figure("Soft labels and votes", height, barmode="group", bargap=0.15, **_SMALL)
+    fig.update_xaxes(title="Share, %, uncalibrated", range=[0, 100], tickvals=[0, 50, 100])
+    fig.update_yaxes(
+        title="Emotion", autorange="reversed", tickvals=[in_figure(name) for name in classes],
+        ticktext=[f"{in_figure(name)} {_dot(name)}" for name in classes],
+    )  # fmt: skip
     sources = {"prototypes": prototypes, "classifier": model, "votes": votes}
     bars = {source: values for source, values in sources.items() if values is not None and np.isfinite(values).all()}
     if not bars:
@@ -94,7 +97,7 @@ def shares(
     for source, values in bars.items():
         fig.add_trace(_bars(source, 100 * np.asarray(values, float), classes))
     if "votes" not in bars:
-        fig.update_layout(title="Uncalibrated soft labels (votes are not known)")
+        fig.update_layout(title="Soft labels (votes are not known)")
     return _key(fig, " ".join(f"{_SIGNS[source]} {source}" for source in bars))
 
 
@@ -115,8 +118,9 @@ def history(soft: Shares, events: Sequence[EpochEnd], classes: Sequence[str], he
             )
         )  # fmt: skip
     look.over_epochs(fig, events)
-    if height < _ROOMY:
+    if height < _ROOMY:  # no room for a word or a legend: the bars of the shares have the same colours and the names
         fig.layout.annotations = [note for note in fig.layout.annotations if note.text != "warm-up"]
+        return fig.update_layout(showlegend=False, margin_t=26).update_yaxes(tickvals=[0, 50, 100])
     names = [f"{_dot(name)} {in_figure(name)}" for name in classes]
     lines = [" ".join(names[i : i + _A_LINE]) for i in range(0, len(classes), _A_LINE)]
     fig.layout.margin.t += 14 * (len(lines) - 1)

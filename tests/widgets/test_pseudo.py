@@ -75,7 +75,7 @@ def test_every_tab_draws_and_marks_the_epoch(panel, state):
         layout = json.loads(figure.figure)["layout"]
         lines = [s for s in layout["shapes"] if s["type"] == "line" and s["x0"] == s["x1"] == 2]
         assert len(lines) == (2 if name in ("Counts", "Moves") else 1), name
-        assert figure.height == 264
+        assert figure.height == 224
         assert layout["legend"]["orientation"] == "h"
     assert state.faults == {}
 

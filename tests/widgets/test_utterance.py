@@ -26,7 +26,7 @@ def test_the_history_is_the_record(panel, state, run):
     (shade,) = fig.layout.shapes
     assert (shade.x0, shade.x1) == (-0.5, 0.5)  # one epoch of warm-up
     state.change(epoch=1)
-    fig.update_layout(height=150, uirevision="same", autosize=True)
+    fig.update_layout(height=102, uirevision="same", autosize=True)
     figure = json.loads(panel.history.figure)
     *_, mark = figure["layout"]["shapes"]
     assert (mark["type"], mark["x0"], mark["x1"]) == ("line", 1, 1)

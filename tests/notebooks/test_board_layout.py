@@ -1,0 +1,143 @@
+"""The board in a real browser at the widths that people have: nothing is cut, and nothing lies on anything else."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from helpers.lab import FLAGS, Visit, chromium, jupyter_lab
+from ipr_core.config import demo
+from ipr_core.training.advance import advance, prepare
+
+FAULTS = (Path(__file__).parents[1] / "helpers" / "board_faults.js").read_text("utf-8")
+WIDTHS = 1008, 1272, 1440, 1920  # pixels of the board; the first is that of a laptop with the file browser open
+WINDOW = 779  # pixels of height that JupyterLab leaves on a laptop
+HIGH = 1600  # pixels of the page, so that all of the board is in it
+AROUND = 140  # pixels beside the board in the page, about
+ELEVEN = (
+    "angry", "happy", "sad", "neutral", "disgust", "fear", "surprise", "contempt", "boredom", "calm", "frustrated"
+)  # fmt: skip
+CELL = """
+from ipr_core.runs.run import Run
+from ipr_core.training.runner import Began, Runner
+from ipr_widgets.board import board
+from ipr_widgets.state import RunState
+
+few, many = (Run(folder) for folder in {folders})
+state, runner = RunState(), Runner()
+state.on_event(Began(few, few.dataset(progress=False)))
+shown = board(state, runner, few, state.data)
+state.change(focus=3)
+shown
+"""
+READY = """() => document.querySelectorAll('.ipr-board .js-plotly-plot').length >= 7
+    && [...document.querySelectorAll('.ipr-board .js-plotly-plot')].some(p => p.data?.some(t => t.type === 'scattergl'))
+    && !document.querySelector('.ipr-board').textContent.includes('laying out')"""
+
+
+@pytest.fixture(scope="module")
+def runs(cache, tmp_path_factory):
+    """Folders of two finished runs, with four and with eleven emotions."""
+    folder, folders = tmp_path_factory.mktemp("runs"), []
+    for size, classes in ((64, demo().data.classes), (160, ELEVEN)):
+        setup = demo(
+            synthetic_size=size, classes=classes, test_size=22, epochs=3, warm_up=1, map_size=60, max_seconds=1,
+            train_features=False, frozen_layers=-1, device="cpu",
+        )  # fmt: skip
+        run, data = prepare(setup, folder)
+        folders.append(str(advance(run, data).folder))
+    return folders
+
+
+@pytest.fixture(scope="module")
+def page(runs, cache, tmp_path_factory):
+    """The board of the first run in JupyterLab."""
+    sync = pytest.importorskip("playwright.sync_api")
+    path, root = chromium(), tmp_path_factory.mktemp("lab")
+    cell = nbformat.v4.new_code_cell(CELL.format(folders=runs).strip())
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}  # else JupyterLab asks for one
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), root / "board.ipynb")
+    with jupyter_lab(root, IPR_CACHE=str(cache), OMP_NUM_THREADS="1") as address, sync.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=path, args=list(FLAGS))
+        visit = Visit(browser.new_context(viewport={"width": 1500, "height": HIGH}), address, "board.ipynb")
+        visit.run_all()
+        visit.page.wait_for_function(READY)
+        yield visit
+        browser.close()
+
+
+def widen(visit, width):
+    """Make the board this wide, and wait until its figures are."""
+    for _ in range(3):  # a scroll bar may come or go meanwhile
+        board = visit.page.evaluate("() => document.querySelector('.ipr-board').clientWidth")
+        beside = visit.page.viewport_size["width"] - board
+        if board != width:
+            visit.page.set_viewport_size({"width": width + beside, "height": HIGH})
+            visit.page.wait_for_timeout(300)
+    visit.page.wait_for_function(
+        """(width) => Math.abs(document.querySelector('.ipr-board').clientWidth - width) < 2
+            && [...document.querySelectorAll('.ipr-board .js-plotly-plot')].every(
+                p => !p.offsetParent || Math.abs(p.clientWidth - p._fullLayout.width) <= 1)""",
+        arg=width,
+        timeout=20_000,
+    )
+    visit.page.wait_for_timeout(300)
+
+
+def faults(visit):
+    return visit.page.evaluate(FAULTS)
+
+
+def span(visit, *areas):
+    """Return the pixels from the top of the highest to the end of the lowest of these panels."""
+    return visit.page.evaluate(
+        """(areas) => {
+            const boxes = [...document.querySelector('.ipr-panels').children]
+                .filter(e => areas.includes(e.style.gridArea.split(' / ')[0])).map(e => e.getBoundingClientRect());
+            return Math.max(...boxes.map(b => b.bottom)) - Math.min(...boxes.map(b => b.top));
+        }""",
+        list(areas),
+    )
+
+
+@pytest.mark.parametrize("emotions", ["few", "many"])
+def test_at_no_width_and_in_no_theme_is_text_cut_or_on_other_text(page, emotions):
+    page.in_kernel(f"state.on_event(Began({emotions}, {emotions}.dataset(progress=False))); state.change(focus=3)")
+    page.page.wait_for_timeout(1000)
+    page.page.wait_for_function(READY)
+    for theme in ("Light", "Dark"):
+        command = f"window.jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {theme}'}})"
+        page.page.evaluate(command)
+        for width in WIDTHS:
+            widen(page, width)
+            assert faults(page) == [], (theme, width)
+            if emotions == "few":
+                assert span(page, "plane", "explorer") <= WINDOW, (theme, width)
+
+
+def test_ten_changes_of_the_windows_size_leave_every_figure_as_wide_as_its_place(page):
+    for width in (1100, 1600, 1000, 1900, 1300, 1240, 1260, 800, 1700, 1440):
+        page.page.set_viewport_size({"width": width + AROUND, "height": HIGH})
+        page.in_kernel(f"state.change(epoch={width} % 3)")  # drawn anew while it is resized
+    widen(page, 1440)
+    assert faults(page) == []
+
+
+def test_a_text_that_is_cut_and_one_on_another_are_faults(page):
+    page.page.evaluate(
+        """() => {
+            const label = document.querySelector('.ipr-utterance .widget-html-content');
+            label.dataset.html = label.innerHTML;
+            label.style.cssText = 'height: 12px; overflow: hidden';
+        }"""
+    )
+    assert "cut" in {kind for kind, *_ in faults(page)}
+    page.page.evaluate(
+        """() => {
+            const label = document.querySelector('.ipr-utterance .widget-html-content');
+            label.style.cssText = 'position: relative; top: 60px';
+        }"""
+    )
+    assert "overlap" in {kind for kind, *_ in faults(page)}
+    page.page.evaluate("() => document.querySelector('.ipr-utterance .widget-html-content').style.cssText = ''")
+    assert faults(page) == []
