@@ -309,3 +309,25 @@ def test_run_all_and_what_is_saved_shows_every_figure(lab, name, figures):
     assert wait_for(saved, lambda count: count >= figures) == figures
     nothing_wrong(visit)
     visit.close()
+
+
+def text_below(visit, source):
+    """Return the text that the page shows below a cell."""
+    return visit.page.evaluate(
+        """async (source) => {
+            const notebook = window.jupyterapp.shell.currentWidget.content;
+            const cell = notebook.widgets.find(cell => cell.model.sharedModel.source === source);
+            await notebook.scrollToCell(cell);
+            return cell.node.querySelector('.jp-OutputArea')?.innerText.trim() ?? '';
+        }""",
+        source,
+    )
+
+
+def test_a_wrong_parameter_shows_its_sentence_alone(lab):
+    visit = lab("02_refinement", epochs=-3)
+    visit.run_all()
+    shown = wait_for(lambda: text_below(visit, "setup = from_notebook(globals())"))
+    assert shown == "epochs is -3; it must be a whole number between 1 and 100,000. Epochs, the warm-up included."
+    nothing_wrong(visit)
+    visit.close()
