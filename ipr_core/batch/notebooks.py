@@ -31,10 +31,14 @@ from ipr_core.sentence import SentenceError
 _BESIDE = Path(__file__).parents[2]
 MAIN_JOB = ("01_warm_up", "02_refinement", "03_analysis")
 # Every kernel imports jsonschema, which compiles grammars of web addresses for four seconds if it finds this package.
-_LAUNCH = (
-    "import sys; sys.modules['rfc3987_syntax'] = None\n"
-    "from ipykernel.kernelapp import launch_new_instance; launch_new_instance()"
-)
+_LAUNCH = """import sys, contextlib, importlib
+sys.modules['rfc3987_syntax'] = None
+for name in {ahead!r}:
+    with contextlib.suppress(Exception):  # a cell that needs it will say what is wrong
+        importlib.import_module(name)
+from ipykernel.kernelapp import launch_new_instance
+launch_new_instance()"""
+_START_SECONDS = 600  # that a kernel may take until it answers: to import torch from a slow disk takes minutes
 
 
 class NotebookError(SentenceError, RuntimeError):
@@ -44,9 +48,10 @@ class NotebookError(SentenceError, RuntimeError):
 class ThisPython(AsyncKernelManager):
     """The manager of a kernel in the present Python, whatever kernel is called python3 on the Jupyter path."""
 
-    def __init__(self, **kwargs: Any):
+    def __init__(self, ahead: Sequence[str] = (), **kwargs: Any):
         super().__init__(**kwargs)
         self.clients: list[AsyncKernelClient] = []
+        self._launch = _LAUNCH.format(ahead=tuple(ahead))
 
     def client(self, **kwargs: Any) -> Any:  # its bases disagree on the class
         """Make one more client; `kernel` closes them all."""
@@ -56,7 +61,7 @@ class ThisPython(AsyncKernelManager):
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        argv = [sys.executable, "-c", _LAUNCH, "-f", "{connection_file}"]
+        argv = [sys.executable, "-c", self._launch, "-f", "{connection_file}"]
         encrypted = {"supported_encryption": ["curve"]}  # as ipykernel's own specification says
         return KernelSpec(argv=argv, language="python", display_name="Python", metadata=encrypted)
 
@@ -76,17 +81,18 @@ def checkout() -> bool:
 
 
 @contextlib.contextmanager
-def kernel(log: Path, cwd: Path | str | None = None) -> Iterator[ThisPython]:
+def kernel(log: Path, cwd: Path | str | None = None, ahead: Sequence[str] = ()) -> Iterator[ThisPython]:
     """Run a kernel for several notebooks in a row: it starts and imports once, and each finds it empty.
 
     It listens on a socket file in a folder of this user's alone: no other user reaches it, and many may start at once.
     It ends with this process, however that ends.
 
     log: the file for its output outside the notebooks   cwd: its working folder, this process's if absent
+    ahead: modules that it imports at once, while this process does something else; none that need a running kernel
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="ipr-", ignore_cleanup_errors=True) as socket, open(log, "wb") as stream:
-        manager = ThisPython(kernel_name="python3", transport="ipc", connection_file=f"{socket}/kernel.json")
+        manager = ThisPython(ahead, kernel_name="python3", transport="ipc", connection_file=f"{socket}/kernel.json")
         history = ["--HistoryManager.hist_file=:memory:"]  # else all kernels write into one history of this user
         run_sync(manager.start_kernel)(
             extra_arguments=history, stdout=stream, stderr=stream, cwd=str(cwd or Path.cwd())
@@ -167,6 +173,7 @@ def _execute(
     """Execute a notebook and return the error that stopped it, if any; the copy is written either way."""
     logging.getLogger("papermill").setLevel(logging.ERROR)  # settings that the first cell does not list are checked
     how: dict[str, Any] = {"kernel_name": "python3", "language": "python", "progress_bar": False}
+    how["start_timeout"] = _START_SECONDS
     how |= {"on_cell_complete": bar.count} if bar else {}
     try:
         with bar or contextlib.nullcontext(), ready as manager:
@@ -197,7 +204,7 @@ def _forget_places(copy: Path) -> None:
 def _emptied(manager: ThisPython) -> Iterator[ThisPython]:
     """Forget every name that an earlier notebook left in the kernel, and number its cells from 1 again."""
     reset = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%reset -f\nget_ipython().execution_count = 1")])
-    NotebookClient(reset, km=manager).execute()
+    NotebookClient(reset, km=manager, startup_timeout=_START_SECONDS).execute()
     yield manager
 
 
