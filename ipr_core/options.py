@@ -26,6 +26,7 @@ _USAGE = {
     "resume": "RUN",
     "annotate": "RUN CORPUS [--config FILE] [--SETTING VALUE ...] [--out DIR] [--shard K/N]",
     "export": "RUN FOLDER",
+    "figures": "RUN FOLDER [--beside RUN ...] [--format pdf|svg ...]",
     "table": "RUN [RUN ...] [--against SYSTEM] [--page FILE [--name NAME]]",
     "bench": f"{_SETTINGS} [--systems SYSTEM ...] [--steps N]",
     "doctor": "[--runs DIR]",
@@ -196,6 +197,16 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the model goes")
 
 
+def _add_figures(parser: argparse.ArgumentParser) -> None:
+    _add_run_folder(parser)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the figures go")
+    parser.add_argument("--beside", type=Path, nargs="+", metavar="RUN", help="other runs on the same utterances")
+    formats = ("pdf", "svg")
+    parser.add_argument(
+        "--format", nargs="+", choices=formats, default=formats, metavar="FORMAT", help="pdf or svg; default both"
+    )
+
+
 def _add_table(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, nargs="+", metavar="RUN", help="a run folder, or a folder of them")
     parser.add_argument("--against", metavar="SYSTEM", help="compare the others with it; default ipr, or the first one")
@@ -362,6 +373,7 @@ _OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "resume": _add_run_folder,
     "annotate": _add_annotate,
     "export": _add_export,
+    "figures": _add_figures,
     "table": _add_table,
     "bench": _add_bench,
     "doctor": _add_runs,

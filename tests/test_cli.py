@@ -21,8 +21,8 @@ from ipr_core.runs import names
 from ipr_core.training.advance import encoder_faults
 
 COMMANDS = (
-    "corpora", "config", "partition", "run", "train", "batch", "tune", "resume", "annotate", "export", "table", "bench",
-    "doctor", "notebooks", "lab",
+    "corpora", "config", "partition", "run", "train", "batch", "tune", "resume", "annotate", "export", "figures",
+    "table", "bench", "doctor", "notebooks", "lab",
 )  # fmt: skip
 TINY = ["--preset", "demo", "--synthetic-size", "80", "--epochs", "2", "--warm-up", "1", "--test-size", "16"]
 
@@ -277,6 +277,24 @@ def test_run_leaves_notebooks_report_and_labels(home, monkeypatch, capsys):
     rival = next((home / "all").glob("*-baseline-*"))
     assert printed(run / "notebooks" / "04_beside.ipynb") == f"{[str(rival)]}\n"  # the only one with such a parameter
     assert len(list((home / "all").iterdir())) == 2  # notebooks and command line mean the same run
+
+
+def test_figures_of_an_unfinished_run_are_refused(trained, tmp_path, capsys):
+    stopped = tmp_path / "stopped"
+    stopped.mkdir()
+    for name in ("config.json", "corpus.parquet"):
+        shutil.copy(trained[0] / name, stopped / name)
+    assert cli.main(["figures", str(stopped), str(tmp_path / "figures")]) == 2
+    assert "not trained to the end; `ipr resume RUN` continues" in capsys.readouterr().err
+    assert not (tmp_path / "figures").exists()
+
+
+def test_figures_come_from_another_python(trained, tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(subprocess, "call", lambda command: commands.append(command) or 0)
+    assert cli.main(["figures", str(trained[0]), str(tmp_path), "--format", "svg", "--beside", str(trained[0])]) == 0
+    words = [str(trained[0]), str(tmp_path), "svg", str(trained[0])]
+    assert commands == [[sys.executable, "-m", "ipr_widgets.paper", *words]]
 
 
 def test_run_tells_what_stopped_a_notebook(trained, home, monkeypatch, capsys):

@@ -131,7 +131,8 @@ def paired_bars(runs: Runs) -> go.Figure:
     shades = {"both right": "#44AA99", "only first": "#AA4499", "only second": "#6699CC", "neither": "#999999"}
     for outcome, colour in shades.items():
         counts = table[outcome]
-        bar = go.Bar(x=counts, y=pairs, orientation="h", name=outcome, marker_color=colour, text=counts)
+        marker = dict(color=colour, pattern_shape="/" if outcome == "only second" else "")  # told apart in grey
+        bar = go.Bar(x=counts, y=pairs, orientation="h", name=outcome, marker=marker, text=counts)
         fig.add_trace(bar.update(hovertemplate="%{x} utterances"))
     fig.update_yaxes(title="Two runs", autorange="reversed")
     return fig.update_layout(barmode="stack", legend_traceorder="normal")

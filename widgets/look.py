@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 import plotly.io as pio
+from IPython import get_ipython
+from IPython.display import HTML, display
 from plotly.subplots import make_subplots
 
 from ipr_core.runs.events import EpochEnd
@@ -15,6 +17,7 @@ from ipr_core.texts import SENTENCE, in_html
 from ipr_widgets import colours
 
 pio.renderers.default = "plotly_mimetype"  # the figure's data alone: JupyterLab draws it, offline
+pio.renderers["plotly_mimetype"].config = dict(toImageButtonOptions=dict(format="svg"))  # the camera saves shapes
 pd.options.display.html.use_mathjax = False  # else two $ in the ids of a table make a formula
 
 _SHARE = "sendChartToCloud"  # a button that would upload the figure to plotly's makers
@@ -24,6 +27,13 @@ NOT_IN_PANELS = [*_NOT_IN_MAPS, "zoom", "pan", "select", "lasso"]
 
 NO_EPOCH = "No epoch has been trained yet"
 NO_PROTOTYPES = "This system has no prototypes"
+
+THEMED = """<style>
+.jp-RenderedPlotly .infolayer text, .jp-RenderedPlotly [class*="axislayer"] text {
+    fill: var(--jp-ui-font-color1) !important;
+}
+</style>"""
+"""JupyterLab's own colour of text, light or dark, for the figures in a notebook's outputs."""
 
 _AXIS = dict(
     gridcolor=colours.GRID, zerolinecolor=colours.GRID, linecolor=colours.INK, tickcolor=colours.INK, ticks="outside",
@@ -120,3 +130,12 @@ def note(fig: go.Figure, text: str) -> go.Figure:
     """Write why there is nothing to draw in the middle, and hide the axes."""
     fig.update_xaxes(visible=False).update_yaxes(visible=False)
     return fig.add_annotation(text=text, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_size=14)
+
+
+def _theme() -> None:
+    """Put THEMED on the page of the notebook that imports this; an output that shows nothing."""
+    if getattr(get_ipython(), "kernel", None):
+        display(HTML(THEMED))
+
+
+_theme()

@@ -20,14 +20,35 @@ from ipr_core.texts import in_figure
 from ipr_widgets import colours, look
 
 LOOKS = {
-    "baseline": ("#6699CC", "solid"),
-    "baseline_augmented": ("#6699CC", "dot"),
-    "baseline_plus": ("#999933", "solid"),
-    "baseline_plus_contrastive": ("#999933", "dot"),
-    "ipr": ("#AA4499", "solid"),
-    "supervised": ("#44AA99", "dash"),
+    "baseline": ("#3179C3", "dash", "square"),
+    "baseline_augmented": ("#3179C3", "dot", "square-open"),
+    "baseline_plus": ("#13974C", "longdash", "triangle-up"),
+    "baseline_plus_contrastive": ("#13974C", "dashdot", "triangle-up-open"),
+    "ipr": ("#A9459B", "solid", "circle"),
+    "supervised": ("#039FD8", "longdashdot", "diamond"),
+    "deep_spectrum": ("#1D678D", "solid", "diamond-open"),
+    "attention_pooling": ("#AE2153", "dash", "cross"),
+    "emotion_existence": ("#845613", "dot", "x"),
+    "capsules": ("#3957B8", "dashdot", "circle-open"),
+    "majority": ("#5D743D", "longdash", "cross-open"),
+    "mcil": ("#F06859", "dot", "triangle-down"),
+    "mmd": ("#977E73", "dash", "star"),
+    "daan": ("#7E4E6D", "longdash", "triangle-left"),
+    "dann": ("#BF861D", "dashdot", "hexagram"),
+    "bnm": ("#056C4B", "longdashdot", "triangle-right"),
+    "committee": ("#8562AB", "dashdot", "pentagon"),
+    "ipr_committee": ("#B25718", "longdashdot", "circle-dot"),
+    "fixmatch": ("#878700", "solid", "x-open"),
+    "freematch": ("#538F8B", "dot", "triangle-down-open"),
+    "softmatch": ("#5C8D2C", "longdashdot", "star-open"),
+    "pico": ("#E760A8", "solid", "hourglass"),
+    "oracle": ("#7E92AC", "dash", "bowtie"),
 }
-"""A system's colour and dash; a control has the colour of its counterpart. None is an emotion's."""
+"""A system's colour, dash and marker. None is an emotion's colour; a control has that of its counterpart.
+
+Two systems with the same dash differ in lightness too, so that their curves are told apart in grey, and no two have the
+same marker. The colours of the tables' systems differ with red-blind, green-blind and blue-blind sight.
+"""
 
 CURVES = {"accuracy": "accuracy on D3", "agreement_prototypes": "prototypes right on D2"}
 """The fields of the events that are drawn over the epochs, and their titles."""
@@ -38,22 +59,19 @@ MEASURES = tuple(title for name, title in over_seeds.SOFT.items() if name != "no
 _DASHES = "solid", "dot", "dash"
 
 
-_SYMBOLS = (
-    "square", "square-open", "triangle-up", "triangle-up-open", "circle", "diamond", "diamond-open", "cross", "x",
-    "circle-open", "cross-open", "triangle-down", "star", "triangle-left", "hexagram", "triangle-right", "pentagon",
-    "circle-dot", "x-open", "triangle-down-open", "star-open", "hourglass", "bowtie",
-)  # fmt: skip
-"""Markers of the systems, in their order."""
-
-
 def looks(system: str) -> tuple[str, str]:
     """Return a system's colour and dash, from LOOKS or from its number."""
-    return LOOKS.get(system) or (colours.numbered(list(SYSTEMS).index(system)), "dashdot")
+    colour, dash, _ = _look(system)
+    return colour, dash
 
 
 def symbol(system: str) -> str:
-    """Return a system's marker, which no other one has: it tells curves apart in grey."""
-    return _SYMBOLS[list(SYSTEMS).index(system) % len(_SYMBOLS)]
+    """Return a system's marker."""
+    return _look(system)[2]
+
+
+def _look(system: str) -> tuple[str, str, str]:
+    return LOOKS.get(system) or (colours.numbered(list(SYSTEMS).index(system)), "dashdot", "asterisk-open")
 
 
 def curves(runs: Sequence[Run], scores: dict[str, str] | None = None) -> go.Figure:
@@ -160,7 +178,8 @@ def _curve(frame: DataFrame, system: str) -> go.Scatter:
     colour, dash = looks(system)
     return go.Scatter(
         x=frame["epoch"], y=frame["mean"], name=SYSTEMS[system].title, legendgroup=system, mode="lines+markers",
-        line=dict(color=colour, dash=dash, width=2), marker_size=4, hovertemplate="epoch %{x}: %{y:.1f} %",
+        line=dict(color=colour, dash=dash, width=2), marker=dict(size=6, symbol=symbol(system)),
+        hovertemplate="epoch %{x}: %{y:.1f} %",
     )  # fmt: skip
 
 
@@ -197,8 +216,9 @@ def _dots(frame: DataFrame) -> go.Scatter:
 
 def _points(frame: DataFrame, name: str) -> go.Scatter:
     titles = frame["system"].str.removesuffix(soft_labels.UNCALIBRATED)
+    names = [_system(title) for title in titles]
     symbols = np.where(titles == frame["system"], "circle", "circle-open")
-    marker = dict(color=[_colour(title) for title in titles], symbol=symbols, size=9)
+    marker = dict(color=[looks(name)[0] if name else colours.INK for name in names], symbol=symbols, size=9)
     hover = "%{text}: %{y:.3f}<extra></extra>"
     trace = go.Scatter(
         x=titles, y=frame[name], text=frame["system"], mode="markers", marker=marker, hovertemplate=hover
@@ -212,9 +232,9 @@ def _level(fig: go.Figure, uniform: pd.Series, column: int) -> None:
         fig.add_hline(y=value, line=dict(color=colours.INK, dash="dash", width=1), row=1, col=column)
 
 
-def _colour(title: str) -> str:
-    """Return the colour of a system's title, the ink of any other one."""
-    return next((looks(name)[0] for name, system in SYSTEMS.items() if system.title == title), colours.INK)
+def _system(title: str) -> str:
+    """Return the name of the system with a title; "" of any other one."""
+    return next((name for name, system in SYSTEMS.items() if system.title == title), "")
 
 
 def _longest(runs: Sequence[Run]) -> Sequence[EpochEnd]:

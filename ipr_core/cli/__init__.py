@@ -23,6 +23,7 @@ from ipr_core.cli.arguments import (
     with_file_,
 )
 from ipr_core.cli.batches import batch, tune
+from ipr_core.cli.figures import figures
 from ipr_core.cli.listening import listen
 from ipr_core.cli.notebooks import lab, notebooks
 from ipr_core.cli.votes import votes
@@ -332,7 +333,7 @@ COMMANDS: dict[str, Command] = {
     "corpora": _corpora, "config": _config, "partition": _partition, "run": _run, "train": _train, "batch": batch,
     "tune": tune, "resume": _resume, "annotate": _annotate, "export": _export, "table": _table, "bench": _bench,
     "doctor": _doctor, "notebooks": notebooks, "lab": lab, "listen": listen, "votes": votes,
-    "completion": _completion, "again": again,
+    "completion": _completion, "again": again, "figures": figures,
 }  # fmt: skip
 """Every command by name."""
 

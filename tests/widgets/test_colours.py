@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from helpers.sight import DARK, SIGHT, WHITE, contrast, lab, linear
-from ipr_widgets import colours
+from ipr_core.method.systems import SYSTEMS
+from ipr_core.results import report_look
+from ipr_widgets import colours, look, page, paper, spreads
 
 
 @pytest.mark.parametrize("sight", SIGHT)
@@ -45,9 +47,67 @@ def test_numbered_colours_are_told_apart():
     assert min(distances) > 0.02
 
 
-def test_text_has_the_same_contrast_on_both_pages():
-    assert contrast(colours.INK, WHITE) == pytest.approx(contrast(colours.INK, DARK), rel=0.05)
-    assert contrast(colours.INK, WHITE) > 4
+TEXT = 4.5
+"""The contrast of text that WCAG 2.2 asks for at level AA, success criterion 1.4.3."""
+
+
+def test_text_reads_on_a_light_page():
+    assert contrast(colours.INK, WHITE) >= TEXT
+    assert contrast(paper.BLACK, paper.WHITE) >= TEXT
+
+
+def test_no_grey_reads_on_both_pages_so_that_each_page_gives_the_text_its_own_colour():
+    greys = [f"#{level:02X}{level:02X}{level:02X}" for level in range(256)]
+    assert max(min(contrast(grey, page) for page in (WHITE, DARK)) for grey in greys) < TEXT
+    rule = r"\.infolayer text, [^{]*axislayer\"\] text \{\s*fill: var\((--[\w-]+)\) !important;?\s*\}"
+    pages = {"board": page.Keys._css, "notebook": look.THEMED, "report": report_look.STYLE}
+    names = {name: re.search(rule, style)[1] for name, style in pages.items()}
+    assert names == {"board": "--jp-ui-font-color1", "notebook": "--jp-ui-font-color1", "report": "--ink"}
+
+
+def test_every_text_of_the_report_reads_in_both_themes():
+    roots = re.findall(r":root \{([^}]*)\}", report_look.STYLE)
+    assert len(roots) == 2
+    for root in roots:
+        values = dict(re.findall(r"--(\w+): (#\w+)", root))
+        full = {
+            name: value if len(value) == 7 else "#" + "".join(2 * c for c in value[1:])
+            for name, value in values.items()
+        }
+        for name in ("ink", "faint", "link"):
+            assert contrast(full[name], full["page"]) >= TEXT, name
+            assert contrast(full[name], full["card"]) >= TEXT, name
+
+
+PAPER = ("baseline", "baseline_plus", "ipr", "supervised", "mcil", "mmd", "daan", "dann", "bnm")
+"""The systems of the paper's tables, whose curves lie in one figure."""
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_systems_of_a_table_are_told_apart_with_any_sight(sight):
+    for a, b in combinations(PAPER, 2):
+        assert np.linalg.norm(lab(spreads.LOOKS[a][0], sight) - lab(spreads.LOOKS[b][0], sight)) > 12, (a, b)
+
+
+def test_systems_are_told_apart_in_grey_by_marker_and_by_dash_or_lightness():
+    assert list(spreads.LOOKS) == list(SYSTEMS)
+    markers = [marker for _, _, marker in spreads.LOOKS.values()]
+    assert len(set(markers)) == len(markers)
+    for a, b in combinations(SYSTEMS, 2):
+        (first, dash, _), (second, other, _) = spreads.LOOKS[a], spreads.LOOKS[b]
+        lightness = abs(lab(first, "usual")[0] - lab(second, "usual")[0])
+        assert dash != other or lightness > 4.5, (a, b)
+        assert first == second or np.linalg.norm(lab(first, "usual") - lab(second, "usual")) > 20, (a, b)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_systems_line_stands_out_from_both_pages(system):
+    assert min(contrast(spreads.LOOKS[system][0], page) for page in (WHITE, DARK)) > 2.8
+
+
+def test_a_control_has_the_colour_of_its_counterpart():
+    for control, system in {"baseline_augmented": "baseline", "baseline_plus_contrastive": "baseline_plus"}.items():
+        assert spreads.LOOKS[control][0] == spreads.LOOKS[system][0]
 
 
 def test_neutral_is_grey_and_a_class_that_nobody_listed_keeps_its_colour():

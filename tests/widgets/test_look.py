@@ -33,6 +33,11 @@ def test_figures_are_data_that_jupyterlab_draws_offline():
     assert pio.renderers.default == "plotly_mimetype"
 
 
+def test_the_camera_saves_shapes():
+    figure = curves.beta(EVENTS)._repr_mimebundle_()["application/vnd.plotly.v1+json"]
+    assert figure["config"]["toImageButtonOptions"] == {"format": "svg"}
+
+
 def test_figures_over_no_epoch_have_a_note():
     for fig in [*figures_over_epochs([]), matrices.cosines([], CLASSES)]:
         assert look.NO_EPOCH in notes(fig)
