@@ -11,6 +11,7 @@ import papermill
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
 
 from ipr_core.atomic import WriteError
 from ipr_core.cli import _codes, main
@@ -26,7 +27,7 @@ SENTENCES = {
 
 def below_a_cell(source, namespace, capsys):
     """Return what IPython shows below a cell with this source."""
-    shell = InteractiveShell()
+    shell = InteractiveShell(config=Config({"HistoryManager": {"hist_file": ":memory:"}}))
     shell.push(namespace)
     shell.run_cell(source)
     return re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out).strip()
