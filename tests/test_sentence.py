@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -27,7 +28,8 @@ SENTENCES = {
 
 def below_a_cell(source, namespace, capsys):
     """Return what IPython shows below a cell with this source."""
-    shell = InteractiveShell(config=Config({"HistoryManager": {"hist_file": ":memory:"}}))
+    with tempfile.TemporaryDirectory() as folder:  # not the user's
+        shell = InteractiveShell(ipython_dir=folder, config=Config({"HistoryManager": {"hist_file": ":memory:"}}))
     shell.push(namespace)
     shell.run_cell(source)
     return re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out).strip()
