@@ -78,6 +78,9 @@ _ENDINGS = {
 """Exit codes, and the errors that end with them."""
 
 
+_MODULES_OF_NOTEBOOKS = ("ipr_core.training.advance", "umap")
+"""What takes seconds to import in a kernel, which it does while this process trains."""
+
 # The commands, one function each; its docstring is the command's description.
 
 
@@ -150,10 +153,11 @@ def _run(args: Args) -> int:
     check_places(runs_folder(args))
     run, _ = prepare(config, args.runs)
     reopen_if_damaged_(run)
-    rival_runs = train_all(rivals, args.runs)
     parameters = for_notebook(config, typed(args), args.preset, None if args.runs is None else str(args.runs))
     folder = run.folder / "notebooks"
-    with execution.kernel(folder / "kernel.log") as kernel:  # one for all: it imports once
+    ahead = _MODULES_OF_NOTEBOOKS if rivals else ()
+    with execution.kernel(folder / "kernel.log", ahead=ahead) as kernel:  # one for all: it imports once
+        rival_runs = train_all(rivals, args.runs)
         for notebook in main_job:
             compared = {"compare": [str(rival.folder) for rival in rival_runs]} if rival_runs else {}
             extra = compared if "compare" in execution.parameters(notebook) else {}

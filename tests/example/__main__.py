@@ -13,7 +13,7 @@ def main(train: bool) -> None:
     """Write figures and page; with `train` the record first."""
     with tempfile.TemporaryDirectory(prefix="ipr-") as folder:
         if train:
-            run, data = prepare(demo(), folder)
+            run, data = prepare(demo(device="cpu"), folder)
             advance(run, data, watch=ProgressBar(run.config))
             record.write_record(run, data)
         run = record.read_run(Path(folder, "record"))

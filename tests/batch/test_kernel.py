@@ -1,0 +1,55 @@
+"""The kernel of executed notebooks: one for all of a run, which imports while another process trains."""
+
+import contextlib
+import json
+
+import nbformat
+import pytest
+
+from helpers.batches import write_notebook
+from helpers.fake_runs import fake_run
+from ipr_core import cli
+from ipr_core.batch import notebooks
+
+LOADED = "import sys, json\nprint(json.dumps(['{module}' in sys.modules, sys.modules['rfc3987_syntax'] is None]))"
+
+
+@pytest.mark.parametrize("ahead", [(), ("no_such_module", "wave")], ids=str)
+def test_a_kernel_imports_ahead_what_it_is_told_and_survives_what_there_is_not(ahead, tmp_path):
+    path = tmp_path / "one.ipynb"
+    write_notebook(path, LOADED.format(module="wave"))
+    with notebooks.kernel(tmp_path / "kernel.log", ahead=ahead) as kernel:
+        copy = notebooks.execute(path, tmp_path / "copy.ipynb", {}, kernel, progress=False)
+    cells = nbformat.read(copy, as_version=4).cells
+    (output,) = [output for cell in cells for output in cell.get("outputs", [])]
+    assert json.loads(output.text) == ["wave" in ahead, True]
+    assert (tmp_path / "kernel.log").read_text() == ""
+
+
+def test_ipr_run_starts_one_kernel_before_the_other_systems_are_trained(tmp_path, frozen, data, monkeypatch):
+    run, order = fake_run(tmp_path, frozen, data, (0.2, 0.5)), []
+
+    @contextlib.contextmanager
+    def kernel(log, cwd=None, ahead=()):
+        order.append(f"kernel with {', '.join(ahead)}")
+        yield "kernel"
+
+    monkeypatch.setattr("ipr_core.training.advance.prepare", lambda *args: (run, data))
+    monkeypatch.setattr("ipr_core.training.advance.train_all", lambda *args: order.append("training") or [run])
+    monkeypatch.setattr("ipr_core.training.trained.reopen_if_damaged_", lambda run: None)
+    monkeypatch.setattr("ipr_core.batch.notebooks.kernel", kernel)
+    executed = "ipr_core.batch.notebooks.execute"
+    monkeypatch.setattr(executed, lambda path, out, settings, manager, **_: order.append(f"{path.stem} in {manager}"))
+    monkeypatch.setattr(
+        "ipr_core.results.drawn.draw", lambda run, rivals, manager: order.append(f"report in {manager}")
+    )
+    for name in ("report.write", "summary.tables", "summary.summary", "soft_labels.notes"):
+        monkeypatch.setattr(f"ipr_core.results.{name}", lambda *args: "")
+    monkeypatch.setattr("ipr_core.results.in_words.paragraphs", lambda *args: [])
+    assert cli.main(["run", "--preset", "demo", "--beside", "baseline", "--runs", str(tmp_path)]) == 0
+    assert order == [
+        "kernel with ipr_core.training.advance, umap",
+        "training",
+        *(f"{name} in kernel" for name in notebooks.MAIN_JOB),
+        "report in kernel",
+    ]
