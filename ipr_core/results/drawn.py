@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -50,7 +51,8 @@ def draw(run: Run, rivals: Sequence[Run], manager: ThisPython | None = None) -> 
         spec = {"name": "python3", "language": "python", "display_name": "Python"}
         cells = [parameters, v4.new_code_cell(code)]
         nbformat.write(v4.new_notebook(cells=cells, metadata={"kernelspec": spec}), source)
-        return notebooks.execute(source, run.folder / "notebooks" / source.name, {}, manager)
+        is_terminal = sys.stderr is not None and sys.stderr.isatty()  # elsewhere it is not worth a line
+        return notebooks.execute(source, run.folder / "notebooks" / source.name, {}, manager, is_terminal)
 
 
 def exhibits(notebook: NotebookNode) -> Iterator[Exhibit]:
