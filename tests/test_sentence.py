@@ -14,6 +14,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
+from ipr_core import Recogniser
 from ipr_core.atomic import WriteError
 from ipr_core.cli import _codes, main
 from ipr_core.config import SettingsError, from_notebook
@@ -78,6 +79,11 @@ def test_every_error_with_an_exit_code_of_its_own_is_a_sentence():
     lines = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     assert {line.split()[1] for line in lines.stdout.strip().split(",")} == {"SentenceError"}
     assert all(issubclass(kind, SentenceError) for kind in _codes())
+
+
+def test_a_model_that_is_nowhere_is_a_sentence_too(capsys):
+    shown = below_a_cell("load('/nowhere')", {"load": Recogniser.from_pretrained}, capsys)
+    assert shown.startswith("/nowhere is not a local folder and cannot be loaded from the hub; give the folder")
 
 
 def test_they_stay_the_errors_that_they_were():

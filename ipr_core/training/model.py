@@ -26,7 +26,7 @@ from ipr_core.encoders import SpeechEncoder, build_encoder, checkpoint_digest, l
 from ipr_core.method.prototypes import Prototypes
 from ipr_core.method.systems import SYSTEMS
 from ipr_core.method.systems.system import Classifier
-from ipr_core.runs.files import DAMAGED, read_json, reading, sealed, tensors_digest
+from ipr_core.runs.files import DAMAGED, FileError, read_json, reading, sealed, tensors_digest
 from ipr_core.training.centring import SpeakerMeans
 from ipr_core.training.minibatches import PASS, Rows, by_length
 
@@ -263,7 +263,7 @@ class Recogniser(nn.Module):
         """Load a saved recogniser from a local folder or a hub id, in evaluation mode, on the CPU.
 
         config: of its run, for a model that an older version saved without all it depends on
-        raises FileError for a file that is missing, damaged or of something else; ValueError if the hub has none
+        raises FileError for a file that is missing, damaged or of something else, or if the hub has none
         """
         folder = Path(folder) if Path(folder).is_dir() else _download(str(folder))
         description = read_json(folder / DESCRIPTION)
@@ -390,6 +390,6 @@ def _download(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=[DESCRIPTION, WEIGHTS]))
     except (OSError, ValueError) as error:
-        raise ValueError(
+        raise FileError(
             f"{name} is not a local folder and cannot be loaded from the hub; give the folder of an exported recogniser"
         ) from error
