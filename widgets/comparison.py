@@ -23,12 +23,12 @@ from ipr_core.results.significance import mcnemar
 from ipr_core.runs.events import EpochEnd
 from ipr_core.runs.run import Run, RunError
 from ipr_core.texts import in_figure, plain
-from ipr_widgets import look, matrices
+from ipr_widgets import look, matrices, spreads
 
 Runs = Mapping[str, Run]
 
 COLOURS = ("#AA4499", "#44AA99", "#999933", "#6699CC")
-"""The colours of the runs, none of an emotion. From the fifth run on they return with other dashes."""
+"""The colours of several runs of one system, none of an emotion. From the fifth on they return with other dashes."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 ALONE = (
     "<p>No run stands beside this one. Give the parameter <code>compare</code> the folders of other runs on the same "
@@ -197,25 +197,34 @@ def _differing(runs: Sequence[Run]) -> list[str]:
 
 def _over_epochs(runs: Runs, title: str, fields: Mapping[str, str]) -> go.Figure:
     """Draw a panel a field of the events and a curve a run."""
-    fig = look.panels(title, list(fields), 400)
+    fig, looks = look.panels(title, list(fields), 400), _looks(runs)
     histories = [run.history() for run in runs.values()]
     legend: set[str] = set()
     for column, field in enumerate(fields.values(), start=1):
         for i, (name, history) in enumerate(zip(runs, histories, strict=True)):
             values = look.percent([getattr(event, field) for event in history])
             if any(value is not None for value in values):
-                fig.add_trace(_curve(i, name, values).update(showlegend=name not in legend), row=1, col=column)
+                fig.add_trace(_curve(looks[i], name, values).update(showlegend=name not in legend), row=1, col=column)
                 legend.add(name)
     fig.update_layout(legend=dict(orientation="h", y=-0.2, yanchor="top"))
     return look.over_epochs(fig, _longest(histories))
 
 
-def _curve(i: int, name: str, values: Sequence[float | None]) -> go.Scatter:
-    line = dict(color=COLOURS[i % len(COLOURS)], dash=DASHES[i % len(DASHES)], width=2)
+def _looks(runs: Runs) -> list[tuple[str, str, str | int]]:
+    """Return colour, dash and marker of each run: those of its system, or, where two runs are of one, of its place."""
+    systems = [run.config.training.system for run in runs.values()]
+    if len(set(systems)) == len(systems):
+        return [(*spreads.looks(system), spreads.symbol(system)) for system in systems]
+    return [(COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)], i) for i in range(len(systems))]
+
+
+def _curve(appearance: tuple[str, str, str | int], name: str, values: Sequence[float | None]) -> go.Scatter:
+    colour, dash, symbol = appearance
+    line = dict(color=colour, dash=dash, width=2)
     name, hover = in_figure(name), "epoch %{x}: %{y:.3~g}"
     return go.Scatter(
         y=list(values), x=list(range(len(values))), name=name, legendgroup=name, line=line, mode="lines+markers",
-        marker=dict(size=5, symbol=i), hovertemplate=hover,
+        marker=dict(size=6, symbol=symbol), hovertemplate=hover,
     )  # fmt: skip
 
 

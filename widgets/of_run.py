@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from ipr_core.data.ambiguity import class_numbers, soft_votes
 from ipr_core.data.dataset import Dataset
 from ipr_core.data.waves import WaveStore
-from ipr_core.results import fairness, soft_labels
+from ipr_core.results import fairness, reliability, soft_labels
 from ipr_core.results.drawn import FIRST_PAGE
 from ipr_core.runs.run import Run
 from ipr_core.training.session import map_sample
@@ -63,7 +63,10 @@ def drawings(run: Run, rivals: Sequence[Run] = ()) -> list[Drawing]:
 def _first_page(run: Run, rivals: Sequence[Run]) -> Iterator[Drawing]:
     yield Drawing(FIRST_PAGE, "recognition", outcome.recognition([run, *rivals]))
     yield Drawing(FIRST_PAGE, "recalls", outcome.recalls(run))
-    yield Drawing(FIRST_PAGE, "reliability", outcome.reliability([run, *rivals]))
+    if reliability.judged(run):
+        yield Drawing(FIRST_PAGE, "reliability", outcome.reliability([run, *rivals]))
+    elif _knows_labels_of_d2(run):
+        yield Drawing(FIRST_PAGE, "agreement", curves.agreement(run.history()))
 
 
 def _partition(run: Run) -> Iterator[Drawing]:
@@ -86,11 +89,15 @@ def _training(run: Run) -> Iterator[Drawing]:
 
 def _labels_of_d2(run: Run) -> Iterator[Drawing]:
     subject, history, classes = D2, run.history(), run.meta["classes"]
-    if any(event.agreement_model is not None for event in history):
+    if _knows_labels_of_d2(run) and reliability.judged(run):  # else it stands on the first page
         yield Drawing(subject, "agreement", curves.agreement(history))
     labels = class_numbers(run.table, classes)[(run.table["part"] == "D2").to_numpy()]
     truth = np.bincount(labels[labels >= 0], minlength=len(classes))
     yield Drawing(subject, "label_counts", curves.label_counts(history, classes, truth.tolist()))
+
+
+def _knows_labels_of_d2(run: Run) -> bool:
+    return any(event.agreement_model is not None for event in run.history())
 
 
 def _prototypes(run: Run) -> Iterator[Drawing]:

@@ -33,6 +33,9 @@ NO_BROWSER = (
     "figures are printed by a browser, and neither Chrome nor Chromium was found; install one of them, or name its "
     "program in the environment variable BROWSER_PATH"
 )
+FAILED = (
+    "the browser that prints figures did not start, or stopped; the environment variable BROWSER_PATH names another one"
+)
 _OFFLINE = {"proxy_server": "127.0.0.1:9"}
 """Whatever a browser would ask of the network goes to a port where nobody listens.
 
@@ -98,7 +101,7 @@ def save(figures: Iterable[tuple[go.Figure, str]], folder: Path | str, formats: 
     except ChromeNotFoundError as error:
         raise BrowserError(NO_BROWSER) from error
     except (BrowserClosedError, BrowserFailedError, KaleidoError) as error:
-        raise BrowserError(f"the browser that prints the figures failed: {error}") from error
+        raise BrowserError(FAILED) from error
     return [Path(job["path"]) for job in jobs]
 
 

@@ -110,14 +110,22 @@ def _first_page(run: Run, rivals: Sequence[Run], exhibits: Sequence[Exhibit], pl
 def _to_hear(run: Run, exhibits: Sequence[Exhibit]) -> str:
     """Return the most ambiguous utterances, with their players."""
     sounds = {exhibit.name: exhibit.output.data["text/html"] for exhibit in exhibits if exhibit.subject == drawn.SOUNDS}
-    rows = [
-        f"<tr><td>{in_html(clip.name)}</td><td>{clip.part}</td><td>{in_html(clip.votes, SENTENCE)}</td>"
-        f'<td>{in_html(clip.soft, SENTENCE)}</td><td class="sound">{sounds.get(clip.name, "")}</td></tr>'
-        for clip in page_one.most_ambiguous(run)
-    ]
-    names = "".join(f"<th>{name}</th>" for name in ("utterance", "part", "votes", "soft label"))
-    head = f'<tr>{names}<th class="sound">hear it</th></tr>'
-    return f'<h3>The most ambiguous utterances</h3><table class="heard">{head}{"".join(rows)}</table>' if rows else ""
+    clips = page_one.most_ambiguous(run)
+    columns = {
+        "utterance": [in_html(clip.name) for clip in clips],
+        "part": [clip.part for clip in clips],
+        "votes": [in_html(clip.votes, SENTENCE) for clip in clips],
+        "soft label": [in_html(clip.soft, SENTENCE) for clip in clips],
+        "hear it": [sounds.get(clip.name, "") for clip in clips],
+    }
+    full = {name: cells for name, cells in columns.items() if any(cells)}
+    kind = {"hear it": ' class="sound"'}
+    head = "".join(f"<th{kind.get(name, '')}>{name}</th>" for name in full)
+    rows = "".join(
+        f"<tr>{''.join(f'<td{kind.get(name, str())}>{cells[i]}</td>' for name, cells in full.items())}</tr>"
+        for i in range(len(clips))
+    )
+    return f'<h3>The most ambiguous utterances</h3><table class="heard"><tr>{head}</tr>{rows}</table>' if clips else ""
 
 
 def _results(results: Iterable[Table], notes: Iterable[str]) -> str:

@@ -67,7 +67,8 @@ figure { margin: 0; min-width: 0; } figcaption { font-weight: 600; font-size: 0.
 """
 
 # Titles are captions here. The legend lies below, where it needs no width, and pushes the plot up as far as it must.
-# Of a figure with many curves the legend makes it higher, and is never cut.
+# A figure with many curves grows by its legend, which is never cut: it is drawn with room for all of it, and then
+# made as high as it has to be. Without that room plotly gives up.
 # In print every figure has the width of its column, which is known before the page is laid out: plotly does not resize
 # by itself while a browser prints.
 DRAW = """
@@ -77,14 +78,15 @@ const column = (place) => place.closest(".first") ? "first"
   : place.closest(".wide") || !place.closest(".figures") ? "wide" : "half";
 const screen = new Map();
 const PLOT = 120;
-const heighten = (place) => {
-  const legend = place.querySelector(".legend"), height = PLOT + (legend ? legend.getBBox().height : 0);
-  if (height > place.layout.height) Plotly.relayout(place, {height});
+const room = (place) => 22 * place.data.length;
+const settle = (place, height) => {
+  const legend = place.querySelector(".legend");
+  Plotly.relayout(place, {height: Math.max(height, PLOT + (legend ? legend.getBBox().height : 0))});
 };
 const fit = (place, width, height, size) => {
-  Plotly.relayout(place, {width, height, "font.size": size,
+  Plotly.relayout(place, {width, height: height + room(place), "font.size": size,
     ...Object.fromEntries((place.layout.annotations || []).map((_, i) => [`annotations[${i}].font.size`, size]))});
-  heighten(place);
+  settle(place, height);
 };
 for (const place of places) {
   const {data, layout, config} = JSON.parse(place.firstElementChild.textContent);
@@ -93,11 +95,11 @@ for (const place of places) {
   const legend = {...layout.legend, itemwidth: 30, maxheight: 1, orientation: "h", x: 0,
     xref: "container", xanchor: "left", y: 0, yref: "container", yanchor: "bottom"};
   const height = layout.height || 450;
-  const drawn = {...layout, title: {text: ""}, width: undefined, height, margin, legend,
+  const drawn = {...layout, title: {text: ""}, width: undefined, height: height + 22 * data.length, margin, legend,
     uniformtext: {minsize: 6, mode: "hide"}, font: {...(layout.font || {}), size: 12}};
   screen.set(place, height);
   const settings = {...config, toImageButtonOptions: {format: "svg"}, responsive: true, displaylogo: false};
-  Plotly.newPlot(place, data, drawn, settings).then(() => heighten(place));
+  Plotly.newPlot(place, data, drawn, settings).then(() => settle(place, height));
 }
 for (const details of document.querySelectorAll("details"))
   details.addEventListener("toggle", () => {

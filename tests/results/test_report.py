@@ -297,7 +297,8 @@ def illustrated(run):
     """The same run with what widgets drew: figures of many curves, under three headings, and a wide one."""
     cells = []
     for number, subject in enumerate(SHOWN):
-        curves = [{"type": "scatter", "y": [1, i], "name": f"a curve with a long name, {i}"} for i in range(8)]
+        count = 40 if number == 4 else 8
+        curves = [{"type": "scatter", "y": [1, i], "name": f"a curve with a long name, {i}"} for i in range(count)]
         layout = {"title": {"text": f"figure {number}"}, "height": 380} | ({"xaxis2": {}} if number == 5 else {})
         position = {drawn.KEY: {"subject": subject, "name": f"f{number}", "wide": number == 5}}
         output = nb.new_output("display_data", {chapters.PLOTLY: {"data": curves, "layout": layout}}, metadata=position)
@@ -360,10 +361,10 @@ def test_in_print_nothing_is_cut_or_split_and_the_folded_notebooks_are_left_out(
         heading = page.locator("h2:visible").first.evaluate("one => getComputedStyle(one).breakAfter")
         folded = page.locator("pre:visible").count()
         browser.close()
-    assert 2 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 5
+    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) < 8
     assert len(figures) == len(SHOWN)
     assert [figure for figure in figures if figure["cut"]] == []
-    assert max(figure["height"] for figure in figures) < 500  # of a page of some 1,000
+    assert max(figure["height"] for figure in figures) < 1000  # as a page of A4 within its margins
     assert {figure["width"] for figure in figures} == {218, 334, 682}
     assert (split, heading, folded) == (0, "avoid", 0)
 
