@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import ipywidgets as w
+import traitlets as t
 
 from ipr_core.data.dataset import Dataset
 from ipr_core.method.systems import System
 from ipr_core.runs.run import Run
 from ipr_core.training.runner import Began, Runner
 from ipr_widgets import control, explorer, pseudo, similarity, umap
+from ipr_widgets.listing import least_certain
 from ipr_widgets.page import Keys
 from ipr_widgets.state import RunState
 
@@ -26,6 +29,8 @@ class Board(w.VBox):
 
     def __init__(self, state: RunState, control: w.Widget | None = None):
         self.state = state
+        state.follow(self._choose, ["run"])
+        self._choose()  # before the player is made, which therefore stays silent
         panels = {name: _guarded(state, name, make) for name, make in _PANELS.items()}
         _hide_unless(state, panels["similarity"], lambda system: system.shows_prototypes)
         head = {} if control is None else {"control": control}
@@ -33,6 +38,29 @@ class Board(w.VBox):
         grid = w.Box([_in_grid(panels[name], area) for name, area in _AREAS.items()]).add_class("ipr-panels")
         super().__init__([*head.values(), panels["epochs"], grid, _Page()])
         self.add_class("ipr-page").add_class("ipr-board")
+
+    def take_over(self, earlier: Board) -> None:
+        """Show what a reader looked at in an earlier board of the same run: its view, filters, colours, open tab."""
+        view, state = earlier.state, self.state
+        following = view.epoch >= len(view.events) - 1
+        epoch = len(state.events) - 1 if following else min(view.epoch, len(state.events) - 1)
+        state.change(epoch=epoch, focus=view.focus, selection=view.selection, pair=view.pair)
+        for name, panel in self.panels.items():
+            with state.guard(name):
+                for control, old in zip(_controls(panel), _controls(earlier.panels[name]), strict=True):
+                    _set_again(control, old)
+
+    def make_ready(self) -> None:
+        """Prepare the layout of the plane in the background."""
+        plane = self.panels["UMAP"]
+        if isinstance(plane, umap.UmapPanel):
+            plane.source.make_ready()
+
+    def _choose(self) -> None:
+        """Look at the least certain utterance until a reader chooses one."""
+        with self.state.lock, self.state.guard("board"):
+            if self.state.run is not None and self.state.focus < 0:
+                self.state.change(focus=least_certain(self.state))
 
 
 def board(state: RunState, runner: Runner, run: Run, data: Dataset) -> Board:
@@ -80,6 +108,23 @@ class EpochBar(w.HBox):
         self.slider.disabled = self.play.disabled = last == 0
         self.slider.max = self.play.max = last
         self.slider.value = self.play.value = max(self.state.epoch, 0)
+
+
+def _controls(panel: w.Widget) -> list[w.Widget]:
+    """Return the controls of a panel that a reader sets, in an order that is the same for every board."""
+    if isinstance(panel, explorer.Explorer):
+        filters, player = panel.listing.filters, panel.player
+        return [panel.listing.order, *filters.controls, filters.fold, player.speed, player.loop, player.autoplay]
+    if isinstance(panel, umap.UmapPanel):
+        return [panel.colour, panel.fold]
+    return [panel.tabs] if isinstance(panel, pseudo.Panel) else []
+
+
+def _set_again(control: w.Widget, old: w.Widget) -> None:
+    """Give a control the value of another one of its kind, if it offers that value."""
+    name = "selected_index" if isinstance(control, w.Tab) else "value"
+    with contextlib.suppress(t.TraitError):
+        setattr(control, name, getattr(old, name))
 
 
 class _Page(Keys):

@@ -33,8 +33,8 @@ _BUTTONS = {
     "Pause": ("Waits after this step; the notebook stays usable", ("preparing", "running")),
     "Resume": ("Goes on after a pause", ("pausing", "paused")),
     "Stop": (
-        "Ends after this step; Start goes on from the last finished epoch",
-        ("preparing", "running", "pausing", "paused"),
+        "Ends after this step; Start goes on from the last finished epoch. JupyterLab's ■ interrupts a cell, not this",
+        ("preparing", "running", "following", "pausing", "paused"),
     ),
 }
 """Name → its tooltip, and the states of the runner in which it can be pressed."""
@@ -43,6 +43,7 @@ _STATUS = {
     "ready": "Ready: Start trains",
     "preparing": "Preparing: the corpus is read, decoded and partitioned …",
     "running": "Training",
+    "following": "Following: another process trains this run, whose epochs show here",
     "pausing": "Pausing after this step …",
     "paused": "Paused: Resume goes on",
     "stopping": "Stopping after this step …",
@@ -181,7 +182,8 @@ class Control(w.VBox):
             button.disabled = state.status not in _BUTTONS[name][1] or (name == "Start" and self.config is None)
         self._show_progress(last)
         changes = [] if self.config is None else list(self.config.differences(self._config))
-        self.status.value = status(state, self._config, last, changes)
+        faults = self._form.faults if self._form is not None and self.config is None else ()
+        self.status.value = status(state, self._config, last, changes, faults)
         shows_beta = state.system is None or state.system.shows_beta
         self.numbers.value = numbers(state.step, state.events[-1] if state.events else None, shows_beta)
         self.trouble.value = trouble(state.error, state.faults, self._runner.fault)
@@ -195,17 +197,24 @@ class Control(w.VBox):
             _set(self.steps, 0, 0, state.status)
 
 
-def status(state: RunState, config: Config, last: int, changes: Sequence[str] = ()) -> str:
+def status(state: RunState, config: Config, last: int, changes: Sequence[str] = (), faults: Sequence[str] = ()) -> str:
     """Return the runner's state, the run's progress and the time left as HTML.
 
     last: how many epochs to train   changes: names of the settings that make another run of the next Start
+    faults: of wrong settings, a sentence each
     """
     sentence = _STATUS[state.status]
-    if changes and state.status in IDLE:
-        sentence = f"{sentence.partition(':')[0]}: Start begins another run: {in_html(', '.join(changes), SENTENCE)}"
+    if state.status == "running" and state.step is None:
+        sentence = "Training: the model, and views of the speech where it is frozen, are made ready …"
+    if changes:
+        first = "Start" if state.status in IDLE else "this run goes on as it is; Stop, then Start"
+        sentence = f"{sentence.partition(':')[0]}: {first} begins another run: {in_html(', '.join(changes), SENTENCE)}"
+    if faults:
+        sentence = f"{sentence.partition(':')[0]}: Start waits for a right setting: {in_html(faults[0], SENTENCE)}"
     words = [f"<b>{sentence}</b>"]
     if state.run is not None and state.data is not None:
-        words[0] += ", warm-up" if state.status == "running" and len(state.events) < config.training.warm_up else ""
+        warming_up = state.status == "running" and state.step and len(state.events) < config.training.warm_up
+        words[0] += ", warm-up" if warming_up else ""
         words.append(f"{min(len(state.events), last)} of {last} epochs are trained")
         if state.status not in IDLE:
             precise, ambiguous = (len(state.data.rows(part)) for part in ("D1", "D2"))

@@ -123,7 +123,7 @@ class Player(w.VBox):
     """The sound of the utterance in view, and its caption."""
 
     def __init__(self, state: RunState):
-        self.state, self._ready = state, False
+        self.state, self._ready, self._run = state, False, state.run
         self.audio = w.Audio(value=players.SILENCE, format="mp3", autoplay=False, loop=False, controls=True)
         self.audio.layout = w.Layout(height="32px", min_width="0", flex="1 1 180px", visibility="hidden")
         self.audio.add_class("ipr-player")
@@ -147,8 +147,9 @@ class Player(w.VBox):
         focus = self.state.focus
         self.audio.layout.visibility = "visible" if focus >= 0 else "hidden"
         with self.audio.hold_sync():
-            # A new panel stays silent: the reader has clicked nothing yet.
-            self.audio.autoplay = focus >= 0 and self._ready and self.autoplay.value
+            # A new panel, and a run that has just begun, stay silent: the reader has clicked nothing yet.
+            clicked, self._run = self._ready and self._run is self.state.run, self.state.run
+            self.audio.autoplay = focus >= 0 and clicked and self.autoplay.value
             self.audio.value = players.mp3(self.state.opened.data.waves[focus]) if focus >= 0 else players.SILENCE
 
     def _show_caption(self) -> None:

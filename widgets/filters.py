@@ -58,7 +58,7 @@ class Filters:
         self.fold.tooltip = "Show or hide filters by label, speaker and correction"
         rows = [self.single, self.released, self.verdict, self.speaker, self.corrected, self.clear]
         self.more = w.HBox(rows, layout=w.Layout(**THIN, flex_flow="row wrap", flex="0 0 auto"))
-        for control in self._controls:
+        for control in self.controls:
             control.observe(self._changed, "value")
         self.fold.observe(self._show, "value")
         self.clear.on_click(lambda _: self.reset())
@@ -67,7 +67,7 @@ class Filters:
     @property
     def active(self) -> int:
         """The number of filters that are set."""
-        return sum(control.value != _open_value(control) for control in self._controls)
+        return sum(control.value != _open_value(control) for control in self.controls)
 
     def offer(self) -> None:
         """Offer the classes and speakers of the state's run; choices that it has too stay."""
@@ -84,7 +84,7 @@ class Filters:
         """Clear all filters and the search."""
         if self.active:
             with self._one_change():
-                for control in self._controls:
+                for control in self.controls:
                     control.value = _open_value(control)
             self._changed()
 
@@ -116,7 +116,8 @@ class Filters:
         return np.isin(np.arange(len(parts)), self.state.selection) if part == SELECTION else parts == part
 
     @property
-    def _controls(self) -> tuple[w.Dropdown | w.Text, ...]:
+    def controls(self) -> tuple[w.Dropdown | w.Text, ...]:
+        """The filters' controls, each of which must let an utterance pass."""
         return self.part, self.search, self.single, self.released, self.verdict, self.speaker, self.corrected
 
     @contextlib.contextmanager

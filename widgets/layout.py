@@ -126,6 +126,14 @@ def large_enough(size: int) -> bool:
     return size >= FEWEST
 
 
+def make_ready() -> None:
+    """Lay out a few points, for nothing else than that umap is imported and compiled, which takes seconds."""
+    points = np.random.default_rng(0).normal(size=(2 * NEIGHBOURS, 8))
+    sequence = Layout()
+    for _ in range(2):  # a plane after another one needs more than the first
+        sequence.next_plane(points, points[:4])
+
+
 def neighbours(vectors: Points) -> tuple[Indices, Points]:
     """Return each vector's nearest ones by cosine distance, itself first, and their distances.
 

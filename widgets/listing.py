@@ -113,6 +113,16 @@ def soft_labels(state: RunState) -> Shares:
     return calibrated_labels(state.opened.run) if state.final else state.arrays(state.epoch)[run_facts(state).labeller]
 
 
+def least_certain(state: RunState) -> int:
+    """Return the row of the utterance whose soft label is least certain; before there is one, its votes; needs a run.
+
+    returns: -1 if there is no utterance
+    """
+    data = state.opened.data
+    doubts = -data.table["share"].to_numpy(float) if state.epoch < 0 else metrics.entropy(soft_labels(state))
+    return int(np.nanargmax(doubts)) if np.isfinite(doubts).any() else -1
+
+
 class Listing(w.VBox):
     """The sorted list with its filters; the row that is chosen is the state's focus."""
 

@@ -44,6 +44,18 @@ def growing(run: Run, events: Sequence[EpochEnd], seed: int = 0) -> Iterator[lis
         yield planes
 
 
+def of_epochs(run: Run, epochs: Sequence[int]) -> list[Plane]:
+    """Return the planes of these epochs as the board shows them, none if the sample is too small.
+
+    Every plane starts from the one before it, so all earlier ones are computed and kept too, if they are not there.
+    """
+    *_, planes = growing(run, run.history()[: max(epochs) + 1])
+    if not planes:
+        return []
+    shows = run.system.shows_prototypes
+    return [planes[epoch] if shows else planes[epoch].bare() for epoch in epochs]
+
+
 def fingerprint(event: EpochEnd) -> str:
     """Return a hash of an epoch's record without its clock."""
     values = {key: value for key, value in to_json(event).items() if key != "clock"}
@@ -117,6 +129,13 @@ class Planes(t.HasTraits):
                 self._thread = threading.Thread(target=self._work, name="layout", daemon=True)
                 self._thread.start()
 
+    def make_ready(self) -> None:
+        """Load and compile the layout in the background, so that the first plane comes with the first epoch."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, args=(True,), name="layout", daemon=True)
+                self._thread.start()
+
     def of_run(self, run: Run) -> Sequence[Plane]:
         """Return the planes of this run so far."""
         latest_run, planes = self.latest
@@ -128,7 +147,10 @@ class Planes(t.HasTraits):
         if thread is not None:
             thread.join(seconds)
 
-    def _work(self) -> None:
+    def _work(self, compile_first: bool = False) -> None:
+        if compile_first:
+            with self._guard():
+                layout.make_ready()
         while True:
             with self._lock:
                 if self._request is None:

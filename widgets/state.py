@@ -161,11 +161,16 @@ class RunState(t.HasTraits):
                 events = (*self.events[: event.epoch], event)
                 self.change(events=events, epoch=event.epoch if following else self.epoch)
         else:
-            events = tuple(event.run.history())
-            self.change(
-                run=event.run, data=event.data, events=events, epoch=len(events) - 1, step=None, pair=(), focus=-1,
-                selection=(),
-            )  # fmt: skip
+            self._begin(event.run, event.data)
+
+    def _begin(self, run: Run, data: Dataset) -> None:
+        """Show a run: another one from its newest epoch on, the same one where a reader left it."""
+        events = tuple(run.history())
+        if self.run is not None and self.run.folder == run.folder and self.epoch >= 0:
+            view: dict[str, Any] = dict(epoch=min(self.epoch, len(events) - 1))
+        else:
+            view = dict(epoch=len(events) - 1, pair=(), focus=-1, selection=())
+        self.change(run=run, data=data, events=events, step=None, **view)
 
     @contextmanager
     def guard(self, widget: str) -> Iterator[None]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ipywidgets as w
@@ -21,16 +23,20 @@ from ipr_widgets import board
 from ipr_widgets.live import LiveFigure
 from ipr_widgets.state import RunState
 
+_boards: dict[Path, board.Board] = {}
+"""Run folder → its latest board in this kernel, whose view the next one takes over when a cell is run again."""
 _latest: list[Live] = []  # the kernel's only training, since all would share torch's random generator
 
 
 def attended(live: bool | None = None) -> bool:
     """Return whether someone watches this kernel in a page.
 
-    live: a notebook's parameter, which decides if it is not None. A Jupyter server that opens a notebook in a page
-    names it in the kernel's environment; papermill, nbconvert and nbval start kernels without a server.
+    live: a notebook's parameter, which decides if it is not None. A Jupyter server that opens a notebook in a page, and
+    Voilà, say so in the kernel's environment, Colab brings a module; papermill, nbconvert and nbval start kernels
+    without any of them. An editor cannot be told from its terminal, see `Waited`.
     """
-    return "JPY_SESSION_NAME" in os.environ if live is None else live
+    pages = "JPY_SESSION_NAME" in os.environ or "VOILA_REQUEST_URL" in os.environ or "google.colab" in sys.modules
+    return pages if live is None else live
 
 
 def train(run: Run, data: Dataset, goal: Goal = "end", live: bool | None = None) -> Live | Waited:
@@ -42,14 +48,27 @@ def train(run: Run, data: Dataset, goal: Goal = "end", live: bool | None = None)
     raises the error of a training that is waited for
     """
     if not attended(live):
-        return Waited(advance(run, data, goal, ProgressBar(run.config, goal)), goal)
+        return Waited(advance(run, data, goal, ProgressBar(run.config, goal), wait=_Waiting(run)), goal)
     if _latest and _latest[0].runner.active:
         if _latest[0].run.folder == run.folder:
             return _latest[0]
         _latest[0].runner.stop()
         _latest[0].wait()
     _latest[:] = [Live(run, data, goal)]
+    _shown_again(_latest[0].board)
     return _latest[0]
+
+
+class _Waiting:
+    """Says once that another process trains a run."""
+
+    def __init__(self, run: Run):
+        self._run, self._said = run, False
+
+    def __call__(self) -> None:
+        if not self._said:
+            self._said = True
+            print(f"Another process trains {self._run.folder.name}; this notebook goes on when it has ended.")
 
 
 class Waited:
@@ -72,7 +91,9 @@ class Waited:
         return self.run
 
     def _ipython_display_(self) -> None:
-        """Display nothing: the figures that follow do."""
+        """Display nothing, since the figures that follow do; where an editor may show this, how to get the board."""
+        if any(name.startswith("VSCODE_") for name in os.environ):
+            print("Trained without the board: set `live = True` in the settings to see it here.")
 
 
 @dataclass
@@ -93,7 +114,9 @@ class Live:
         self.figures: list[Followed] = []
         self.runner.watch(self.state.on_event)
         self.runner.watch(self._on_event)
+        self.state.on_event(Began(run, data))  # the board shows at once what is known
         self.board = board.board(self.state, self.runner, run, data)
+        self.board.make_ready()
         self.runner.start(lambda: (run, data))
 
     @property
@@ -159,4 +182,14 @@ def _requested(events: Sequence[EpochEnd], run: Run, goal: Goal) -> list[EpochEn
 
 def explore(run: Run, data: Dataset, live: bool | None = None) -> w.VBox | None:
     """Return the board of a trained run if someone watches, else None.  live: see `attended`"""
-    return board.replay(run, data) if attended(live) else None
+    return _shown_again(board.replay(run, data)) if attended(live) else None
+
+
+def _shown_again(shown: board.Board) -> board.Board:
+    """Return a board after it has taken over the view of the earlier one of its run, if there is one."""
+    folder = shown.state.opened.run.folder
+    if folder in _boards:
+        shown.take_over(_boards[folder])
+    _boards.clear()  # of one run: a board holds a corpus
+    _boards[folder] = shown
+    return shown

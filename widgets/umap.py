@@ -17,7 +17,7 @@ from ipr_core.atomic import write
 from ipr_core.results.soft_labels import calibrated_labels
 from ipr_core.runs.run import Run
 from ipr_core.spreadsheets import to_csv
-from ipr_core.texts import SENTENCE, in_html, plain
+from ipr_core.texts import SENTENCE, in_figure, in_html, plain
 from ipr_core.training import labels
 from ipr_widgets import colours, layout, look, plane
 from ipr_widgets.layout import Plane
@@ -25,6 +25,7 @@ from ipr_widgets.live import LiveFigure, Touch
 from ipr_widgets.parts import failed_figure
 from ipr_widgets.planes import Planes
 from ipr_widgets.state import RunState
+from ipr_widgets.votes import present
 
 ROWS = 100
 """Rows of the selection in the table; all of them are saved."""
@@ -55,7 +56,7 @@ def draw(
     planes: one an epoch, from epoch 0 on   axes: the `extent` of the planes, if it is known
     """
     if not state.events:
-        return look.note(look.figure(_title(state)), look.NO_EPOCH)
+        return look.note(look.figure(_title(state)), _known(state))
     if not layout.large_enough(len(_sample(state))):
         return look.note(look.figure(_title(state)), plane.TOO_FEW)
     epoch = min(state.epoch, len(planes) - 1)
@@ -242,6 +243,17 @@ class UmapPanel(w.VBox):
             self.message.value = "not saved"
             path = save(self.state)
             self.message.value = f"saved as {look.term(path.name, str(path))}"
+
+
+def _known(state: RunState) -> str:
+    """Return what is known before the first epoch: the corpus, its parts and whose votes they rest on."""
+    if state.run is None or state.data is None:
+        return look.NO_EPOCH
+    data, parts = state.data, present(state.data.table["part"])
+    counts = [f"{name}: {len(data.rows(part)):,}" for part, name in parts.items()]
+    voters = "simulated annotators" if data.simulated else "the corpus's annotators"
+    corpus = f"{len(data.table):,} utterances of {in_figure(state.run.config.data.corpus)}"
+    return "<br>".join([corpus, *counts, f"by the votes of {voters}", "", "The first plane comes with the first epoch"])
 
 
 def _compact(fig: go.Figure, colouring: str) -> go.Figure:

@@ -57,6 +57,10 @@ class RunError(SentenceError, ValueError):
     """A run folder that cannot be used; the message has the file, what is wrong, and the cure."""
 
 
+class RunBusyError(RunError):
+    """A run that another process trains."""
+
+
 class Run:
     """One run folder; `create` makes it and `open` finds it again.
 
@@ -298,14 +302,15 @@ class Run:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for training. raises RunError if another process trains it; a killed one holds nothing."""
+        """Hold the run for training. raises RunBusyError if another process trains it; a killed one holds nothing."""
         for name in _FOLDERS:
             self.subfolder(name)
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(locked(self.folder / ".lock", wait=False))
             except BlockingIOError:
-                raise RunError(f"{self.folder} is being trained by another process; wait for it, or stop it") from None
+                sentence = f"{self.folder} is being trained by another process; wait for it, or stop it"
+                raise RunBusyError(sentence) from None
             for folder in (self.folder, self.folder / "epochs", self.folder / "model"):  # only training writes there
                 clear_unfinished(folder, alone=True)
             self.clear_()

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from time import perf_counter
@@ -23,7 +25,7 @@ from ipr_core.progress import is_watched, say
 from ipr_core.runs import mending
 from ipr_core.runs.events import EpochEnd, StepEnd
 from ipr_core.runs.names import default_runs, name
-from ipr_core.runs.run import Run, RunError
+from ipr_core.runs.run import Run, RunBusyError, RunError
 from ipr_core.training import checkpoint, labels
 from ipr_core.training.conditions import PROCESS_THREADS, conditions
 from ipr_core.training.kept_views import kept_views
@@ -34,6 +36,7 @@ from ipr_core.training.session import Session
 from ipr_core.training.trained import reopen_if_damaged_
 from ipr_core.training.views import Views
 
+_WAIT = 1.0  # seconds between two looks at a run that another process trains
 _log = logging.getLogger(__name__)
 
 Watcher = Callable[[Event], None]
@@ -102,26 +105,51 @@ def advance(
     goal: Goal = "end",
     watch: Watcher = ignore,
     views: Views | None = None,
+    wait: Callable[[], None] | None = None,
 ) -> Run:
     """Train a run from where its checkpoint stands; leave it as it is if it is already there.
 
     watch: called with every event   views: of another session that sees the same ones
+    wait: called every second while another process trains the run, whose epochs `watch` then hears; None: no waiting
     Of several processes the main one keeps everything and is watched; all return once everything is written.
     Where its files are damaged, it goes on from the newest state that they lead up to, and says so.
-    raises RunError if another process trains it, or its encoder has changed
+    raises RunBusyError if another process trains it, RunError if its encoder has changed
     """
     process = this_process()
-    if process.agreed(run.finished or (goal == "warm_up" and run.warmed_up)):
+    if process.agreed(_reached(run, goal)):
         return run
     check_encoder(run)
     if process.main:
-        with run.locked():
-            _train(run, data, goal, watch, views)
+        with _in_turn(run, watch, wait) if wait else run.locked():
+            if not _reached(run, goal):
+                _train(run, data, goal, watch, views)
     else:
         for _ in _events(_session(run, data, views), goal):
             pass
     process.agreed(True)
     return run
+
+
+def _reached(run: Run, goal: Goal) -> bool:
+    return run.finished or (goal == "warm_up" and run.warmed_up)
+
+
+@contextlib.contextmanager
+def _in_turn(run: Run, watch: Watcher, wait: Callable[[], None]) -> Iterator[None]:
+    """Hold the run for training once no other process does; until then tell `watch` of the other one's epochs."""
+    count = run.epochs
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(run.locked())
+                break
+            except RunBusyError:
+                wait()
+                time.sleep(_WAIT)
+                for event in run.history()[count:]:
+                    watch(event)
+                    count += 1
+        yield
 
 
 def _train(run: Run, data: Dataset, goal: Goal, watch: Watcher, views: Views | None) -> None:

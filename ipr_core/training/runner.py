@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ipr_core.data.dataset import Dataset
+from ipr_core.runs.events import StepEnd
 from ipr_core.runs.run import Run
 from ipr_core.training.advance import Goal, advance
 from ipr_core.training.loop import Event
 
-State = Literal["ready", "preparing", "running", "pausing", "paused", "stopping", "stopped", "finished", "failed"]
+State = Literal[
+    "ready", "preparing", "running", "following", "pausing", "paused", "stopping", "stopped", "finished", "failed"
+]
 IDLE = ("ready", "stopped", "finished", "failed")
 """The states in which a runner can be started."""
 Prepare = Callable[[], tuple[Run, Dataset]]
@@ -93,7 +96,7 @@ class Runner:
 
     def stop(self) -> None:
         """End after the present step; `start` goes on from the last finished epoch, as after a kill."""
-        if self._set("stopping", allowed=("preparing", "running", "pausing", "paused")):
+        if self._set("stopping", allowed=("preparing", "running", "following", "pausing", "paused")):
             self._stopping = True
             self._go.set()
 
@@ -111,7 +114,7 @@ class Runner:
             self._tell(Began(self.run, data))
             self._set("running", allowed="preparing")
             self._watch(None)
-            advance(self.run, data, self.goal, self._watch)
+            advance(self.run, data, self.goal, self._watch, wait=self._wait)
             self._set("finished")
         except _Stopped:
             self._set("stopped")
@@ -119,9 +122,16 @@ class Runner:
             self.error = error
             self._set("failed")
 
+    def _wait(self) -> None:
+        """Say that another process trains the run, whose epochs follow. raises _Stopped if this one is stopped"""
+        self._set("following", allowed=("running", "pausing"))
+        self._watch(None)
+
     def _watch(self, event: Event | None) -> None:
         """Tell an event, then wait if training is paused. raises _Stopped if it is stopped"""
         if event is not None:
+            if isinstance(event, StepEnd):  # only this runner's own training has steps
+                self._set("running", allowed="following")
             self._tell(event)
         if not self._go.is_set() and self._set("paused", allowed="pausing"):
             self._go.wait()

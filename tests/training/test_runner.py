@@ -134,17 +134,40 @@ def test_one_runner_trains_one_run(begin, prepared):
     assert ended(runner).finished
 
 
-def test_two_runners_do_not_train_the_same_run(begin, prepared):
+def test_a_second_runner_of_a_run_follows_the_first_and_stops_when_it_is_told_to(begin, prepared, monkeypatch):
+    monkeypatch.setattr("ipr_core.training.advance._WAIT", 0.05)
     first, log = begin(step(0, 1))
     first.start(prepared)
     log.wait_for_state("paused")
-    second, _ = begin()
+    second, seen = begin()
     second.start(prepared)
-    with pytest.raises(RunError, match="is being trained by another process; wait for it, or stop it"):
-        ended(second)
-    assert second.state == "failed"
+    seen.wait_for_state("following")
+    second.pause()
+    assert second.state == "following"
+    second.stop()
+    second.wait(SECONDS)
+    assert second.state == "stopped"
+    third, seen = begin()
+    third.start(prepared)
+    seen.wait_for_state("following")
     first.resume()
     assert ended(first).finished
+    assert ended(third).finished
+    assert seen.trained == [(0, None), (1, None), (2, None)]  # the first one's epochs, and no step
+
+
+def test_a_runner_trains_on_what_another_one_has_left(begin, prepared, undisturbed, monkeypatch):
+    monkeypatch.setattr("ipr_core.training.advance._WAIT", 0.05)
+    first, log = begin(step(1, 1))
+    first.start(prepared)
+    log.wait_for_state("paused")
+    second, seen = begin()
+    second.start(prepared)
+    seen.wait_for_state("following")
+    first.stop()
+    run = ended(second)
+    assert run.finished
+    assert_same(run, undisturbed)
 
 
 # Pause and resume.

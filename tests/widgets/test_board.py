@@ -56,6 +56,7 @@ def test_a_replay_shows_the_same_figures_as_live_training(begin, data):
     assert run.finished
     assert state.faults == {}
     again = board.replay(run, data)
+    again.state.change(focus=state.focus)  # each has chosen what was least certain when it was made
     wait_for_equal(live, again)
     assert figures(live) == figures(again)
     assert len(figures(live)) >= 4
@@ -145,3 +146,28 @@ def test_a_turned_page_is_the_one_that_would_be_drawn(finished, data):
     state.change(pair=(0, 1), selection=(0,))
     state.change(pair=(), selection=())  # whose frames are drawn anew
     assert turned == figures(whole)
+
+
+def test_the_least_certain_utterance_is_looked_at_and_is_silent(finished, data):
+    shown = board.replay(finished, data)
+    assert shown.state.focus == shown.panels["explorer"].listing.rows[0]
+    assert not shown.panels["explorer"].player.audio.autoplay
+    shown.state.change(focus=2)
+    assert shown.panels["explorer"].player.audio.autoplay
+
+
+def test_before_an_epoch_the_board_shows_the_corpus_and_its_most_disputed_utterance(begin, data):
+    run, _ = begin(epochs=4)
+    shown = board.replay(run, data)
+    assert data.table["share"].iloc[shown.state.focus] == data.table["share"].min()
+    note = json.loads(shown.panels["UMAP"].figure.figure)["layout"]["annotations"][0]["text"]
+    assert f"{len(data.table)} utterances of synthetic" in note
+    assert f"D1, precise: {len(data.rows('D1'))}" in note
+
+
+def test_a_run_that_is_started_again_is_shown_where_a_reader_left_it(finished, data):
+    state = RunState()
+    state.on_event(Began(finished, data))
+    state.change(epoch=1, focus=4, pair=(0, 2))
+    state.on_event(Began(finished, data))
+    assert (state.epoch, state.focus, state.pair) == (1, 4, (0, 2))

@@ -59,10 +59,20 @@ def test_text_reads_on_a_light_page():
 def test_no_grey_reads_on_both_pages_so_that_each_page_gives_the_text_its_own_colour():
     greys = [f"#{level:02X}{level:02X}{level:02X}" for level in range(256)]
     assert max(min(contrast(grey, page) for page in (WHITE, DARK)) for grey in greys) < TEXT
-    rule = r"\.infolayer text, [^{]*axislayer\"\] text \{\s*fill: var\((--[\w-]+)\) !important;?\s*\}"
+    ink = ", ".join(str(int(colours.INK[i : i + 2], 16)) for i in (1, 3, 5))
+    rule = rf'axislayer"\] text,\s+\S+ text\[style\*="fill: rgb\({ink}\)"\] \{{\s*fill: var\((--[\w-]+)\) !important'
     pages = {"board": page.Keys._css, "notebook": look.THEMED, "report": report_look.STYLE}
     names = {name: re.search(rule, style)[1] for name, style in pages.items()}
     assert names == {"board": "--jp-ui-font-color1", "notebook": "--jp-ui-font-color1", "report": "--ink"}
+
+
+@pytest.mark.parametrize("scale", [colours.SHARES, colours.COSINES])
+def test_numbers_read_on_every_cell_of_a_matrix(scale):
+    assert all(contrast(colours.ON_COLOUR, colour) >= TEXT for _, colour in scale)
+
+
+def test_numbers_read_on_bars():
+    assert all(contrast(colours.ON_COLOUR, colour) >= TEXT for colour in colours.OUTCOMES.values())
 
 
 def test_every_text_of_the_report_reads_in_both_themes():

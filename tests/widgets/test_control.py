@@ -84,8 +84,8 @@ def test_changed_settings_are_said_to_begin_another_run(bar, status):
     original = panel.status.value
     panel.form.inputs["gamma"].value, panel.form.inputs["epochs"].value = 0.5, 9
     assert f"{status.title()}: Start begins another run: gamma, epochs" in text(panel.status)
-    state.on_event(Changed("running"))
-    assert "another run" not in panel.status.value  # what is trained is not touched
+    state.on_event(Changed("paused"))
+    assert "this run goes on as it is; Stop, then Start begins another run: gamma, epochs" in text(panel.status)
     state.on_event(Changed(status))
     panel.form.fill(panel.first_config)
     assert panel.status.value == original
@@ -95,6 +95,7 @@ def test_wrong_settings_cannot_be_started(bar):
     _, runner, panel = bar
     panel.form.inputs["gamma"].value = 7
     assert usable(panel) == ""
+    assert "Ready: Start waits for a right setting: gamma" in text(panel.status)
     panel.form.inputs["gamma"].value = 0.5
     assert usable(panel) == "Start"
     assert runner.state == "ready"

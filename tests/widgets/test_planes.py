@@ -102,3 +102,10 @@ def test_planes_of_one_run_are_not_shown_for_another(run, trained):
     watcher, _ = in_background(run, run.history())
     assert len(watcher.of_run(run)) == 3
     assert len(watcher.of_run(trained)) == 0
+
+
+def test_epochs_have_the_planes_of_the_board(run):
+    *_, board = growing(run, run.history())
+    first, last = planes.of_epochs(run, [0, 2])
+    assert equal_planes(first, board[0])
+    assert equal_planes(last, board[2])

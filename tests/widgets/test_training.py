@@ -1,6 +1,8 @@
 """Training from a notebook: the same figures live and waited for."""
 
 import json
+import os
+import threading
 import time
 
 import pytest
@@ -65,11 +67,15 @@ def paused(begin):
 
 def test_a_jupyter_server_names_the_notebook_that_someone_watches(monkeypatch):
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    monkeypatch.delenv("VOILA_REQUEST_URL", raising=False)
     assert not attended()
     assert attended(True)
     monkeypatch.setenv("JPY_SESSION_NAME", "02_refinement.ipynb")
     assert attended()
     assert not attended(False)
+    monkeypatch.delenv("JPY_SESSION_NAME")
+    monkeypatch.setenv("VOILA_REQUEST_URL", "http://127.0.0.1/")
+    assert attended()
 
 
 def test_headless_it_waits_and_shows_plain_figures(begin, outputs):
@@ -170,3 +176,52 @@ def test_a_figure_that_fails_stops_nothing(paused, outputs):
         assert time.monotonic() < end
         time.sleep(0.01)
     assert paused.runner.state == "running"
+
+
+def test_an_editor_is_told_how_to_get_the_board_and_a_terminal_is_told_nothing(begin, monkeypatch, capsys):
+    for name in [name for name in os.environ if name.startswith("VSCODE_")]:
+        monkeypatch.delenv(name)
+    waited = train(*begin(epochs=2), live=False)
+    waited._ipython_display_()
+    assert capsys.readouterr().out == ""
+    monkeypatch.setenv("VSCODE_PID", "1")
+    waited._ipython_display_()
+    assert "`live = True`" in capsys.readouterr().out
+
+
+def test_a_notebook_waits_for_a_run_that_another_process_trains(begin, monkeypatch, capsys):
+    monkeypatch.setattr("ipr_core.training.advance._WAIT", 0.05)
+    run, data = begin(epochs=2)
+    held = threading.Event()
+
+    def other():
+        with run.locked():
+            held.set()
+            time.sleep(0.5)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    held.wait(SECONDS)
+    assert train(run, data, live=False).wait().finished
+    thread.join(SECONDS)
+    assert capsys.readouterr().out.count("Another process trains") == 1
+
+
+def test_a_cell_that_is_run_again_shows_what_was_looked_at(begin):
+    run, data = begin(epochs=4)
+    train(run, data, live=False)
+    first = explore(run, data, live=True)
+    filters = first.panels["explorer"].listing.filters
+    filters.part.value, filters.search.value, filters.fold.value = "D2", "1", True
+    first.panels["UMAP"].colour.value, first.panels["pseudo-labels"].tabs.selected_index = "partition", 2
+    first.state.change(epoch=1, focus=5, selection=(3, 5))
+    again = explore(run, data, live=True)
+    assert again is not first
+    assert (again.state.epoch, again.state.focus, again.state.selection) == (1, 5, (3, 5))
+    filters = again.panels["explorer"].listing.filters
+    assert (filters.part.value, filters.search.value, filters.fold.value) == ("D2", "1", True)
+    assert again.panels["explorer"].listing.rows == first.panels["explorer"].listing.rows
+    assert again.panels["UMAP"].colour.value == "partition"
+    assert again.panels["pseudo-labels"].tabs.selected_index == 2
+    first.state.change(epoch=3)  # the newest: the next board follows it
+    assert explore(*begin(epochs=2, seed=3), live=True).state.focus != 5  # another run
