@@ -33,9 +33,10 @@ MAIN_JOB = ("01_warm_up", "02_refinement", "03_analysis")
 # Every kernel imports jsonschema, which compiles grammars of web addresses for four seconds if it finds this package.
 _LAUNCH = """import sys, contextlib, importlib
 sys.modules['rfc3987_syntax'] = None
-for name in {ahead!r}:
+for module, _, function in (name.partition(':') for name in {ahead!r}):
     with contextlib.suppress(Exception):  # a cell that needs it will say what is wrong
-        importlib.import_module(name)
+        imported = importlib.import_module(module)
+        getattr(imported, function)() if function else None
 from ipykernel.kernelapp import launch_new_instance
 launch_new_instance()"""
 _START_SECONDS = 600  # that a kernel may take until it answers: to import torch from a slow disk takes minutes
@@ -88,7 +89,8 @@ def kernel(log: Path, cwd: Path | str | None = None, ahead: Sequence[str] = ()) 
     It ends with this process, however that ends.
 
     log: the file for its output outside the notebooks   cwd: its working folder, this process's if absent
-    ahead: modules that it imports at once, while this process does something else; none that need a running kernel
+    ahead: modules that it imports at once, while this process does something else, none that need a running kernel;
+        "module:function" calls the function too
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="ipr-", ignore_cleanup_errors=True) as socket, open(log, "wb") as stream:

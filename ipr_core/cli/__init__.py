@@ -78,8 +78,8 @@ _ENDINGS = {
 """Exit codes, and the errors that end with them."""
 
 
-_MODULES_OF_NOTEBOOKS = ("ipr_core.training.advance", "umap")
-"""What takes seconds to import in a kernel, which it does while this process trains."""
+_AHEAD = ("ipr_core.training.advance", "torch._dynamo", "ipr_widgets.layout:make_ready")
+"""What takes seconds in a kernel, to import and to compile, and is done while this process trains."""
 
 # The commands, one function each; its docstring is the command's description.
 
@@ -155,8 +155,8 @@ def _run(args: Args) -> int:
     reopen_if_damaged_(run)
     parameters = for_notebook(config, typed(args), args.preset, None if args.runs is None else str(args.runs))
     folder = run.folder / "notebooks"
-    ahead = _MODULES_OF_NOTEBOOKS if rivals else ()
-    with execution.kernel(folder / "kernel.log", ahead=ahead) as kernel:  # one for all: it imports once
+    # One kernel for all: it imports once, and while this process trains.
+    with execution.kernel(folder / "kernel.log", ahead=_AHEAD if rivals else ()) as kernel:
         rival_runs = train_all(rivals, args.runs)
         for notebook in main_job:
             compared = {"compare": [str(rival.folder) for rival in rival_runs]} if rival_runs else {}

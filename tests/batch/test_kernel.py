@@ -14,7 +14,7 @@ from ipr_core.batch import notebooks
 LOADED = "import sys, json\nprint(json.dumps(['{module}' in sys.modules, sys.modules['rfc3987_syntax'] is None]))"
 
 
-@pytest.mark.parametrize("ahead", [(), ("no_such_module", "wave")], ids=str)
+@pytest.mark.parametrize("ahead", [(), ("no_such_module", "wave:nothing", "wave:open", "wave")], ids=str)
 def test_a_kernel_imports_ahead_what_it_is_told_and_survives_what_there_is_not(ahead, tmp_path):
     path = tmp_path / "one.ipynb"
     write_notebook(path, LOADED.format(module="wave"))
@@ -48,7 +48,7 @@ def test_ipr_run_starts_one_kernel_before_the_other_systems_are_trained(tmp_path
     monkeypatch.setattr("ipr_core.results.in_words.paragraphs", lambda *args: [])
     assert cli.main(["run", "--preset", "demo", "--beside", "baseline", "--runs", str(tmp_path)]) == 0
     assert order == [
-        "kernel with ipr_core.training.advance, umap",
+        f"kernel with {', '.join(cli._AHEAD)}",
         "training",
         *(f"{name} in kernel" for name in notebooks.MAIN_JOB),
         "report in kernel",
