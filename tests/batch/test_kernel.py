@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import subprocess
+import sys
 
 import nbformat
 import pytest
@@ -53,3 +55,16 @@ def test_ipr_run_starts_one_kernel_before_the_other_systems_are_trained(tmp_path
         *(f"{name} in kernel" for name in notebooks.MAIN_JOB),
         "report in kernel",
     ]
+
+
+def test_what_the_kernel_does_ahead_is_there_and_needs_no_running_kernel():
+    code = (
+        "import importlib, sys\n"
+        "for module, _, function in (name.partition(':') for name in sys.argv[1:]):\n"
+        "    imported = importlib.import_module(module)\n"
+        "    getattr(imported, function)() if function else None\n"
+        "print({'IPython', 'ipywidgets', 'ipykernel'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", code, *cli._AHEAD]
+    process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert (process.stdout, process.stderr) == ("set()\n", "")
