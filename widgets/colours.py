@@ -34,6 +34,14 @@ INK = "#757575"
 No grey has 4.5 on JupyterLab's dark page too (at best 4.3 on both), so every page of ours gives the text its own
 colour: the board (`page`), the report, and JupyterLab around a notebook's figures (`look.THEMED`).
 """
+ON_COLOUR = "#111111"
+"""Text on a coloured surface: a matrix's cell, a bar. The surfaces are light enough for it."""
+SHARES = [[0, "#F7FBFF"], [0.5, "#9ECAE1"], [1, "#4A98C9"]]
+"""The scale of a share, 0 to 100 %: the lighter part of ColorBrewer's Blues."""
+COSINES = [[0, "#E08214"], [0.25, "#FDB863"], [0.5, "#F7F7F7"], [0.75, "#C3BEDD"], [1, "#9A8FC4"]]
+"""The scale of a cosine, −1 to 1: the lighter part of ColorBrewer's PuOr, which no colour blindness folds."""
+OUTCOMES = {"both right": "#44AA99", "only first": "#D28CC6", "only second": "#6699CC", "neither": "#A6A6A6"}
+"""What two runs make of an utterance."""
 GRID = "rgba(127, 127, 127, 0.25)"
 SHADE = "rgba(127, 127, 127, 0.15)"
 

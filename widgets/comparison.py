@@ -23,7 +23,7 @@ from ipr_core.results.significance import mcnemar
 from ipr_core.runs.events import EpochEnd
 from ipr_core.runs.run import Run, RunError
 from ipr_core.texts import in_figure, plain
-from ipr_widgets import look, matrices, spreads
+from ipr_widgets import colours, look, matrices, spreads
 
 Runs = Mapping[str, Run]
 
@@ -128,11 +128,11 @@ def paired_bars(runs: Runs) -> go.Figure:
     fig = look.figure("Utterances of D3 that two runs get right", 180 + 60 * len(table), xaxis_title="Utterances of D3")
     names = [[in_figure(name) for name in table[column]] for column in ("first", "second")]
     pairs = [f"{a}<br>and {b}<br>p = {p:.2g}" for a, b, p in zip(*names, table[_P], strict=True)]
-    shades = {"both right": "#44AA99", "only first": "#AA4499", "only second": "#6699CC", "neither": "#999999"}
-    for outcome, colour in shades.items():
+    for outcome, colour in colours.OUTCOMES.items():
         counts = table[outcome]
         marker = dict(color=colour, pattern_shape="/" if outcome == "only second" else "")  # told apart in grey
         bar = go.Bar(x=counts, y=pairs, orientation="h", name=outcome, marker=marker, text=counts)
+        bar.update(insidetextfont_color=colours.ON_COLOUR, textangle=0)
         fig.add_trace(bar.update(hovertemplate="%{x} utterances"))
     fig.update_yaxes(title="Two runs", autorange="reversed")
     return fig.update_layout(barmode="stack", legend_traceorder="normal")

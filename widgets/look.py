@@ -29,11 +29,12 @@ NO_EPOCH = "No epoch has been trained yet"
 NO_PROTOTYPES = "This system has no prototypes"
 
 THEMED = """<style>
-.jp-RenderedPlotly .infolayer text, .jp-RenderedPlotly [class*="axislayer"] text {
+.jp-RenderedPlotly .infolayer text, .jp-RenderedPlotly [class*="axislayer"] text,
+.jp-RenderedPlotly text[style*="fill: rgb(117, 117, 117)"] {
     fill: var(--jp-ui-font-color1) !important;
 }
 </style>"""
-"""JupyterLab's own colour of text, light or dark, for the figures in a notebook's outputs."""
+"""JupyterLab's own colour of text, light or dark, for what figures in a notebook's outputs write in `colours.INK`."""
 
 _AXIS = dict(
     gridcolor=colours.GRID, zerolinecolor=colours.GRID, linecolor=colours.INK, tickcolor=colours.INK, ticks="outside",

@@ -49,8 +49,8 @@ def cosine_cells(cosines: ArrayLike, classes: Sequence[str]) -> go.Heatmap:
     """Return a matrix of cosines as a trace, its values in the cells.  cosines: (C, C)"""
     names = [in_figure(name) for name in classes]
     return go.Heatmap(
-        z=np.asarray(cosines, float), x=names, y=names, zmin=-1, zmax=1, colorscale="PuOr",
-        texttemplate="%{z:.2f}", colorbar=dict(title="Cosine"), xgap=2, ygap=2,
+        z=np.asarray(cosines, float), x=names, y=names, zmin=-1, zmax=1, colorscale=colours.COSINES,
+        texttemplate="%{z:.2f}", textfont_color=colours.ON_COLOUR, colorbar=dict(title="Cosine"), xgap=2, ygap=2,
         hovertemplate="%{y} and %{x}: %{z:.3f}<extra></extra>",
     )  # fmt: skip
 
@@ -63,8 +63,9 @@ def confusion_cells(counts: ArrayLike, classes: Sequence[str]) -> go.Heatmap:
     text = [[f"{n}<br>{p:.0f} %" for n, p in zip(*row, strict=True)] for row in zip(counts, share, strict=True)]
     names = [in_figure(name) for name in classes]
     return go.Heatmap(
-        z=share, x=names, y=names, zmin=0, zmax=100, colorscale="Blues", text=text,
-        texttemplate="%{text}", colorbar=dict(title="Share of<br>the row, %"), xgap=2, ygap=2, customdata=counts,
+        z=share, x=names, y=names, zmin=0, zmax=100, colorscale=colours.SHARES, text=text,
+        texttemplate="%{text}", textfont_color=colours.ON_COLOUR, colorbar=dict(title="Share of<br>the row, %"),
+        xgap=2, ygap=2, customdata=counts,
         hovertemplate="truth %{y}, predicted %{x}: %{customdata} utterances, %{z:.1f} %<extra></extra>",
     )  # fmt: skip
 

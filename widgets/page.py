@@ -22,7 +22,8 @@ class Keys(anywidget.AnyWidget):
     }
     /* Figures are drawn in a grey that reads on a light and on a dark page: here the page's own reads better. What is
        written on a matrix's cells keeps its colour. */
-    .ipr-figure .infolayer text, .ipr-figure [class*="axislayer"] text { fill: var(--jp-ui-font-color1) !important; }
+    .ipr-figure .infolayer text, .ipr-figure [class*="axislayer"] text,
+    .ipr-figure text[style*="fill: rgb(117, 117, 117)"] { fill: var(--jp-ui-font-color1) !important; }
     .ipr-page .widget-tab > .widget-tab-contents { padding: 4px 8px; }
     .ipr-page .widget-tab > .lm-TabBar .lm-TabBar-tab {
         flex-basis: auto; min-width: 0; padding: 0 6px; font-size: 12px;

@@ -42,8 +42,8 @@ def partition(table: DataFrame, classes: Sequence[str]) -> go.Figure:
     parts = list(present(table["part"]).values())
     for label, (title, colour) in labels(table, classes).items():
         counts = _counts(table, label)
-        fig.add_trace(go.Bar(x=parts, y=counts, name=title, marker_color=colour, text=counts))
-    return fig
+        fig.add_trace(go.Bar(x=parts, y=counts, name=title, marker_color=colour, text=counts, textposition="outside"))
+    return fig.update_traces(cliponaxis=False)
 
 
 def partition_by_speaker(table: DataFrame, classes: Sequence[str]) -> go.Figure:

@@ -41,7 +41,8 @@ img, svg { max-width: 100%; } audio { height: 2.2rem; max-width: 16rem; }
 .figures > * { grid-column: span 3; } .figures > .wide { grid-column: 1 / -1; }
 .figures.first > * { grid-column: span 2; }
 figure { margin: 0; min-width: 0; } figcaption { font-weight: 600; font-size: 0.85rem; }
-.figure .infolayer text, .figure [class*="axislayer"] text { fill: var(--ink) !important; }
+.figure .infolayer text, .figure [class*="axislayer"] text,
+.figure text[style*="fill: rgb(117, 117, 117)"] { fill: var(--ink) !important; }
 @media screen and (max-width: 70rem) {
   body { display: block; } nav { position: static; padding: 1rem 0 0; } .columns { display: block; }
   .figures > *, .figures.first > * { grid-column: 1 / -1; }

@@ -93,7 +93,9 @@ def test_runs_side_by_side_have_plain_names(monkeypatch):
             for a, b in pairwise(TEXTS)]  # fmt: skip
     monkeypatch.setattr(comparison, "paired", lambda _: DataFrame(rows).assign(**{comparison._P: 0.5}))
     check_figure(comparison.paired_bars(runs).to_dict())
-    run = SimpleNamespace(history=lambda: EVENTS, meta={"classes": CLASSES}, system=SimpleNamespace(shows_prototypes=1))
+    config = SimpleNamespace(training=SimpleNamespace(system="ipr"))
+    system = SimpleNamespace(shows_prototypes=1)
+    run = SimpleNamespace(history=lambda: EVENTS, meta={"classes": CLASSES}, system=system, config=config)
     check_figure(comparison.confusions(dict.fromkeys(TEXTS, run)).to_dict())
     check_figure(comparison.scores(dict.fromkeys(TEXTS, run)).to_dict())
 
