@@ -19,7 +19,8 @@ from ipr_core.runs.names import name
 from ipr_core.runs.run import Run
 from ipr_core.training import labels
 from ipr_core.training.session import map_sample
-from ipr_widgets.layout import Plane, planes
+from ipr_widgets import planes
+from ipr_widgets.layout import Plane
 
 FOLDER = Path(__file__).parents[2] / "notebooks" / "example"
 POINTS = 150
@@ -98,7 +99,7 @@ def _arrays(table: pd.DataFrame, epoch: int, classes: int) -> dict[str, np.ndarr
 def _planes(run: Run, data) -> dict:
     """Return the plane of all utterances before and after, and of it the points that the page shows."""
     sample = map_sample(data, run.config.training.map_size)
-    both = planes([replace(run.event(epoch), arrays=run.arrays(epoch)) for epoch in shown_epochs(run)])
+    both = planes.of_epochs(run, shown_epochs(run))
     shown = np.sort(np.random.default_rng(0).permutation(len(sample))[:POINTS])
     return {
         "rows": sample[shown].tolist(),
