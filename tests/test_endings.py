@@ -99,17 +99,17 @@ def test_every_traceback_is_shown_on_request(monkeypatch, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("place", ["/proc/x", "file", "file/x"])
+@pytest.mark.parametrize("folder", ["/proc/x", "file", "file/x"])
 @pytest.mark.parametrize("command", ["run", "train", "partition", "doctor"])
-def test_a_place_that_cannot_be_is_said_before_a_corpus_is_read(command, place, tmp_path, monkeypatch, capsys):
+def test_a_place_that_cannot_be_is_said_before_a_corpus_is_read(command, folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("file").touch()
-    monkeypatch.setenv("IPR_CACHE" if command == "partition" else "IPR_RUNS", place)
+    monkeypatch.setenv("IPR_CACHE" if command == "partition" else "IPR_RUNS", folder)
     for name in ("ipr_core.data.dataset.load", "ipr_core.training.advance.load"):
         monkeypatch.setattr(name, lambda *args: pytest.fail("a corpus is read"))
     assert cli.main([command, *(["--preset", "demo"] if command != "doctor" else [])]) == 1
-    said = capsys.readouterr()
-    assert re.search(f"{place} cannot be written: .*; name another place", said.out + said.err)
+    captured = capsys.readouterr()
+    assert re.search(f"{folder} cannot be written: .*; name another place", captured.out + captured.err)
 
 
 def test_a_run_in_a_notebook_is_refused_before_the_corpus_is_read(tiny, tmp_path, monkeypatch):

@@ -87,9 +87,9 @@ def test_what_is_run_and_saved_leaves_git_status_clean(repository, opened, tmp_p
     copies = Path(opened[0][-1])
     assert copies == repository / "ipr-notebooks"
     (copies / NAMES[0]).write_text("run and saved")
-    for place in ("ipr-notebooks/votes/ada.jsonl", "ipr-notebooks/.ipynb_checkpoints/a.ipynb", "runs/a/x", "out.ipynb"):
-        (repository / place).parent.mkdir(parents=True, exist_ok=True)
-        (repository / place).touch()
+    for name in ("ipr-notebooks/votes/ada.jsonl", "ipr-notebooks/.ipynb_checkpoints/a.ipynb", "runs/a/x", "out.ipynb"):
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).touch()
     status = subprocess.run(
         ["git", "status", "--porcelain"], cwd=repository, capture_output=True, text=True, check=True
     )
@@ -97,10 +97,10 @@ def test_what_is_run_and_saved_leaves_git_status_clean(repository, opened, tmp_p
 
 
 def test_the_notebooks_of_the_checkout_are_opened_themselves_where_they_are_named(repository, opened):
-    before = sorted(repository.rglob("*"))
+    files = sorted(repository.rglob("*"))
     assert main(["lab", str(repository / "notebooks")]) == 0
     assert opened[0][-1] == str(repository / "notebooks")
-    assert sorted(repository.rglob("*")) == before
+    assert sorted(repository.rglob("*")) == files
 
 
 def test_make_lab_opens_copies_too():

@@ -39,16 +39,16 @@ def below_a_cell(source, namespace, capsys):
 @pytest.mark.parametrize("name", SENTENCES)
 def test_a_cell_shows_the_sentence_alone(name, capsys):
     value, sentence = SENTENCES[name]
-    shown = below_a_cell("from_notebook(globals())", {"from_notebook": from_notebook, name: value}, capsys)
-    assert shown == sentence
+    text = below_a_cell("from_notebook(globals())", {"from_notebook": from_notebook, name: value}, capsys)
+    assert text == sentence
 
 
 def test_every_traceback_is_shown_on_request(monkeypatch, capsys):
     monkeypatch.setenv("IPR_DEBUG", "1")
-    shown = below_a_cell("from_notebook(globals())", {"from_notebook": from_notebook, "epochs": -3}, capsys)
-    assert shown.startswith("Traceback")
-    assert "in from_notebook" in shown
-    assert shown.endswith(SENTENCES["epochs"][1])
+    text = below_a_cell("from_notebook(globals())", {"from_notebook": from_notebook, "epochs": -3}, capsys)
+    assert text.startswith("Traceback")
+    assert "in from_notebook" in text
+    assert text.endswith(SENTENCES["epochs"][1])
 
 
 @pytest.mark.parametrize("name", SENTENCES)
@@ -82,8 +82,8 @@ def test_every_error_with_an_exit_code_of_its_own_is_a_sentence():
 
 
 def test_a_model_that_is_nowhere_is_a_sentence_too(capsys):
-    shown = below_a_cell("load('/nowhere')", {"load": Recogniser.from_pretrained}, capsys)
-    assert shown.startswith("/nowhere is not a local folder and cannot be loaded from the hub; give the folder")
+    text = below_a_cell("load('/nowhere')", {"load": Recogniser.from_pretrained}, capsys)
+    assert text.startswith("/nowhere is not a local folder and cannot be loaded from the hub; give the folder")
 
 
 def test_they_stay_the_errors_that_they_were():

@@ -67,8 +67,8 @@ class NotebookBar:
             self._bar.close()
         elif kind is None:
             words = self._look()
-            said = f", {words}" if words != self._first else ""
-            say(f"Notebook {self._title}: {perf_counter() - self._start:.0f} s{said}")
+            suffix = f", {words}" if words != self._first else ""
+            say(f"Notebook {self._title}: {perf_counter() - self._start:.0f} s{suffix}")
 
     def _follow(self) -> None:
         pause = _INTERVAL

@@ -33,7 +33,7 @@ MAIN_JOB = ("01_warm_up", "02_refinement", "03_analysis")
 # Every kernel imports jsonschema, which compiles grammars of web addresses for four seconds if it finds this package.
 _LAUNCH = """import sys, contextlib, importlib
 sys.modules['rfc3987_syntax'] = None
-for module, _, function in (name.partition(':') for name in {ahead!r}):
+for module, _, function in (name.partition(':') for name in {preload!r}):
     with contextlib.suppress(Exception):  # a cell that needs it will say what is wrong
         imported = importlib.import_module(module)
         getattr(imported, function)() if function else None
@@ -49,10 +49,10 @@ class NotebookError(SentenceError, RuntimeError):
 class ThisPython(AsyncKernelManager):
     """The manager of a kernel in the present Python, whatever kernel is called python3 on the Jupyter path."""
 
-    def __init__(self, ahead: Sequence[str] = (), **kwargs: Any):
+    def __init__(self, preload: Sequence[str] = (), **kwargs: Any):
         super().__init__(**kwargs)
         self.clients: list[AsyncKernelClient] = []
-        self._launch = _LAUNCH.format(ahead=tuple(ahead))
+        self._launch = _LAUNCH.format(preload=tuple(preload))
 
     def client(self, **kwargs: Any) -> Any:  # its bases disagree on the class
         """Make one more client; `kernel` closes them all."""
@@ -82,19 +82,19 @@ def checkout() -> bool:
 
 
 @contextlib.contextmanager
-def kernel(log: Path, cwd: Path | str | None = None, ahead: Sequence[str] = ()) -> Iterator[ThisPython]:
+def kernel(log: Path, cwd: Path | str | None = None, preload: Sequence[str] = ()) -> Iterator[ThisPython]:
     """Run a kernel for several notebooks in a row: it starts and imports once, and each finds it empty.
 
     It listens on a socket file in a folder of this user's alone: no other user reaches it, and many may start at once.
     It ends with this process, however that ends.
 
     log: the file for its output outside the notebooks   cwd: its working folder, this process's if absent
-    ahead: modules that it imports at once, while this process does something else, none that need a running kernel;
+    preload: modules that it imports at once, while this process does something else, none that need a running kernel;
         "module:function" calls the function too
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="ipr-", ignore_cleanup_errors=True) as socket, open(log, "wb") as stream:
-        manager = ThisPython(ahead, kernel_name="python3", transport="ipc", connection_file=f"{socket}/kernel.json")
+        manager = ThisPython(preload, kernel_name="python3", transport="ipc", connection_file=f"{socket}/kernel.json")
         history = ["--HistoryManager.hist_file=:memory:"]  # else all kernels write into one history of this user
         run_sync(manager.start_kernel)(
             extra_arguments=history, stdout=stream, stderr=stream, cwd=str(cwd or Path.cwd())
@@ -174,12 +174,12 @@ def _execute(
 ) -> list[Exception]:
     """Execute a notebook and return the error that stopped it, if any; the copy is written either way."""
     logging.getLogger("papermill").setLevel(logging.ERROR)  # settings that the first cell does not list are checked
-    how: dict[str, Any] = {"kernel_name": "python3", "language": "python", "progress_bar": False}
-    how["start_timeout"] = _START_SECONDS
-    how |= {"on_cell_complete": bar.count} if bar else {}
+    options: dict[str, Any] = {"kernel_name": "python3", "language": "python", "progress_bar": False}
+    options["start_timeout"] = _START_SECONDS
+    options |= {"on_cell_complete": bar.count} if bar else {}
     try:
         with bar or contextlib.nullcontext(), ready as manager:
-            papermill.execute_notebook(notebook, copy, settings, km=manager, **how)
+            papermill.execute_notebook(notebook, copy, settings, km=manager, **options)
     except (PapermillExecutionError, DeadKernelError) as error:
         return [error]
     finally:

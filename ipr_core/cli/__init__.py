@@ -78,7 +78,7 @@ _ENDINGS = {
 """Exit codes, and the errors that end with them."""
 
 
-_AHEAD = ("ipr_core.training.advance", "torch._dynamo", "ipr_widgets.layout:make_ready")
+_PRELOAD = ("ipr_core.training.advance", "torch._dynamo", "ipr_widgets.layout:make_ready")
 """What takes seconds in a kernel, to import and to compile, and is done while this process trains."""
 
 # The commands, one function each; its docstring is the command's description.
@@ -156,7 +156,7 @@ def _run(args: Args) -> int:
     parameters = for_notebook(config, typed(args), args.preset, None if args.runs is None else str(args.runs))
     folder = run.folder / "notebooks"
     # One kernel for all: it imports once, and while this process trains.
-    with execution.kernel(folder / "kernel.log", ahead=_AHEAD if rivals else ()) as kernel:
+    with execution.kernel(folder / "kernel.log", preload=_PRELOAD if rivals else ()) as kernel:
         rival_runs = train_all(rivals, args.runs)
         for notebook in main_job:
             compared = {"compare": [str(rival.folder) for rival in rival_runs]} if rival_runs else {}

@@ -52,9 +52,9 @@ def _copy(target: Path) -> list[str]:
     new = [name for name in names if not (target / name).exists()]
     for name in new:
         shutil.copyfile(folder() / name, target / name)
-    if others := [name for name in names if _cells(target / name) != _cells(folder() / name)]:
+    if edited := [name for name in names if _cells(target / name) != _cells(folder() / name)]:
         print(
-            f"Other cells than this version's, by you or by an older version, in {target}: {', '.join(others)}; "
+            f"Other cells than this version's, by you or by an older version, in {target}: {', '.join(edited)}; "
             "rename one to get this version's too"
         )
     return new

@@ -124,9 +124,9 @@ def keep(tables: Iterable[Table], folder: Path | str, group: str) -> list[str]:
 
     folder, group: as `write` takes them
     """
-    before = {path: path.read_bytes() for path in Path(folder, group).glob("*.*") if path.is_file()}
+    contents = {path: path.read_bytes() for path in Path(folder, group).glob("*.*") if path.is_file()}
     return [
-        f"{path.relative_to(folder).as_posix()}{_replaced(before.get(path, path.read_bytes()), path)}"
+        f"{path.relative_to(folder).as_posix()}{_replaced(contents.get(path, path.read_bytes()), path)}"
         for path in write(tables, folder, group)
     ]
 

@@ -16,15 +16,15 @@ from ipr_core.batch import notebooks
 LOADED = "import sys, json\nprint(json.dumps(['{module}' in sys.modules, sys.modules['rfc3987_syntax'] is None]))"
 
 
-@pytest.mark.parametrize("ahead", [(), ("no_such_module", "wave:nothing", "wave:open", "wave")], ids=str)
-def test_a_kernel_imports_ahead_what_it_is_told_and_survives_what_there_is_not(ahead, tmp_path):
+@pytest.mark.parametrize("preload", [(), ("no_such_module", "wave:nothing", "wave:open", "wave")], ids=str)
+def test_a_kernel_imports_ahead_what_it_is_told_and_survives_what_there_is_not(preload, tmp_path):
     path = tmp_path / "one.ipynb"
     write_notebook(path, LOADED.format(module="wave"))
-    with notebooks.kernel(tmp_path / "kernel.log", ahead=ahead) as kernel:
+    with notebooks.kernel(tmp_path / "kernel.log", preload=preload) as kernel:
         copy = notebooks.execute(path, tmp_path / "copy.ipynb", {}, kernel, progress=False)
     cells = nbformat.read(copy, as_version=4).cells
     (output,) = [output for cell in cells for output in cell.get("outputs", [])]
-    assert json.loads(output.text) == ["wave" in ahead, True]
+    assert json.loads(output.text) == ["wave" in preload, True]
     assert (tmp_path / "kernel.log").read_text() == ""
 
 
@@ -32,8 +32,8 @@ def test_ipr_run_starts_one_kernel_before_the_other_systems_are_trained(tmp_path
     run, order = fake_run(tmp_path, frozen, data, (0.2, 0.5)), []
 
     @contextlib.contextmanager
-    def kernel(log, cwd=None, ahead=()):
-        order.append(f"kernel with {', '.join(ahead)}")
+    def kernel(log, cwd=None, preload=()):
+        order.append(f"kernel with {', '.join(preload)}")
         yield "kernel"
 
     monkeypatch.setattr("ipr_core.training.advance.prepare", lambda *args: (run, data))
@@ -41,7 +41,7 @@ def test_ipr_run_starts_one_kernel_before_the_other_systems_are_trained(tmp_path
     monkeypatch.setattr("ipr_core.training.trained.reopen_if_damaged_", lambda run: None)
     monkeypatch.setattr("ipr_core.batch.notebooks.kernel", kernel)
     executed = "ipr_core.batch.notebooks.execute"
-    monkeypatch.setattr(executed, lambda path, out, settings, manager, **_: order.append(f"{path.stem} in {manager}"))
+    monkeypatch.setattr(executed, lambda path, copy, settings, manager, **_: order.append(f"{path.stem} in {manager}"))
     monkeypatch.setattr(
         "ipr_core.results.drawn.draw", lambda run, rivals, manager: order.append(f"report in {manager}")
     )
@@ -50,7 +50,7 @@ def test_ipr_run_starts_one_kernel_before_the_other_systems_are_trained(tmp_path
     monkeypatch.setattr("ipr_core.results.in_words.paragraphs", lambda *args: [])
     assert cli.main(["run", "--preset", "demo", "--beside", "baseline", "--runs", str(tmp_path)]) == 0
     assert order == [
-        f"kernel with {', '.join(cli._AHEAD)}",
+        f"kernel with {', '.join(cli._PRELOAD)}",
         "training",
         *(f"{name} in kernel" for name in notebooks.MAIN_JOB),
         "report in kernel",
@@ -65,6 +65,6 @@ def test_what_the_kernel_does_ahead_is_there_and_needs_no_running_kernel():
         "    getattr(imported, function)() if function else None\n"
         "print({'IPython', 'ipywidgets', 'ipykernel'} & set(sys.modules))"
     )
-    command = [sys.executable, "-c", code, *cli._AHEAD]
+    command = [sys.executable, "-c", code, *cli._PRELOAD]
     process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert (process.stdout, process.stderr) == ("set()\n", "")

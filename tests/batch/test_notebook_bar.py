@@ -32,9 +32,9 @@ def test_the_words_are_renewed_while_a_cell_works(terminal, capsys):
     with NotebookBar("02_refinement", 4, lambda: next(words)) as bar:
         bar.count(cell=None, cell_index=0)
         time.sleep(0.5)
-        shown = capsys.readouterr().err
-    assert "1/4 cells" in shown
-    assert len(set(re.findall(r"epoch \d+ of 9", shown))) > 2
+        text = capsys.readouterr().err
+    assert "1/4 cells" in text
+    assert len(set(re.findall(r"epoch \d+ of 9", text))) > 2
 
 
 def test_elsewhere_it_is_one_line_and_only_what_is_new(capsys):
@@ -57,6 +57,6 @@ def test_a_bar_shows_the_training_of_the_kernel(terminal, tmp_path, frozen, data
     write_notebook(path, TRAIN.format(pause=0.3))
     settings = for_notebook(config, config.settings(), "demo", str(tmp_path))
     notebooks.execute(path, tmp_path / "out.ipynb", settings, look=training_of(run))
-    shown = capsys.readouterr().err
-    assert set(re.findall(r"epoch (\d) of 3, accuracy on D3 0\.\d{3}", shown)) >= {"1", "2", "3"}
-    assert shown.rstrip().splitlines()[-1].count("3/3 cells") == 1
+    text = capsys.readouterr().err
+    assert set(re.findall(r"epoch (\d) of 3, accuracy on D3 0\.\d{3}", text)) >= {"1", "2", "3"}
+    assert text.rstrip().splitlines()[-1].count("3/3 cells") == 1

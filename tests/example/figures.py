@@ -30,8 +30,8 @@ def figures(run: Run) -> dict[str, go.Figure]:
     events, labels, classes = run.history(), run.labels, run.meta["classes"]
     soft = labels[[f"soft_{name}" for name in classes]].to_numpy()
     rows, planes = record.read_planes()
-    before, after = record.shown_epochs(run)
-    titles = [f"before, epoch {before}", f"after, epoch {after}"]
+    first, last = record.shown_epochs(run)
+    titles = [f"before, epoch {first}", f"after, epoch {last}"]
     return {
         "losses": curves.losses(events),
         "agreement": curves.agreement(events),
@@ -58,13 +58,13 @@ def digest_of(file: Path) -> str | None:
     return match and match[1]
 
 
-def write_figures(drawn: dict[str, go.Figure], folder: Path = record.FOLDER) -> None:
+def write_figures(pictures: dict[str, go.Figure], folder: Path = record.FOLDER) -> None:
     """Write figures as SVG, by the plotly.js that notebooks use, in Chromium."""
-    for name, text in _svg(drawn):
-        write_text(folder / f"{name}.svg", _small(text).replace("<svg", f'<svg {_KEY}="{digest(drawn[name])}"', 1))
+    for name, text in _svg(pictures):
+        write_text(folder / f"{name}.svg", _small(text).replace("<svg", f'<svg {_KEY}="{digest(pictures[name])}"', 1))
 
 
-def _svg(drawn: dict[str, go.Figure]) -> Iterator[tuple[str, str]]:
+def _svg(pictures: dict[str, go.Figure]) -> Iterator[tuple[str, str]]:
     from playwright.sync_api import sync_playwright
 
     code = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
@@ -72,7 +72,7 @@ def _svg(drawn: dict[str, go.Figure]) -> Iterator[tuple[str, str]]:
         browser = play.chromium.launch(executable_path=chromium(), args=list(FLAGS))
         page = browser.new_page()
         page.add_script_tag(path=code)
-        for name, figure in drawn.items():
+        for name, figure in pictures.items():
             shapes = json.loads(figure.to_json().replace('"scattergl"', '"scatter"'))
             shapes["layout"] |= {"paper_bgcolor": "white", "width": WIDTH}
             address = page.evaluate("(figure) => Plotly.toImage(figure, {format: 'svg'})", shapes)

@@ -64,8 +64,8 @@ def read_events(folder: Path = FOLDER) -> list[EpochEnd]:
 def read_planes(folder: Path = FOLDER) -> tuple[list[int], list[Plane]]:
     """Return the rows of the utterances on the planes, and the plane before and after the refinement."""
     values = json.loads((folder / "planes.json").read_text("utf-8"))
-    both = [Plane(np.array(plane["points"]), np.array(plane["prototypes"])) for plane in values["planes"]]
-    return values["rows"], both
+    pair = [Plane(np.array(plane["points"]), np.array(plane["prototypes"])) for plane in values["planes"]]
+    return values["rows"], pair
 
 
 def shown_epochs(run: Run) -> tuple[int, int]:
@@ -80,10 +80,10 @@ def _line(event: EpochEnd) -> str:
 def _utterances(run: Run) -> pd.DataFrame:
     """Return a row an utterance: of the corpus, the shares by classifier and prototypes, and two epochs' labels."""
     corpus = run.table
-    known = [column for column in corpus if column.startswith(("votes_", "mixture_"))]
-    table = corpus[["id", "speaker", "label", "part", *known]].join(run.labels.filter(regex="^(model|prototypes)_"))
+    columns = [column for column in corpus if column.startswith(("votes_", "mixture_"))]
+    table = corpus[["id", "speaker", "label", "part", *columns]].join(run.labels.filter(regex="^(model|prototypes)_"))
     digits = {column: 4 if column.startswith("prototypes_") else 3 for column in table.select_dtypes("number")}
-    table = table.round(digits).astype({column: int for column in known if column.startswith("votes_")})
+    table = table.round(digits).astype({column: int for column in columns if column.startswith("votes_")})
     soft = {f"epoch{epoch}": run.arrays(epoch)["soft_prototypes"].argmax(axis=1) for epoch in shown_epochs(run)}
     return table.assign(**soft)
 
@@ -99,13 +99,13 @@ def _arrays(table: pd.DataFrame, epoch: int, classes: int) -> dict[str, np.ndarr
 def _planes(run: Run, data) -> dict:
     """Return the plane of all utterances before and after, and of it the points that the page shows."""
     sample = map_sample(data, run.config.training.map_size)
-    both = planes.of_epochs(run, shown_epochs(run))
-    shown = np.sort(np.random.default_rng(0).permutation(len(sample))[:POINTS])
+    pair = planes.of_epochs(run, shown_epochs(run))
+    rows = np.sort(np.random.default_rng(0).permutation(len(sample))[:POINTS])
     return {
-        "rows": sample[shown].tolist(),
+        "rows": sample[rows].tolist(),
         "planes": [
-            {"points": _rounded(plane.points[shown].tolist(), 4), "prototypes": _rounded(plane.prototypes.tolist(), 4)}
-            for plane in both
+            {"points": _rounded(plane.points[rows].tolist(), 4), "prototypes": _rounded(plane.prototypes.tolist(), 4)}
+            for plane in pair
         ],
     }
 

@@ -32,7 +32,7 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def drawn(run):
+def pictures(run):
     """The figures, drawn from the record now."""
     return figures.figures(run)
 
@@ -41,9 +41,9 @@ def test_the_page_is_what_the_present_code_writes(run):
     assert page.FILE.read_text("utf-8") == page.page(run), AGAIN
 
 
-def test_every_figure_is_what_the_present_code_draws(drawn):
+def test_every_figure_is_what_the_present_code_draws(pictures):
     assert {file.stem: figures.digest_of(file) for file in FILES} == {
-        name: figures.digest(figure) for name, figure in drawn.items()
+        name: figures.digest(figure) for name, figure in pictures.items()
     }, AGAIN
 
 
@@ -70,8 +70,8 @@ def test_arrays_and_lists_have_one_digest():
 
 def test_the_notebooks_draw_these_figures():
     sources = "\n".join(cell.source for name in ("02_refinement", "03_analysis") for cell in code(read(name)))
-    shown = set(re.findall(r"(?:curves|matrices|plane|votes)\.([a-z_]+)", sources))
-    assert {"panels" if name == "planes" else name for name in page.FIGURES} <= shown
+    names = set(re.findall(r"(?:curves|matrices|plane|votes)\.([a-z_]+)", sources))
+    assert {"panels" if name == "planes" else name for name in page.FIGURES} <= names
 
 
 def test_the_present_code_trains_what_the_record_says(run, tmp_path):

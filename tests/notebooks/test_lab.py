@@ -327,7 +327,7 @@ def text_below(visit, source):
 def test_a_wrong_parameter_shows_its_sentence_alone(lab):
     visit = lab("02_refinement", epochs=-3)
     visit.run_all()
-    shown = wait_for(lambda: text_below(visit, "setup = from_notebook(globals())"))
-    assert shown == "epochs is -3; it must be a whole number between 1 and 100,000. Epochs, the warm-up included."
+    text = wait_for(lambda: text_below(visit, "setup = from_notebook(globals())"))
+    assert text == "epochs is -3; it must be a whole number between 1 and 100,000. Epochs, the warm-up included."
     nothing_wrong(visit)
     visit.close()

@@ -83,8 +83,8 @@ def test_a_line_says_which_file_was_another_one(tmp_path):
     lines = ["table3/some.tex", "table3/some.csv", "table3/some.md"]
     assert table.keep([TABLE], tmp_path, "table3") == lines
     assert table.keep([TABLE], tmp_path, "table3") == lines  # the same again
-    other = Table("some", TABLE.caption, VALUES.iloc[:1])
-    assert table.keep([other], tmp_path, "table3") == [f"{line} (in place of another table)" for line in lines]
+    shorter = Table("some", TABLE.caption, VALUES.iloc[:1])
+    assert table.keep([shorter], tmp_path, "table3") == [f"{line} (in place of another table)" for line in lines]
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
