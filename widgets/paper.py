@@ -67,14 +67,14 @@ def fitted(fig: go.Figure, columns: Columns = 1) -> go.Figure:
     width, size = round(MILLIMETRES[columns] * _PIXELS), SIZE * _POINT
     is_wide = "xaxis2" in paper.layout
     plot = width * (_FLAT if is_wide or columns == 2 else _SQUARE)
-    below = _legend_height(paper, width, size)
+    legend = _legend_height(paper, width, size)
     is_open = is_wide or any(note.yanchor == "bottom" for note in paper.layout.annotations)
     paper.update_layout(
-        width=width, height=round(plot + below), title=None, paper_bgcolor=WHITE, plot_bgcolor=WHITE,
+        width=width, height=round(plot + legend), title=None, paper_bgcolor=WHITE, plot_bgcolor=WHITE,
         font=dict(family=FONT, size=size, color=BLACK), margin=dict(l=8, r=8, t=26 if is_open else 10, b=8),
     )  # fmt: skip
-    where = dict(orientation="h", x=0, xref="container", xanchor="left", y=0, yref="container", yanchor="bottom")
-    paper.update_layout(legend=dict(font_size=size, maxheight=1, **where))
+    position = dict(orientation="h", x=0, xref="container", xanchor="left", y=0, yref="container", yanchor="bottom")
+    paper.update_layout(legend=dict(font_size=size, maxheight=1, **position))
     ink = dict(linecolor=BLACK, tickcolor=BLACK, gridcolor=GREY, zerolinecolor=GREY, ticklen=3, title_standoff=4)
     paper.update_xaxes(title_font_size=size, tickfont_size=size, **ink)
     paper.update_yaxes(title_font_size=size, tickfont_size=size, **ink)

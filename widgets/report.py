@@ -25,11 +25,11 @@ def show(folder: Path | str, *rivals: Path | str) -> None:
 
     rivals: folders of finished runs on the same utterances
     """
-    run, beside = Run.open(folder), [Run.open(rival) for rival in rivals]
-    for drawing in of_run.drawings(run, beside):
+    run, rivals_of_run = Run.open(folder), [Run.open(rival) for rival in rivals]
+    for drawing in of_run.drawings(run, rivals_of_run):
         bundle = pio.renderers["plotly_mimetype"].to_mimebundle(look.vector(drawing.figure).to_dict())
         _display(bundle, drawing.subject, drawing.name, drawing.is_wide)
-    for subject, name, table in _tables(run, beside):
+    for subject, name, table in _tables(run, rivals_of_run):
         if len(table.values if isinstance(table, Table) else table):
             _display({"text/html": _html(table)}, subject, name)
     for name, sound in _sounds(run):

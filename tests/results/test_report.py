@@ -70,10 +70,10 @@ def run(frozen, data, tmp_path):
         path = finished.folder / "notebooks" / f"{name}.ipynb"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(nb.new_notebook(cells=cells)), "utf-8")
-    kept = Kept(finished.folder)
-    kept.config = config.replace(system="baseline")
-    kept.meta = finished.meta | {"versions": {"torch": "2.0", "other": None}}
-    return kept
+    changeable = Kept(finished.folder)
+    changeable.config = config.replace(system="baseline")
+    changeable.meta = finished.meta | {"versions": {"torch": "2.0", "other": None}}
+    return changeable
 
 
 @pytest.fixture

@@ -104,9 +104,9 @@ def test_systems_are_told_apart_in_grey_by_marker_and_by_dash_or_lightness():
     markers = [marker for _, _, marker in spreads.LOOKS.values()]
     assert len(set(markers)) == len(markers)
     for a, b in combinations(SYSTEMS, 2):
-        (first, dash, _), (second, other, _) = spreads.LOOKS[a], spreads.LOOKS[b]
+        (first, dash, _), (second, second_dash, _) = spreads.LOOKS[a], spreads.LOOKS[b]
         lightness = abs(lab(first, "usual")[0] - lab(second, "usual")[0])
-        assert dash != other or lightness > 4.5, (a, b)
+        assert dash != second_dash or lightness > 4.5, (a, b)
         assert first == second or np.linalg.norm(lab(first, "usual") - lab(second, "usual")) > 20, (a, b)
 
 

@@ -47,9 +47,9 @@ def test_speakers_stand_in_the_order_of_their_recall(runs):
     fig = outcome.by_speaker(table)
     assert list(fig.layout.yaxis.categoryarray) == table.values["speaker"].tolist()
     rows = DataFrame({"speaker": [f"s{i:03}" for i in range(200)], "utterances": 5, "recall, %": np.arange(200) / 2})
-    many = outcome.by_speaker(Table("speakers", "", rows.assign(**{"95 % from": 0.0, "to": 100.0})))
-    assert len(many.data[0].y) == outcome.SPEAKERS
-    assert {many.data[0].y[0], many.data[0].y[-1]} == {"s000", "s199"}
+    crowd = outcome.by_speaker(Table("speakers", "", rows.assign(**{"95 % from": 0.0, "to": 100.0})))
+    assert len(crowd.data[0].y) == outcome.SPEAKERS
+    assert {crowd.data[0].y[0], crowd.data[0].y[-1]} == {"s000", "s199"}
 
 
 def test_sexes_have_symbols_and_a_legend(runs):

@@ -63,10 +63,10 @@ def test_a_pdf_has_the_papers_width_one_page_and_its_fonts_and_an_svg_asks_nobod
 
 
 def test_a_machine_without_a_browser_gets_a_sentence_with_the_cure(tmp_path, monkeypatch):
-    def without(*args, **options):
+    def fail(*args, **options):
         raise ChromeNotFoundError("no chrome")
 
-    monkeypatch.setattr(kaleido, "write_fig_from_object_sync", without)
+    monkeypatch.setattr(kaleido, "write_fig_from_object_sync", fail)
     with pytest.raises(paper.BrowserError, match=r"install one of them, or name its program in .* BROWSER_PATH"):
         paper.save([(go.Figure(), "f")], tmp_path)
 
