@@ -13,6 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 import traitlets as t
 
+from ipr_core.data.waves import SAMPLE_RATE
 from ipr_core.texts import in_html, plain
 from ipr_core.training.trained import calibration
 from ipr_widgets import live, look, players, utterance
@@ -26,6 +27,7 @@ from ipr_widgets.state import RunState
 NEIGHBOURS = 5
 _NEAREST_TIP = "Utterances of D1 with the largest cosine to this one in the embedding of the epoch that is looked at"
 _LISTS_WIDTH = "270px"  # at least, so that an id, its bits, its part and a long emotion stand in a line
+_PAUSE = 0.35  # seconds between two utterances that are heard one after the other
 _HISTORY = 102  # pixels of height
 
 
@@ -47,6 +49,7 @@ class Explorer(w.GridBox):
         self.shares = live.panel(state, "soft label and votes", _shares, ["focus", "epoch"], patient=True)
         self.history = live.panel(state, "history of the soft label", _history, ["focus", "events"], marked=True)
         self.neighbours, self.correction = Neighbours(state), Correction(state)
+        self.neighbours.beside.on_click(self._hear_beside)
         self.player.layout.grid_area = "1 / 2 / 2 / 4"
         parts = [
             column([self.sound], grid_area="2 / 2"),
@@ -63,6 +66,10 @@ class Explorer(w.GridBox):
         self.add_class("ipr-explorer")
         for control, name in ((self.player.speed, "speed"), (self.player.loop, "loop")):
             t.dlink((control, "value"), (self.shortcuts, name))
+
+    def _hear_beside(self, _: object) -> None:
+        with self.state.lock, self.state.guard("player"):
+            self.player.play_beside(self.neighbours.rows[0])
 
     def _offer_keys(self) -> None:
         classes, self.shortcuts.focus = self.state.classes, self.state.focus
@@ -152,6 +159,13 @@ class Player(w.VBox):
             self.audio.autoplay = focus >= 0 and clicked and self.autoplay.value
             self.audio.value = players.mp3(self.state.opened.data.waves[focus]) if focus >= 0 else players.SILENCE
 
+    def play_beside(self, row: int) -> None:
+        """Play the utterance in view and then another one, a row of the utterance table."""
+        waves, pause = self.state.opened.data.waves, np.zeros(round(_PAUSE * SAMPLE_RATE), np.int16)
+        self.audio.autoplay = True
+        self.audio.value = players.SILENCE  # else a second press would change nothing
+        self.audio.value = players.mp3(np.concatenate([waves[self.state.focus], pause, waves[row]]))
+
     def _show_caption(self) -> None:
         state = self.state
         if state.focus < 0:
@@ -177,39 +191,42 @@ def nearest(vectors: Shares, number: int, candidates: Rows, limit: int = NEIGHBO
 
 
 class Neighbours(w.HBox):
-    """The nearest precise utterances, as buttons that choose them."""
+    """The nearest precise utterances, as buttons that choose them; `rows` are theirs, nearest first."""
 
     def __init__(self, state: RunState):
         self.state = state
-        self._rows: list[int] = []
+        self.rows: list[int] = []
         self.message = w.HTML(layout=w.Layout(min_width="0", flex="0 1 auto"))
         self.buttons = [w.Button(layout=w.Layout(**THIN, flex="0 0 auto", padding="0 3px")) for _ in range(NEIGHBOURS)]
         for number, button in enumerate(self.buttons):
             button.on_click(functools.partial(self._choose, number))
+        self.beside = w.Button(description="A/B", layout=w.Layout(**THIN, flex="0 0 auto", padding="0 4px"))
+        self.beside.tooltip = "Hear this utterance, and then the nearest one of D1"
         row = w.Layout(**THIN, align_items="center", min_height="32px", flex_flow="row wrap")
-        super().__init__([self.message, *self.buttons], layout=row)
+        super().__init__([self.message, *self.buttons, self.beside], layout=row)
         follow(state, "nearest utterances", ["focus", "epoch"], self._find)
 
     def _find(self) -> None:
         state = self.state
-        self._rows, cosines = [], np.empty(0, np.float32)
+        self.rows, cosines = [], np.empty(0, np.float32)
         self.message.value = f"{look.term('Nearest in D1', _NEAREST_TIP)}:"
         if state.focus >= 0 and state.epoch >= 0:
             facts = run_facts(state)
             sample, number = facts.sample, int(np.searchsorted(facts.sample, state.focus))
             if number < len(sample) and sample[number] == state.focus:
                 numbers, cosines = nearest(state.arrays(state.epoch)["map"], number, facts.precise)
-                self._rows = sample[numbers].tolist()
+                self.rows = sample[numbers].tolist()
             else:
                 self.message.value += f" not known, it is not in the sample of {len(sample):,} embeddings (map_size)"
         self._show(cosines)
 
     def _show(self, cosines: Shares) -> None:
+        self.beside.disabled = not self.rows
         for number, button in enumerate(self.buttons):
-            visible = number < len(self._rows)
+            visible = number < len(self.rows)
             button.layout.display = None if visible else "none"
             if visible:
-                row = self.state.opened.data.table.iloc[self._rows[number]]
+                row = self.state.opened.data.table.iloc[self.rows[number]]
                 button.description = f"{plain(row['label'])} {cosines[number]:.2f}"
                 button.tooltip = (
                     f"{plain(row['id'])}, speaker {plain(row['speaker'])}: cosine {cosines[number]:.3f}; hear it"
@@ -217,7 +234,7 @@ class Neighbours(w.HBox):
 
     def _choose(self, number: int, _: object = None) -> None:
         with self.state.guard("nearest utterances"):
-            self.state.change(focus=self._rows[number])
+            self.state.change(focus=self.rows[number])
 
 
 def _sound(state: RunState) -> go.Figure:

@@ -1,4 +1,4 @@
-"""The filters of the explorer's list: part, labels, speaker, corrections and text, all of which must hold.
+"""The filters of the explorer's list: part, labels, entropy, speaker, corrections and text, all of which must hold.
 
 N utterances, C classes.
 """
@@ -6,6 +6,7 @@ N utterances, C classes.
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -14,12 +15,14 @@ import ipywidgets as w
 import numpy as np
 from numpy.typing import NDArray
 
+from ipr_core import metrics
 from ipr_core.runs import corrections
 from ipr_core.texts import plain
 from ipr_widgets.parts import THIN
 from ipr_widgets.state import RunState
 from ipr_widgets.votes import PARTS, TIED
 
+Control = w.Dropdown | w.Text | w.FloatRangeSlider
 Mask = NDArray[np.bool_]
 Texts = NDArray[np.str_]
 
@@ -53,10 +56,15 @@ class Filters:
         self.verdict.tooltip = "Whether the single label is the released one, where there is one"
         self.speaker = _choice("speaker", "Speaker")
         self.corrected = w.Dropdown(options=_CORRECTED, tooltip="Whether a correction counts", layout=_HALF)
+        self.bits = w.FloatRangeSlider(
+            value=(0, 1), min=0, max=1, step=0.05, description="bits", readout_format=".2f", continuous_update=False,
+            style=dict(description_width="auto"), layout=w.Layout(**THIN, flex="1 1 90%"),
+        )  # fmt: skip
+        self.bits.tooltip = "Entropy of the soft label of the epoch that is looked at, from and to"
         self.clear = w.Button(description="Clear filters", tooltip="List all utterances again", layout=_HALF)
         self.fold = w.ToggleButton(layout=w.Layout(width="auto", flex="0 0 auto", padding="0 8px"))
         self.fold.tooltip = "Show or hide filters by label, speaker and correction"
-        rows = [self.single, self.released, self.verdict, self.speaker, self.corrected, self.clear]
+        rows = [self.single, self.released, self.verdict, self.speaker, self.corrected, self.clear, self.bits]
         self.more = w.HBox(rows, layout=w.Layout(**THIN, flex_flow="row wrap", flex="0 0 auto"))
         for control in self.controls:
             control.observe(self._changed, "value")
@@ -67,7 +75,7 @@ class Filters:
     @property
     def active(self) -> int:
         """The number of filters that are set."""
-        return sum(control.value != _open_value(control) for control in self.controls)
+        return sum(map(_is_set, self.controls))
 
     def offer(self) -> None:
         """Offer the classes and speakers of the state's run; choices that it has too stay."""
@@ -77,8 +85,15 @@ class Filters:
         with self._one_change():
             _offer(self.single, names)
             _offer(self.released, [*names, (TIED, NO_LABEL)])
+            self._offer_bits()
             _offer(self.speaker, [(plain(speaker) or _UNKNOWN, speaker) for speaker in speakers])
         self._show()
+
+    def _offer_bits(self) -> None:
+        """Let the range end at the entropy of a soft label that is undecided between all classes."""
+        most = math.ceil(20 * math.log2(max(len(self.state.classes), 2))) / 20
+        if self.bits.max != most:
+            self.bits.max, self.bits.value = most, (0, most)
 
     def reset(self) -> None:
         """Clear all filters and the search."""
@@ -88,20 +103,24 @@ class Filters:
                     control.value = _open_value(control)
             self._changed()
 
-    def mask(self, ids: Texts, parts: Texts, single: Callable[[], NDArray[np.int64]]) -> Mask:
+    def mask(self, ids: Texts, parts: Texts, soft: Callable[[], NDArray[np.floating]]) -> Mask:
         """Return (N,) whether an utterance passes every filter; needs a run.
 
         ids: (N,) in lower case   parts: (N,)
-        single: gives the (N,) classes of the single labels, called if a filter needs them
+        soft: gives the (N, C) soft labels, called if a filter needs them
         raises RunError if the corrections are damaged
         """
         run, data, _ = self.state.opened
         table, classes = data.table, np.array(self.state.classes)
+
+        def single() -> Texts:
+            return classes[np.argmax(soft(), axis=1)]
+
         passing: Sequence[tuple[w.Dropdown, Callable[[Any], Mask]]] = (
             (self.part, lambda part: self._in_part(part, parts)),
-            (self.single, lambda name: classes[single()] == name),
+            (self.single, lambda name: single() == name),
             (self.released, lambda name: (table["label"] == name).to_numpy()),
-            (self.verdict, lambda right: _verdict(table["label"].to_numpy(str), classes[single()], right)),
+            (self.verdict, lambda right: _verdict(table["label"].to_numpy(str), single(), right)),
             (self.speaker, lambda name: (table["speaker"].astype(str) == name).to_numpy()),
             (self.corrected, lambda value: table["id"].isin(corrections.newest(run).index).to_numpy() == value),
         )
@@ -110,15 +129,20 @@ class Filters:
         for control, passes in passing:
             if control.value != ANY:
                 mask = mask & passes(control.value)
+        if _is_set(self.bits):
+            low, high = self.bits.value
+            bits = metrics.entropy(soft())
+            mask = mask & (bits >= low) & (bits <= high)
         return mask
 
     def _in_part(self, part: str, parts: Texts) -> Mask:
         return np.isin(np.arange(len(parts)), self.state.selection) if part == SELECTION else parts == part
 
     @property
-    def controls(self) -> tuple[w.Dropdown | w.Text, ...]:
+    def controls(self) -> tuple[Control, ...]:
         """The filters' controls, each of which must let an utterance pass."""
-        return self.part, self.search, self.single, self.released, self.verdict, self.speaker, self.corrected
+        labels = self.single, self.released, self.verdict, self.speaker, self.corrected
+        return self.part, self.search, *labels, self.bits
 
     @contextlib.contextmanager
     def _one_change(self) -> Iterator[None]:
@@ -158,9 +182,15 @@ def _offer(control: w.Dropdown, options: Sequence[tuple[str, str]]) -> None:
         control.value = value if value in [option for _, option in options] else ANY
 
 
-def _open_value(control: w.Dropdown | w.Text) -> str:
+def _open_value(control: Control) -> Any:
     """Return the value that lets everything pass."""
+    if isinstance(control, w.FloatRangeSlider):
+        return control.min, control.max
     return "" if isinstance(control, w.Text) else ANY
+
+
+def _is_set(control: Control) -> bool:
+    return control.value != _open_value(control)
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

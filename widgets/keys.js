@@ -14,22 +14,29 @@ function emotionOf(emotions, { key, code, shiftKey }) {
   return emotions.findIndex(({ digit, letter }) => pressed && (pressed === digit || pressed === letter));
 }
 
+// Return the figure of the sound.
+function figure(box) {
+  return [...box.querySelectorAll(".js-plotly-plot")].find((plot) => (plot.layout?.title?.text ?? "").startsWith(SOUND));
+}
+
 // Return the first and the last second of the sound that its figure shows.
 function part(box, audio) {
-  const plots = [...box.querySelectorAll(".js-plotly-plot")];
-  const plot = plots.find((plot) => (plot.layout?.title?.text ?? "").startsWith(SOUND));
+  const plot = figure(box);
   const axis = plot?._fullLayout?.xaxis, [first, last] = axis?.visible === false ? [] : axis?.range ?? [];
   const end = Math.min(last ?? audio.duration, audio.duration), start = Math.max(0, first ?? 0);
   return end - start > 0.02 ? [start, end] : [0, audio.duration];
 }
 
 class Sound {
-  #timer; #box; #facts;
+  #timer; #box; #facts; #cursor = document.createElement("div");
 
   constructor(facts, box) {
     this.#facts = facts;
     this.#box = box;
+    this.#cursor.className = "ipr-cursor";
+    this.#cursor.style.cssText = "position: absolute; width: 2px; pointer-events: none; z-index: 5; background: var(--jp-error-color1)";
     box.addEventListener("play", this.#follow, true);
+    box.addEventListener("pause", this.#leave, true);
     box.addEventListener("ended", this.#again, true);
     box.addEventListener("loadstart", this.set, true);
     this.set();
@@ -56,6 +63,7 @@ class Sound {
     clearInterval(this.#timer);
     const keep = () => {
       if (audio.paused) return clearInterval(this.#timer);
+      this.#point(audio.currentTime);
       if (!this.#facts().loop || audio.seeking) return;
       const [start, end] = part(this.#box, audio);
       if (audio.currentTime < start - 0.02 || audio.currentTime >= end) audio.currentTime = start;
@@ -63,6 +71,20 @@ class Sound {
     this.#timer = setInterval(keep, 20);
     keep();
   };
+
+  // Move the cursor over waveform and spectrogram to this second, if they show it.
+  #point(second) {
+    const plot = figure(this.#box), { xaxis, _size } = plot?._fullLayout ?? {};
+    const [first, last] = xaxis?.range ?? [];
+    if (!(second >= first && second <= last)) return this.#leave();
+    Object.assign(this.#cursor.style, { left: `${xaxis._offset + xaxis.d2p(second) - 1}px`, top: `${_size.t}px`, height: `${_size.h}px` });
+    if (this.#cursor.parentElement !== plot) {
+      plot.style.position = "relative";
+      plot.append(this.#cursor);
+    }
+  }
+
+  #leave = () => this.#cursor.remove();
 
   #again = ({ target }) => {
     if (!this.#facts().loop) return;
@@ -72,7 +94,9 @@ class Sound {
 
   close() {
     clearInterval(this.#timer);
+    this.#leave();
     this.#box.removeEventListener("play", this.#follow, true);
+    this.#box.removeEventListener("pause", this.#leave, true);
     this.#box.removeEventListener("ended", this.#again, true);
     this.#box.removeEventListener("loadstart", this.set, true);
   }

@@ -197,15 +197,17 @@ class Listing(w.VBox):
         state = self.state
         self._matches, self.select.disabled = (), True
         if state.run is None or state.epoch < 0:
+            state.change(listed=None)
             self.count.value = "No epoch has been trained yet."
             return np.empty(0, np.int64), np.empty(0)
         facts, order = run_facts(state), self.order.value
         reference = reference_epoch(order, state.epoch, facts.warm_up)
         earlier = None if reference is None else state.arrays(reference)[facts.labeller]
         values = measure(order, state.arrays(state.epoch), earlier, facts.votes, facts.labeller)
-        mask = self.filters.mask(facts.ids, facts.parts, lambda: np.argmax(soft_labels(state), axis=1))
+        mask = self.filters.mask(facts.ids, facts.parts, lambda: soft_labels(state))
         rows = largest(values, mask)
         self._matches, self.select.disabled = tuple(np.flatnonzero(mask).tolist()), not mask.any()
+        state.change(listed=self._matches if self.filters.active else None)
         self.count.value = f"{len(rows):,} of {mask.sum():,} that match"
         if mask.any() and not len(rows):
             self.count.value = _UNKNOWN[order]

@@ -3,7 +3,7 @@ const page = (window.__ipr_workbench ??= {});
 page.plotly ??= new Promise((resolve) => { page.bring = resolve; });
 
 // The wheel zooms maps only; over any other figure it scrolls the page.
-const options = (layout) => ({ displaylogo: false, plotlyServerURL: "", responsive: false, scrollZoom: layout.dragmode === "select" });
+const options = (layout) => ({ displaylogo: false, plotlyServerURL: "", responsive: false, toImageButtonOptions: { format: "svg" }, scrollZoom: layout.dragmode === "select" });
 
 function bring(source) {
   if (!page.bring) return;
@@ -55,6 +55,7 @@ async function render({ model, el }) {
     const { data, layout } = figure;
     div.style.height = `${layout.height}px`;
     await Plotly.react(div, data, layout, options(layout));
+    fitLater();
     div.setAttribute("role", "group");  // not "img", which would hide its buttons
     div.setAttribute("aria-label", layout.title?.text ?? "figure");
     if (isDrawn) return;
@@ -76,11 +77,14 @@ async function render({ model, el }) {
   sheet.on("change:value", schedule);
   schedule();
 
-  const observer = new ResizeObserver(async () => {
-    if (!isDrawn) return schedule();
-    const Plotly = await page.plotly;
-    if (!isClosed && div.offsetParent) Plotly.Plots.resize(div);
-  });
+  // A drawing may have begun before its place changed its width: each looks at the width after the one before it.
+  let latest = Promise.resolve();
+  const fit = async () => {
+    const Plotly = await page.plotly, width = div._fullLayout?.width;
+    if (!isClosed && div.offsetParent && width && Math.abs(div.clientWidth - width) > 1) await Plotly.Plots.resize(div);
+  };
+  const fitLater = () => { latest = latest.then(fit, fit); };
+  const observer = new ResizeObserver(() => (isDrawn ? fitLater() : schedule()));
   observer.observe(el);
   return async () => {
     isClosed = true;

@@ -7,7 +7,7 @@ The figure of a page (`panels`) and the live one (`epoch`) have the same traces,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ SYMBOLS = {
 _AGREEMENT = {True: ("same class", colours.SAME), False: ("different classes", colours.DIFFERENT)}
 _ENTROPY = [[0, "#4A6FB5"], [0.5, "#21918C"], [1, "#8FBF2F"]]
 """The middle of Viridis: its lightness grows steadily, and both ends show on a dark and on a light page."""
+_SIZE = 7  # pixels of a point
 _UNSELECTED = 0.12  # opacity while others are selected
 _STAYS = dict(marker=dict(opacity=1))  # with any selection
 
@@ -36,6 +37,20 @@ Rows = NDArray[np.bool_]
 Trace = dict[str, Any]  # as plotly's JSON
 Extent = tuple[float, float, float, float]
 Groups = Callable[[DataFrame, Sequence[str]], Iterator[tuple[str, Rows, object]]]
+
+
+@dataclass(frozen=True)
+class View:
+    """What a reader looks at on the plane."""
+
+    selection: Sequence[int] = ()
+    """Rows of the utterance table that stand out; none: all are alike."""
+    focus: int = -1
+    """The utterance in view; rows that are not on the plane are not marked."""
+    trail: NDArray[np.floating] = field(default_factory=lambda: np.empty((0, 2)))
+    """(E, 2) where the utterance in view was in each epoch so far."""
+    size: int = _SIZE
+    """Of a point, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -160,28 +175,26 @@ def epoch(
     title: str,
     colouring: str = TRUTH,
     axes: Extent | None = None,
-    selection: Sequence[int] = (),
-    focus: int = -1,
+    view: View | None = None,
 ) -> go.Figure:
-    """Draw one epoch's plane with the selection and the utterance in view.
+    """Draw one epoch's plane as a reader looks at it.
 
     utterances: as for `panels`   axes: their range, the `extent` of the plane if absent
-    selection, focus: rows of the utterance table; those that are not on the plane are not marked
     """
-    fig = look.figure(title, 380, dragmode="select", selectionrevision=f"{colouring} {hash(tuple(selection))}")
+    view = view or View()
+    fig = look.figure(title, 380, dragmode="select", selectionrevision=f"{colouring} {hash(tuple(view.selection))}")
     fig.update_layout(showlegend=True, legend_uirevision=colouring)  # traces hidden in one colouring show in the next
     _axes(fig, axes or extent([plane]))
     # Unchecked: plotly would compare each point's symbol with hundreds of names.
-    return go.Figure(traces(plane, utterances, classes, colouring, selection, focus), fig.layout, _validate=False)
+    return go.Figure(traces(plane, utterances, classes, colouring, view), fig.layout, _validate=False)
 
 
-def traces(
-    plane: Plane, utterances: DataFrame, classes: Sequence[str], colouring: str, selection: Sequence[int], focus: int
-) -> list[Trace]:
+def traces(plane: Plane, utterances: DataFrame, classes: Sequence[str], colouring: str, view: View) -> list[Trace]:
     """Return the traces of `epoch`, without the frame, which is the same for every epoch."""
-    mask = utterances.index.isin(selection) if len(selection) else None
-    ring = _ring(plane.points[utterances.index == focus])
-    return [*_traces(plane, utterances, classes, colouring, mask), ring, *_keys(colouring, plane, utterances)]
+    mask = utterances.index.isin(view.selection) if len(view.selection) else None
+    ring = _ring(plane.points[utterances.index == view.focus])
+    clouds = _traces(plane, utterances, classes, colouring, mask, view.size)
+    return [*clouds, _path(view.trail), ring, *_keys(colouring, plane, utterances)]
 
 
 def extent(planes: Sequence[Plane]) -> Extent:
@@ -200,7 +213,12 @@ def _axes(fig: go.Figure, axes: Extent) -> go.Figure:
 
 
 def _traces(
-    plane: Plane, utterances: DataFrame, classes: Sequence[str], colouring: str, mask: Rows | None = None
+    plane: Plane,
+    utterances: DataFrame,
+    classes: Sequence[str],
+    colouring: str,
+    mask: Rows | None = None,
+    size: int = _SIZE,
 ) -> list[Trace]:
     """Return a trace for each entry of the legend, and the prototypes'.
 
@@ -212,7 +230,7 @@ def _traces(
     words, symbols = _words(utterances), np.array([SYMBOLS[part] for part in utterances["part"]], object)
     rows, traces = utterances.index.to_numpy(), []
     for name, group, colour in COLOURINGS[colouring].groups(utterances, classes):
-        trace = _cloud(points[group], name, colour, COLOURINGS[colouring].scale and np.log2(len(classes)))
+        trace = _cloud(points[group], name, colour, COLOURINGS[colouring].scale and np.log2(len(classes)), size)
         trace |= dict(customdata=rows[group].tolist(), text=words[group])
         trace["marker"]["symbol"] = symbols[group]
         if mask is not None:
@@ -227,10 +245,10 @@ def _markers(points: NDArray, name: str, **trace: object) -> Trace:
     return dict(type="scattergl", x=x, y=y, mode="markers", name=in_figure(name)) | trace
 
 
-def _cloud(points: NDArray, name: str, colour: object, scale_end: float) -> Trace:
+def _cloud(points: NDArray, name: str, colour: object, scale_end: float, size: int) -> Trace:
     """Return the trace of a group of utterances.
 
-    scale_end: of the colour scale in bits, 0 for a single colour
+    scale_end: of the colour scale in bits, 0 for a single colour   size: of a point in pixels
     """
     bar = dict(title=dict(text="Entropy,<br>bits", side="top"), thickness=10, len=0.9)
     line = dict(colorscale=_ENTROPY, cmin=0, cmax=scale_end) if scale_end else {}  # a cross is only a line
@@ -239,7 +257,7 @@ def _cloud(points: NDArray, name: str, colour: object, scale_end: float) -> Trac
         points,
         name,
         showlegend=isinstance(colour, str),
-        marker=dict(color=colour, size=7, opacity=0.8, line=dict(width=1.5, color=colour, **line), **scaled),
+        marker=dict(color=colour, size=size, opacity=0.8, line=dict(width=1.5, color=colour, **line), **scaled),
         unselected=dict(marker=dict(opacity=_UNSELECTED)),
         hovertemplate="%{text}<extra></extra>",
     )
@@ -277,6 +295,12 @@ def _stars(points: NDArray, classes: Sequence[str]) -> Trace:
         text=[in_figure(name) for name in classes],
         hovertemplate="prototype of %{text}<extra></extra>",
     )
+
+
+def _path(points: NDArray) -> Trace:
+    """Return the way of the utterance in view from epoch to epoch, a thin line.  points: (E, 2)"""
+    line = dict(color=colours.INK, width=1, dash="dot")
+    return _markers(points, "its way", line=line, showlegend=False, hoverinfo="skip") | dict(mode="lines")
 
 
 def _ring(points: NDArray) -> Trace:

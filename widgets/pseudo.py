@@ -9,9 +9,9 @@ import plotly.graph_objects as go
 from ipywidgets import HTML, Layout, Tab, VBox
 
 from ipr_core.runs.events import EpochEnd
-from ipr_core.texts import SENTENCE, in_html
-from ipr_widgets import curves, look
-from ipr_widgets.live import LiveFigure
+from ipr_core.texts import SENTENCE, in_figure, in_html
+from ipr_widgets import curves, look, matrices
+from ipr_widgets.live import LiveFigure, Touch
 from ipr_widgets.state import RunState
 
 _NAME = "pseudo-labels"
@@ -58,8 +58,16 @@ _TABS: dict[str, tuple[Callable[[RunState], go.Figure], str]] = {
         lambda state: curves.scores(state.events),
         f"Recognition on {_D3}: accuracy, {_UAR} and macro-F1.",
     ),
+    "Confusion": (
+        lambda state: _confusion(state),
+        f"{_D3} by the classifier, in utterances. A click on a cell selects them.",
+    ),
 }
 """A tab's title → its figure, and the sentence above it."""
+
+
+_OF_EPOCH = "Confusion"
+"""The tab that shows one epoch instead of all."""
 
 
 class Panel(VBox):
@@ -80,6 +88,7 @@ class Panel(VBox):
         state.follow(self._redraw, ["run", "events"])
         state.follow(self._move, ["epoch"], patient=True)
         self.tabs.observe(self._show, "selected_index")
+        self.figures[_OF_EPOCH].on_touch(self._on_touch)
         super().__init__([self.warning, self.tabs], layout=Layout(width="100%"))
 
     def _redraw(self) -> None:
@@ -97,6 +106,7 @@ class Panel(VBox):
             tabs.selected_index = names.index(title) if title in names else 0
 
     def _move(self) -> None:
+        self._stale.add(_OF_EPOCH)
         with self.state.guard(f"{_NAME}, words"):
             self.warning.value = words(self.state)
         self._show()
@@ -108,9 +118,37 @@ class Panel(VBox):
             figure, draw = self.figures[name], _TABS[name][0]
             if name in self._stale:
                 with figure.drawing(_NAME, _HEIGHT):
-                    figure.draw(look.compact(draw(self.state), _HEIGHT), self.state.epoch)
+                    figure.draw(look.compact(draw(self.state), _HEIGHT))
                 self._stale.remove(name)
-            figure.mark(self.state.epoch)
+            if name != _OF_EPOCH:
+                figure.mark(self.state.epoch)
+
+    def _on_touch(self, touch: Touch) -> None:
+        """Select the utterances of a cell of the confusion matrix."""
+        with self.state.lock, self.state.guard(f"{_NAME}, touch"):
+            if touch.kind == "click" and touch.points:
+                truth, prediction = touch.points[0]["y"], touch.points[0]["x"]
+                self.state.change(selection=confused(self.state, truth, prediction))
+
+
+def confused(state: RunState, truth: str, prediction: str) -> tuple[int, ...]:
+    """Return the rows of D3 with this label that the classifier names so in the epoch in view.
+
+    truth, prediction: names of classes as figures have them   needs an epoch
+    """
+    names = [in_figure(name) for name in state.classes]
+    data, named = state.opened.data, state.arrays(state.epoch)["soft_model"].argmax(axis=1)
+    rows = data.rows("D3")
+    cell = (data.labels[rows] == names.index(truth)) & (named[rows] == names.index(prediction))
+    return tuple(np.asarray(rows)[cell].tolist())
+
+
+def _confusion(state: RunState) -> go.Figure:
+    if not state.past:
+        return look.note(look.figure("Confusion on D3"), look.NO_EPOCH)
+    event = state.past[-1]
+    fig = matrices.confusion(event.confusion, state.classes, f"Confusion on D3, epoch {event.epoch}")
+    return fig.update_traces(texttemplate="%{customdata}", showscale=False)
 
 
 def tab_names(state: RunState) -> list[str]:

@@ -54,6 +54,7 @@ class RunState(t.HasTraits):
     pair = t.Tuple(help="two classes whose prototypes are compared: (i, j) with i < j, or () for none")
     focus = t.Int(-1, help="the utterance in view, a row of the utterance table, or -1")
     selection = t.Tuple(help="the selected utterances, rows of the utterance table")
+    listed = t.Tuple(None, allow_none=True, help="rows that pass the list's filters; None: no filter is set")
     corrected = t.Int(0, help="grows with every correction")
     faults = t.Dict(help="widget → its latest error")
 
@@ -94,6 +95,11 @@ class RunState(t.HasTraits):
     def past(self) -> tuple[EpochEnd, ...]:
         """The events up to the epoch in view."""
         return self.events[: self.epoch + 1]
+
+    @property
+    def highlighted(self) -> tuple[int, ...]:
+        """The rows that stand out on the plane: the selection, else what the filters let pass; () for all alike."""
+        return self.selection or (self.listed if self.listed else () if self.listed is None else (-1,))
 
     @property
     def sample(self) -> NDArray[np.int64]:

@@ -49,11 +49,16 @@ def panel(state: RunState) -> UmapPanel:
 
 
 def draw(
-    state: RunState, planes: Sequence[Plane], colouring: str = plane.TRUTH, axes: plane.Extent | None = None
+    state: RunState,
+    planes: Sequence[Plane],
+    colouring: str = plane.TRUTH,
+    axes: plane.Extent | None = None,
+    size: int = 7,
 ) -> go.Figure:
     """Draw the plane of the epoch in view, or the newest there is; the title says which.
 
     planes: one an epoch, from epoch 0 on   axes: the `extent` of the planes, if it is known
+    size: of a point in pixels
     """
     if not state.events:
         return look.note(look.figure(_title(state)), _known(state))
@@ -63,8 +68,8 @@ def draw(
     if epoch < 0:
         return look.note(look.figure(_title(state)), "The first plane is being laid out")
     rows, axes = _sample_table(state, epoch), axes or plane.extent(planes)
-    points = _points(state, planes[epoch])
-    return plane.epoch(points, rows, state.classes, _title(state, epoch), colouring, axes, state.selection, state.focus)
+    points, view = _points(state, planes[epoch]), _view(state, planes[: epoch + 1], size)
+    return plane.epoch(points, rows, state.classes, _title(state, epoch), colouring, axes, view)
 
 
 def selected(state: RunState) -> DataFrame:
@@ -100,12 +105,14 @@ class UmapPanel(w.VBox):
         )  # fmt: skip
         self.fold = w.ToggleButton(description="Selection", layout=w.Layout(width="auto", flex="0 0 auto"))
         self.fold.tooltip = "Show or hide the table of what box or lasso selected"
+        self.size = w.IntSlider(7, 3, 15, description="Points", style=dict(description_width="auto"), readout=False)
+        self.size.layout, self.size.tooltip = w.Layout(width="130px", min_width="0"), "Size of the points, in pixels"
         self.save = w.Button(description="Save", layout=w.Layout(width="auto", flex="0 0 auto"))
         self.save.tooltip = "Write every selected utterance with all its columns into the run folder"
         self.message = w.HTML()
         self._picture: tuple[object, ...] = ()  # the frame and the view of the figure
         self._extents: tuple[Sequence[Plane], plane.Extent | None] = (), None
-        head = w.HBox([self.colour, self.fold], layout=w.Layout(width="100%", flex_flow="row wrap"))
+        head = w.HBox([self.colour, self.fold, self.size], layout=w.Layout(width="100%", flex_flow="row wrap"))
         self.words.add_class("ipr-caption")
         layout = w.Layout(width="100%", min_width="0", overflow="hidden")
         super().__init__([head, self.words, self._body()], layout=layout)
@@ -128,11 +135,12 @@ class UmapPanel(w.VBox):
         state = self.state
         state.follow(self._offer, ["run"])
         state.follow(self._follow, ["run", "events"])
-        state.follow(self._redraw, ["run", "data", "events", "epoch", "selection", "focus"])
+        state.follow(self._redraw, ["run", "data", "events", "epoch", "selection", "listed", "focus"])
         state.follow(self._show_selection, ["run", "epoch", "selection"], patient=True)
         state.follow(self._show_words, ["run", "events", "faults"])
         self.source.observe(self._on_plane, ["latest", "working"])
         self.colour.observe(self._on_colour, "value")
+        self.size.observe(lambda _: self._redraw(), "value")
         self.fold.observe(lambda _: self._show_selection(), "value")
         self.figure.on_touch(self._on_touch)
         self.save.on_click(self._on_save)
@@ -160,7 +168,7 @@ class UmapPanel(w.VBox):
         state, planes, colouring = self.state, self.planes, self.colour.value
         with state.lock, state.guard(_NAME):
             epoch, axes = min(state.epoch, len(planes) - 1), self._extent(planes)
-            frame = state.run, bool(state.events), axes, colouring, state.selection
+            frame = state.run, bool(state.events), axes, colouring, state.highlighted, self.size.value
             view = epoch, planes[epoch].points.tobytes() if epoch >= 0 else b"", state.focus
             if (frame, view) == self._picture:
                 return
@@ -169,7 +177,8 @@ class UmapPanel(w.VBox):
                 if turn:
                     self._turn(planes, epoch)
                 else:
-                    self.figure.draw(_compact(draw(state, planes, colouring, axes), colouring))
+                    figure = draw(state, planes, colouring, axes, self.size.value)
+                    self.figure.draw(_compact(figure, colouring))
                 self._picture = frame, view
             except Exception as error:
                 self.figure.draw(failed_figure(_NAME, error, _HEIGHT))
@@ -178,8 +187,8 @@ class UmapPanel(w.VBox):
     def _turn(self, planes: Sequence[Plane], epoch: int) -> None:
         """Show another epoch in the same frame."""
         state, points, rows = self.state, _points(self.state, planes[epoch]), _sample_table(self.state, epoch)
-        traces = plane.traces(points, rows, state.classes, self.colour.value, state.selection, state.focus)
-        self.figure.turn(traces, _title(state, epoch))
+        view = _view(state, planes[: epoch + 1], self.size.value)
+        self.figure.turn(plane.traces(points, rows, state.classes, self.colour.value, view), _title(state, epoch))
 
     def _offer(self) -> None:
         """Offer the colourings that the run's system has."""
@@ -296,6 +305,13 @@ def _sample_table(state: RunState, epoch: int) -> DataFrame:
 def _points(state: RunState, full: Plane) -> Plane:
     """Return the plane without prototypes where the run's system has none."""
     return full if state.shows_prototypes else full.bare()
+
+
+def _view(state: RunState, planes: Sequence[Plane], size: int) -> plane.View:
+    """Return what the reader looks at.  planes: up to the epoch in view, for the way of the utterance in view"""
+    number = np.flatnonzero(_sample(state) == state.focus)
+    trail = np.concatenate([p.points[number] for p in planes])
+    return plane.View(state.highlighted, state.focus, trail, size)
 
 
 def _sample(state: RunState) -> NDArray[np.int64]:

@@ -128,3 +128,18 @@ def test_an_utterance_outside_the_sample_says_so(panel, state, data):
     state.change(focus=next(row for row in range(64) if row not in state.sample))
     assert "not in the sample of 20 embeddings" in panel.neighbours.message.value
     assert all(button.layout.display == "none" for button in panel.neighbours.buttons)
+
+
+def test_an_utterance_is_heard_beside_the_nearest_of_d1(panel, state, data):
+    assert panel.neighbours.beside.disabled
+    row = int(state.sample[1])
+    state.change(focus=row, epoch=2)
+    panel.neighbours.beside.click()
+    nearest = panel.neighbours.rows[0]
+    pause = np.zeros(5600, np.int16)
+    pair = players.mp3(np.concatenate([data.waves[row], pause, data.waves[nearest]]))
+    assert bytes(panel.player.audio.value) == pair
+    assert panel.player.audio.autoplay
+    assert state.focus == row
+    state.change(focus=nearest)
+    assert bytes(panel.player.audio.value) == players.mp3(data.waves[nearest])

@@ -165,3 +165,17 @@ def test_the_focus_stays_when_the_list_is_sorted_anew_or_does_not_hold_it(panel,
     panel.listing.filters.search.value = ""
     assert panel.listing.choice.value == 7
     assert focuses == []
+
+
+def test_a_range_of_entropy_lists_what_lies_in_it(state):
+    panel = listing.Listing(state)
+    bits = panel.filters.bits
+    assert (bits.max, panel.filters.active) == (2, 0)  # four classes
+    values = entropy(listing.soft_labels(state))
+    low, high = np.quantile(values, [0.25, 0.5]).round(2)
+    bits.value = (low, high)
+    assert panel.filters.active == 1
+    assert set(panel.rows) == set(np.flatnonzero((values >= low) & (values <= high)))
+    panel.filters.clear.click()
+    assert bits.value == (0, 2)
+    assert len(panel.rows) == len(values)

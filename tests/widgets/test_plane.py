@@ -36,7 +36,7 @@ def test_points_have_the_colour_of_their_truth_the_symbol_of_their_part_and_thei
 
 def test_a_plane_marks_selection_and_focus_within_the_given_axes():
     points = Plane(np.arange(10.0).reshape(5, 2), np.ones((3, 2)))
-    fig = plane.epoch(points, utterances(), CLASSES, "now", "partition", (-1, 9, -1, 10), selection=(2, 4), focus=3)
+    fig = plane.epoch(points, utterances(), CLASSES, "now", "partition", (-1, 9, -1, 10), plane.View((2, 4), 3))
     d1, d2 = trace(fig, "D1, precise"), trace(fig, "D2, ambiguous")
     assert (list(d1.selectedpoints), list(d2.selectedpoints)) == ([], [0, 1])
     assert list(trace(fig, "looked at").x) == [6]
@@ -47,7 +47,8 @@ def test_a_plane_marks_selection_and_focus_within_the_given_axes():
 @pytest.mark.parametrize("colouring", plane.COLOURINGS)
 def test_plotly_knows_every_attribute_of_a_plane(colouring):
     rows = utterances().assign(prototypes="sad", classifier="happy", single_label="sad", agree=True, entropy=0.5)
-    fig = plane.epoch(Plane(np.arange(10.0).reshape(5, 2), np.ones((3, 2))), rows, CLASSES, "now", colouring, focus=3)
+    view = plane.View(focus=3, trail=np.arange(6.0).reshape(3, 2), size=4)
+    fig = plane.epoch(Plane(np.arange(10.0).reshape(5, 2), np.ones((3, 2))), rows, CLASSES, "now", colouring, view=view)
     checked = go.Figure(fig.to_dict())  # which `epoch` leaves out
     assert json.loads(checked.to_json()) == json.loads(fig.to_json())
 

@@ -1,5 +1,6 @@
 """The pseudo-label panel without a browser: its drawings, and its warning of a collapse."""
 
+import itertools
 import json
 
 import pandas as pd
@@ -7,6 +8,7 @@ import pytest
 
 from helpers.fake_events import CLASSES, EVENTS, event
 from ipr_core.data.dataset import Dataset
+from ipr_core.training.runner import Began
 from ipr_widgets import pseudo
 from ipr_widgets.state import RunState
 
@@ -47,7 +49,7 @@ def test_a_panel_without_a_run_has_a_note():
 def test_only_the_tab_in_sight_is_drawn_the_others_when_they_are_opened(panel, state):
     agreement, counts = panel.figures["Agreement"], panel.figures["Counts"]
     titles = [title(figure) for figure in panel.figures.values()]
-    assert titles == ["Pseudo-labels of D2 that agree with the truth"] + [None] * 6
+    assert titles == ["Pseudo-labels of D2 that agree with the truth"] + [None] * 7
     open_tab(panel, "Counts")
     assert title(counts) == "Pseudo-labels of D2 per class"
     content = agreement.figure
@@ -74,7 +76,7 @@ def test_every_tab_draws_and_marks_the_epoch(panel, state):
         open_tab(panel, name)
         layout = json.loads(figure.figure)["layout"]
         lines = [s for s in layout["shapes"] if s["type"] == "line" and s["x0"] == s["x1"] == 2]
-        assert len(lines) == (2 if name in ("Counts", "Moves") else 1), name
+        assert len(lines) == (2 if name in ("Counts", "Moves") else 0 if name == "Confusion" else 1), name
         assert figure.height == 224
         assert layout["legend"]["orientation"] == "h"
     assert state.faults == {}
@@ -140,3 +142,27 @@ def test_jargon_is_explained(panel):
     words = "".join(explanation.value for explanation in panel.explanations.values())
     for word in ("D2", "pseudo-labels", "gate", "β", "UAR"):
         assert f">{word}</abbr>" in words
+
+
+def test_the_confusion_is_that_of_the_epoch_in_view_and_a_cell_selects_its_utterances(run, data):
+    state = RunState()
+    state.on_event(Began(run, data))
+    panel = pseudo.Panel(state)
+    open_tab(panel, "Confusion")
+    figure = panel.figures["Confusion"]
+    for epoch in (2, 0):
+        state.change(epoch=epoch)
+        (cells,) = json.loads(figure.figure)["data"]
+        assert title(figure) == f"Confusion on D3, epoch {epoch}"
+        selected = 0
+        for truth, prediction in itertools.product(state.classes, repeat=2):
+            figure._on_touch(figure, dict(kind="click", points=[dict(x=prediction, y=truth)]), [])
+            rows = list(state.selection)
+            count = state.events[epoch].confusion[state.classes.index(truth)][state.classes.index(prediction)]
+            assert len(rows) == count
+            assert set(data.table["label"].iloc[rows]) <= {truth}
+            assert set(data.table["part"].iloc[rows]) <= {"D3"}
+            selected += len(rows)
+        assert selected == len(data.rows("D3"))
+        assert cells["texttemplate"] == "%{customdata}"
+    assert state.faults == {}

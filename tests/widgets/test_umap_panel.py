@@ -1,5 +1,6 @@
 """The live plane: it follows the state, tells clicks and selections, and stops nothing when it fails."""
 
+import base64
 import html
 import json
 import re
@@ -13,6 +14,7 @@ from ipr_core.runs.run import Run
 from ipr_core.training.runner import Began
 from ipr_widgets import layout, plane, umap
 from ipr_widgets.layout import Layout
+from ipr_widgets.listing import Listing
 from ipr_widgets.live import Touch
 from ipr_widgets.planes import growing
 from ipr_widgets.state import RunState
@@ -228,3 +230,42 @@ def test_a_layout_that_fails_says_so_and_epochs_go_on(run, data, monkeypatch):
     state.change(epoch=0)
     assert state.epoch == 0
     assert set(state.faults) == {"UMAP layout"}
+
+
+def numbers(values):
+    """Return an array that plotly has written as base64, or a list as it is."""
+    return np.frombuffer(base64.b64decode(values["bdata"]), values["dtype"]) if isinstance(values, dict) else values
+
+
+def test_filters_dim_the_others_on_the_plane_and_a_selection_comes_first(opened):
+    panel, state = opened
+    listing = Listing(state)
+    assert state.highlighted == ()
+    listing.filters.part.value = "D1"
+    rows = set(state.opened.data.rows("D1").tolist())
+    assert set(state.highlighted) == rows
+    chosen = {
+        trace["customdata"][i]
+        for trace in json.loads(panel.figure.figure)["data"] if trace.get("selectedpoints")
+        for i in trace["selectedpoints"]
+    }  # fmt: skip
+    assert chosen == rows & set(state.sample.tolist())
+    state.change(selection=(2,))
+    assert state.highlighted == (2,)
+    state.change(selection=())
+    listing.filters.search.value = "no such id"
+    assert state.highlighted == (-1,)
+    listing.filters.reset()
+    assert state.highlighted == ()
+
+
+def test_the_way_of_the_utterance_in_view_leads_to_it_and_points_have_a_size(opened):
+    panel, state = opened
+    state.change(focus=int(state.sample[3]), epoch=2)
+    traces = {trace["name"]: trace for trace in json.loads(panel.figure.figure)["data"]}
+    way = traces["its way"]
+    assert len(numbers(way["x"])) == 3
+    np.testing.assert_allclose(numbers(way["x"])[-1], numbers(traces["looked at"]["x"])[0])
+    panel.size.value = 12
+    sizes = {t["marker"]["size"] for t in json.loads(panel.figure.figure)["data"] if "customdata" in t}
+    assert sizes == {12}
