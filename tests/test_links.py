@@ -48,9 +48,11 @@ def prose(page):
 
 
 def anchors(page):
-    """Return the anchors that a page's headings make, as GitHub names them."""
+    """Return the anchors that a page's headings make, as GitHub names them; of a notebook also as JupyterLab does."""
     headings = re.findall(r"(?m)^#+ +(.*)$", prose(page))
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    named = {re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings}
+    named |= set(headings) if page.suffix == ".ipynb" else set()
+    return {name.replace(" ", "-") for name in named}
 
 
 def links(page):

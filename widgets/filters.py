@@ -9,7 +9,7 @@ import contextlib
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import ipywidgets as w
 import numpy as np
@@ -22,7 +22,7 @@ from ipr_widgets.parts import THIN
 from ipr_widgets.state import RunState
 from ipr_widgets.votes import PARTS, TIED
 
-Control = w.Dropdown | w.Text | w.FloatRangeSlider
+Control: TypeAlias = w.Dropdown | w.Text | w.FloatRangeSlider
 Mask = NDArray[np.bool_]
 Texts = NDArray[np.str_]
 
