@@ -38,15 +38,17 @@ _P = "p (McNemar)"
 _COLUMNS = 3  # of matrices
 
 
-def gather(run: Run, compare: Sequence[Path | str] | Path | str | None = None) -> dict[str, Run]:
+def gather(
+    run: Run, compare: Sequence[Path | str] | Path | str | None = None, unfinished: bool = False
+) -> dict[str, Run]:
     """Return a run and those to compare it with, by a name that tells them apart.
 
-    compare: folders of runs; a folder that is named twice counts once
+    compare: folders of runs; a folder that is named twice counts once   unfinished: whether those count too
     raises RunError naming every folder that holds no finished run on the same utterances
     """
     folders = [compare] if isinstance(compare, str | Path) else compare or []
     rivals = {folder: Run(Path(folder)) for folder in folders}
-    faults = [fault for folder, rival in rivals.items() if (fault := _fault(run, rival, folder))]
+    faults = [fault for folder, rival in rivals.items() if (fault := _fault(run, rival, folder, unfinished))]
     if faults:
         raise RunError("\n".join(faults))
     runs = list({candidate.folder.resolve(): candidate for candidate in (run, *rivals.values())}.values())
@@ -154,11 +156,11 @@ def confusions(runs: Runs) -> go.Figure:
     return fig.update_xaxes(title="Predicted").update_yaxes(title="True", col=1)
 
 
-def _fault(run: Run, rival: Run, folder: Path | str) -> str | None:
+def _fault(run: Run, rival: Run, folder: Path | str, unfinished: bool) -> str | None:
     """Return a sentence that says why two runs cannot be compared; None if they can."""
     if not rival.exists:
         return f"{folder} is not a run folder: it has no config.json; `ipr run` and `ipr train` make one"
-    if not rival.finished:
+    if not rival.finished and not unfinished:
         return f"{folder} is not trained to its end; `ipr resume {folder}` goes on"
     meta, rival_meta = run.meta, rival.meta
     if (meta["corpus"], meta["classes"]) != (rival_meta["corpus"], rival_meta["classes"]):

@@ -19,7 +19,7 @@ from ipr_core.runs.events import EpochEnd
 from ipr_core.runs.run import Run
 from ipr_core.training.advance import Goal, ProgressBar, advance
 from ipr_core.training.runner import IDLE, Began, Changed, Runner
-from ipr_widgets import board
+from ipr_widgets import abreast, board, comparison
 from ipr_widgets.live import LiveFigure
 from ipr_widgets.state import RunState
 
@@ -183,6 +183,22 @@ def _requested(events: Sequence[EpochEnd], run: Run, goal: Goal) -> list[EpochEn
 def explore(run: Run, data: Dataset, live: bool | None = None) -> w.VBox | None:
     """Return the board of a trained run if someone watches, else None.  live: see `attended`"""
     return _shown_again(board.replay(run, data)) if attended(live) else None
+
+
+def side_by_side(
+    run: Run, data: Dataset, compare: Sequence[Path | str] | Path | str | None, live: bool | None = None
+) -> abreast.Abreast | None:
+    """Return one board over this run and others on the same utterances, if someone watches and others are named.
+
+    compare: folders of runs, which may still be trained   live: see `attended`
+    raises RunError naming every folder that cannot stand beside this run
+    """
+    if not compare or not attended(live):
+        return None
+    runs = comparison.gather(run, compare, unfinished=True)
+    here = {training.run.folder.resolve(): training.state for training in _latest}
+    states = {name: here[one.folder.resolve()] for name, one in runs.items() if one.folder.resolve() in here}
+    return abreast.board(runs, data, states)
 
 
 def _shown_again(shown: board.Board) -> board.Board:
