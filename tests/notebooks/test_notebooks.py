@@ -180,7 +180,7 @@ def test_papermill_passes_the_sentence_on(folders):
     command = [sys.executable, "-m", "papermill", FOLDER / "02_refinement.ipynb", path, "-p", "gamma", "1.5"]
     process = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert process.returncode != 0
-    assert "SettingsError: gamma is 1.5; it must be a number between 0 and 1" in process.stderr
+    assert process.stderr.strip().splitlines()[-1].startswith("gamma is 1.5; it must be a number between 0 and 1")
     executed_cells = [cell for cell in code(nbformat.read(path, as_version=4)) if cell.execution_count]
     assert len(executed_cells) <= 5  # the first three, the injected parameters, and papermill's own
 
