@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from ipr_core.results import fairness, reliability, soft_labels
 from ipr_core.results.drawn import FIRST_PAGE
 from ipr_core.runs.run import Run
 from ipr_core.training.session import map_sample
-from ipr_widgets import comparison, curves, layout, matrices, outcome, plane, votes
+from ipr_widgets import comparison, curves, matrices, outcome, plane, planes, votes
 
 CORPUS, TRAINING, D2, PROTOTYPES, RECOGNITION, SOFT, BESIDE, UNDECIDED, DISPUTED = (
     "The corpus and its parts", "Training", "The labels of D2", "The prototypes", "Recognition of D3, and of whom",
@@ -107,12 +106,10 @@ def _prototypes(run: Run) -> Iterator[Drawing]:
         yield Drawing(subject, "cosine_trends", curves.cosine_trends(history, classes))
     if any(event.angles for event in history):
         yield Drawing(subject, "moves", curves.moves(history, classes))
-    ends = [dataclasses.replace(history[epoch], arrays=run.arrays(epoch)) for epoch in _ends(run)]
-    planes = layout.planes(ends)
-    if planes:
+    ends = _ends(run)
+    if shown := planes.of_epochs(run, ends):
         sample = run.table.iloc[map_sample(_without_sound(run), run.config.training.map_size)]
-        titles = [f"epoch {event.epoch}" for event in ends]
-        figure = plane.panels(planes, sample, classes, titles)
+        figure = plane.panels(shown, sample, classes, [f"epoch {epoch}" for epoch in ends])
         yield Drawing(subject, "planes", figure.update_traces(showlegend=False, selector=dict(name="prototypes")))
 
 

@@ -52,8 +52,10 @@ class Keys(anywidget.AnyWidget):
         box.querySelectorAll(".widget-play").forEach((play) =>
             play.querySelectorAll("button").forEach((button, i) => { button.ariaLabel = button.title = NAMES[i]; }));
         box.querySelectorAll(".widget-slider").forEach((slider) => {
-            const handle = slider.querySelector("[role=slider]");
-            if (handle) handle.ariaLabel = slider.querySelector(".widget-label")?.textContent;
+            const label = slider.querySelector(".widget-label")?.textContent;
+            const handles = slider.querySelectorAll("[role=slider]");
+            const ends = handles.length > 1 ? [", from", ", to"] : [""];
+            handles.forEach((handle, i) => { handle.ariaLabel = `${label}${ends[i]}`; });
         });
         box.querySelectorAll("audio").forEach((audio) => { audio.ariaLabel = "Sound of the utterance"; });
     };
