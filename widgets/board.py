@@ -9,7 +9,6 @@ import ipywidgets as w
 import traitlets as t
 
 from ipr_core.data.dataset import Dataset
-from ipr_core.method.systems import System
 from ipr_core.runs.run import Run
 from ipr_core.training.runner import Began, Runner
 from ipr_widgets import control, explorer, pseudo, similarity, umap
@@ -32,12 +31,20 @@ class Board(w.VBox):
         state.follow(self._choose, ["run"])
         self._choose()  # before the player is made, which therefore stays silent
         panels = {name: _guarded(state, name, make) for name, make in _PANELS.items()}
-        _hide_unless(state, panels["similarity"], lambda system: system.shows_prototypes)
         head = {} if control is None else {"control": control}
         self.panels = head | panels
-        grid = w.Box([_in_grid(panels[name], area) for name, area in _AREAS.items()]).add_class("ipr-panels")
-        super().__init__([*head.values(), panels["epochs"], grid, _Page()])
+        self._grid = w.Box([_in_grid(panels[name], area) for name, area in _AREAS.items()]).add_class("ipr-panels")
+        state.follow(self._place, ["run"])
+        self._place()
+        super().__init__([*head.values(), panels["epochs"], self._grid, _Page()])
         self.add_class("ipr-page").add_class("ipr-board")
+
+    def _place(self) -> None:
+        """Leave the similarity and its place out where the run's system has no prototypes."""
+        with self.state.guard("board"):
+            shows = self.state.shows_prototypes
+            self.panels["similarity"].layout.display = None if shows else "none"
+            (self._grid.remove_class if shows else self._grid.add_class)("ipr-no-prototypes")
 
     def take_over(self, earlier: Board) -> None:
         """Show what a reader looked at in an earlier board of the same run: its view, filters, colours, open tab."""
@@ -47,7 +54,7 @@ class Board(w.VBox):
         state.change(epoch=epoch, focus=view.focus, selection=view.selection, pair=view.pair)
         for name, panel in self.panels.items():
             with state.guard(name):
-                for control, old in zip(_controls(panel), _controls(earlier.panels[name]), strict=True):
+                for control, old in zip(_controls(panel), _controls(earlier.panels[name]), strict=False):
                     _set_again(control, old)
 
     def make_ready(self) -> None:
@@ -153,6 +160,9 @@ class _Page(Keys):
                 "plane plane similarity similarity similarity" "explorer explorer explorer pseudo pseudo";
             grid-template-columns: repeat(5, minmax(0, 1fr));
         }
+        .ipr-panels.ipr-no-prototypes {
+            grid-template-areas: "plane plane plane pseudo pseudo" "explorer explorer explorer explorer explorer";
+        }
     }
     """
     )
@@ -168,17 +178,6 @@ _PANELS: dict[str, Callable[[RunState], w.Widget]] = {
     "epochs": EpochBar,
 }
 """Name → the panel of a state, for every run."""
-
-
-def _hide_unless(state: RunState, panel: w.Widget, applies: Callable[[System], bool]) -> None:
-    """Hide a panel while it does not apply to the run's system."""
-
-    def follow() -> None:
-        with state.guard("board"):
-            panel.layout.display = "none" if state.system is not None and not applies(state.system) else None
-
-    state.follow(follow, ["run"])
-    follow()
 
 
 def _guarded(state: RunState, name: str, make: Callable[[RunState], w.Widget]) -> w.Widget:

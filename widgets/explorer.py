@@ -146,7 +146,7 @@ class Player(w.VBox):
             [self.audio, self.speed, self.loop, self.autoplay], layout=w.Layout(**THIN, flex_flow="row wrap")
         )
         super().__init__([controls, self.caption], layout=column_layout())
-        follow(state, "player", ["focus"], self._play)
+        follow(state, "player", ["run", "focus"], self._play)
         self._ready = True
         follow(state, "utterance", ["focus", "epoch", "status"], self._show_caption)
 

@@ -171,12 +171,11 @@ class RunState(t.HasTraits):
 
     def _begin(self, run: Run, data: Dataset) -> None:
         """Show a run: another one from its newest epoch on, the same one where a reader left it."""
-        events = tuple(run.history())
-        if self.run is not None and self.run.folder == run.folder and self.epoch >= 0:
-            view: dict[str, Any] = dict(epoch=min(self.epoch, len(events) - 1))
-        else:
-            view = dict(epoch=len(events) - 1, pair=(), focus=-1, selection=())
-        self.change(run=run, data=data, events=events, step=None, **view)
+        events, newest = tuple(run.history()), len(self.events) - 1
+        same = self.run is not None and self.run.folder == run.folder
+        epoch = min(self.epoch, len(events) - 1) if same and self.epoch < newest else len(events) - 1
+        view: dict[str, Any] = {} if same else dict(pair=(), focus=-1, selection=())
+        self.change(run=run, data=data, events=events, epoch=epoch, step=None, **view)
 
     @contextmanager
     def guard(self, widget: str) -> Iterator[None]:

@@ -121,7 +121,7 @@ def advance(
     check_encoder(run)
     if process.main:
         with _in_turn(run, watch, wait) if wait else run.locked():
-            if not _reached(run, goal):
+            if not (wait and _reached(run, goal)):  # the other process may have trained it to its end
                 _train(run, data, goal, watch, views)
     else:
         for _ in _events(_session(run, data, views), goal):

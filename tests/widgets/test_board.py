@@ -171,3 +171,18 @@ def test_a_run_that_is_started_again_is_shown_where_a_reader_left_it(finished, d
     state.change(epoch=1, focus=4, pair=(0, 2))
     state.on_event(Began(finished, data))
     assert (state.epoch, state.focus, state.pair) == (1, 4, (0, 2))
+
+
+def test_a_board_of_a_run_that_begins_to_be_trained_stays_silent(begin, data):
+    run, _ = begin(epochs=6)
+    state = RunState()
+    state.on_event(Began(run, data))
+    shown = board.Board(state)
+    focus, player = state.focus, shown.panels["explorer"].player
+    state.on_event(Began(run, data))  # by its runner
+    assert state.focus == focus >= 0
+    assert not player.audio.autoplay
+    state.on_event(Began(begin(epochs=7)[0], data))  # another run, by the form
+    assert not player.audio.autoplay
+    state.change(focus=(state.focus + 1) % 64)
+    assert player.audio.autoplay
