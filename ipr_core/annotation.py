@@ -55,6 +55,7 @@ PIECE = 256
 _READ = 32 * PIECE  # utterances read at a time
 _WRITTEN = 64  # pieces put together at a time
 _COLUMNS = ("id", "path", "start", "end", "speaker", "label")
+_LENGTHS = ("seconds", "heard_seconds")  # of a recording, and of its middle, all that the model hears of a longer one
 _KEYS = "audio"  # a piece's column of waveform keys, by which corrections are found
 _WHOLE = (1, 1)
 _LETTERS = 60  # of a corpus's name in a file's name
@@ -130,7 +131,7 @@ def _mark(run: Run, config: Config, whole_table: bool) -> bytes:
     """
     shares = np.empty((0, len(config.data.classes)), np.float32)
     columns = table(DataFrame(columns=_COLUMNS), config.data.classes, shares, shares, shares).columns
-    parts = [config.audio.max_seconds, config.training.precision, DECODER, *columns, _KEYS]
+    parts = [config.audio.max_seconds, config.training.precision, DECODER, *columns, *_LENGTHS, _KEYS]
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=16)
     for part in (DESCRIPTION, WEIGHTS):
         with open(run.folder / "model" / part, "rb") as file:
@@ -267,11 +268,22 @@ def _label(
 
 
 def _labelled(model: Recogniser, means: SpeakerMeans | None, utterances: DataFrame) -> DataFrame:
-    """Return a piece's labels and, last, the keys of its waveforms."""
+    """Return a piece's labels, the seconds of its recordings and how many were heard, and the keys of its waveforms."""
     waves = WaveStore.build(utterances, default_cache(), progress=False)
     offsets = means.offsets(utterances["speaker"].tolist()) if means else None
     labels = table(utterances, model.classes, *(shares.numpy() for shares in model.soft_labels(waves, offsets)))
-    return labels.assign(**{_KEYS: waves.keys})
+    heard = np.minimum(waves.seconds, model.max_seconds)
+    return labels.assign(**dict(zip(_LENGTHS, (waves.seconds, heard), strict=True)), **{_KEYS: waves.keys})
+
+
+def cut(parquet: Path) -> tuple[int, float]:
+    """Return how many recordings of an annotated corpus are longer than what was heard of them, and that limit.
+
+    parquet: the file of the labels   returns: the limit in seconds, 0 if there is none
+    """
+    seconds, heard = pd.read_parquet(parquet, columns=list(_LENGTHS)).to_numpy().T
+    longer = seconds > heard
+    return int(longer.sum()), float(heard[longer].max(initial=0))
 
 
 def _put_together(pieces: list[Path], run: Run, corpus: Data, paths: list[Path]) -> bool:

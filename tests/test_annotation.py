@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from helpers.corpus_files import wav
 from helpers.whole_runs import unvouched
 from ipr_core import annotation, cli
 from ipr_core.annotation import annotate
@@ -244,3 +245,15 @@ def start(context, *args) -> multiprocessing.Process:
     process = context.Process(target=piecewise, args=args)
     process.start()
     return process
+
+
+def test_a_recording_longer_than_what_is_heard_says_how_much_was(trained, tmp_path):
+    wav(tmp_path / "audio" / "long.wav", 3.0)
+    wav(tmp_path / "audio" / "short.wav", 0.5)
+    corpus = Data(corpus="manifest", corpus_path=str(tmp_path / "audio"))
+    parquet, _ = annotate(trained, corpus, tmp_path / "labels", progress=False)
+    labels = pd.read_parquet(parquet).set_index("id")
+    limit = trained.config.audio.max_seconds
+    assert labels["seconds"].round(2).to_dict() == {"long.wav": 3.0, "short.wav": 0.5}
+    assert labels["heard_seconds"].round(2).to_dict() == {"long.wav": limit, "short.wav": 0.5}
+    assert annotation.cut(parquet) == (1, limit)

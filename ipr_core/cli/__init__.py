@@ -219,6 +219,13 @@ def _annotate(args: Args) -> int:
     paths = annotation.annotate(run, corpus, args.out, shard=args.shard)
     message = "this shard is done; the last one to end, or the same command without --shard, puts all labels together"
     print("\n".join(map(str, paths)) or message)
+    count, limit = annotation.cut(paths[0]) if paths else (0, 0.0)
+    if count:
+        recordings = "1 recording" if count == 1 else f"{count:,} recordings"
+        print(
+            f"Only the middle of {recordings} was heard: longer than {limit:g} s (column heard_seconds). "
+            "To have all of one labelled, give its utterances a row each in a manifest, with start and end."
+        )
     return 0
 
 
