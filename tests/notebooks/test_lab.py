@@ -189,6 +189,7 @@ def select_by_a_box(visit):
 
 def play_an_utterance(visit):
     """Click a point, which plays the utterance and shows its label. Return its id."""
+    visit.in_kernel("training.state.change(focus=-1)")  # else the least certain one is looked at, and may be the point
     focus = wait_for(lambda: click_a_point(visit), lambda row: row >= 0)
     id = visit.in_kernel(f"print(data.table['id'][{focus}])")
     wait_for(lambda: visit.page.locator(".ipr-utterance").first.inner_text(), lambda text: id in text)
