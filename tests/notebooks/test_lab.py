@@ -300,9 +300,9 @@ def test_run_all_and_what_is_saved_shows_every_figure(lab, name, figures):
     query = "print('done', *([training.runner.state] if 'training' in globals() else ['finished']))"
     wait_for(lambda: visit.in_kernel(query), lambda text: text == "done finished")
     wait_for(lambda: visit.page.evaluate(TITLES), lambda titles: len(titles) > figures)
-    visit.command("docmanager:save")
 
     def saved():
+        visit.command("docmanager:save")  # again and again: the last cells may still be running
         notebook = json.loads(visit.file.read_text("utf-8"))
         outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
         return sum(PLOTLY in output.get("data", {}) for output in outputs)
