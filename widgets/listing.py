@@ -118,8 +118,10 @@ def least_certain(state: RunState) -> int:
 
     returns: -1 if there is no utterance
     """
-    data = state.opened.data
-    doubts = -data.table["share"].to_numpy(float) if state.epoch < 0 else metrics.entropy(soft_labels(state))
+    if state.epoch < 0:
+        doubts = -state.opened.data.table["share"].to_numpy(float)
+    else:  # as the list is sorted
+        doubts = metrics.entropy(state.arrays(state.epoch)[run_facts(state).labeller])
     return int(np.nanargmax(doubts)) if np.isfinite(doubts).any() else -1
 
 
