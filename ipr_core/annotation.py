@@ -272,8 +272,8 @@ def _labelled(model: Recogniser, means: SpeakerMeans | None, utterances: DataFra
     waves = WaveStore.build(utterances, default_cache(), progress=False)
     offsets = means.offsets(utterances["speaker"].tolist()) if means else None
     labels = table(utterances, model.classes, *(shares.numpy() for shares in model.soft_labels(waves, offsets)))
-    heard = np.minimum(waves.seconds, model.max_seconds)
-    return labels.assign(**dict(zip(_LENGTHS, (waves.seconds, heard), strict=True)), **{_KEYS: waves.keys})
+    heard_seconds = np.minimum(waves.seconds, model.max_seconds)
+    return labels.assign(**dict(zip(_LENGTHS, (waves.seconds, heard_seconds), strict=True)), **{_KEYS: waves.keys})
 
 
 def cut(parquet: Path) -> tuple[int, float]:
@@ -281,9 +281,9 @@ def cut(parquet: Path) -> tuple[int, float]:
 
     parquet: the file of the labels   returns: the limit in seconds, 0 if there is none
     """
-    seconds, heard = pd.read_parquet(parquet, columns=list(_LENGTHS)).to_numpy().T
-    longer = seconds > heard
-    return int(longer.sum()), float(heard[longer].max(initial=0))
+    seconds, limits = pd.read_parquet(parquet, columns=list(_LENGTHS)).to_numpy().T
+    longer = seconds > limits
+    return int(longer.sum()), float(limits[longer].max(initial=0))
 
 
 def _put_together(pieces: list[Path], run: Run, corpus: Data, paths: list[Path]) -> bool:

@@ -138,16 +138,24 @@ def board(runs: Mapping[str, Run], data: Dataset, states: Mapping[str, RunState]
 
     states: of runs that are trained in this kernel, by the runs' names
     """
+    in_training = states or {}
+    # One lock for all: each change of one is a change of the others, and two threads would wait for each other's.
+    lock = next((state.lock for state in in_training.values()), threading.RLock())
     opened: dict[str, RunState] = {}
     for name, run in runs.items():
-        if states and name in states:
-            opened[name] = states[name]
-            continue
-        opened[name] = state = RunState()
-        state.on_event(Began(run, data))
-        if not run.finished:
-            threading.Thread(target=_follow, args=(state,), name="following", daemon=True).start()
-    return Abreast(opened)
+        opened[name] = in_training[name] if name in in_training else _opened(run, data, lock)
+    panel = Abreast(opened)
+    for name, run in runs.items():
+        if name not in in_training and not run.finished:
+            threading.Thread(target=_follow, args=(opened[name],), name="following", daemon=True).start()
+    return panel
+
+
+def _opened(run: Run, data: Dataset, lock: threading.RLock) -> RunState:
+    state = RunState()
+    state.lock = lock
+    state.on_event(Began(run, data))
+    return state
 
 
 def named(state: RunState) -> NDArray[np.str_]:

@@ -130,7 +130,7 @@ class Planes(t.HasTraits):
                 self._thread.start()
 
     def make_ready(self) -> None:
-        """Load and compile the layout in the background, so that the first plane comes with the first epoch."""
+        """Load and compile the layout in the background, which would otherwise begin when the first epoch has ended."""
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, args=(True,), name="layout", daemon=True)

@@ -196,16 +196,18 @@ def side_by_side(
     if not compare or not attended(live):
         return None
     runs = comparison.gather(run, compare, unfinished=True)
-    here = {training.run.folder.resolve(): training.state for training in _latest}
-    states = {name: here[one.folder.resolve()] for name, one in runs.items() if one.folder.resolve() in here}
+    in_training = {training.run.folder.resolve(): training.state for training in _latest}
+    states = {
+        name: in_training[one.folder.resolve()] for name, one in runs.items() if one.folder.resolve() in in_training
+    }
     return abreast.board(runs, data, states)
 
 
-def _shown_again(shown: board.Board) -> board.Board:
+def _shown_again(latest: board.Board) -> board.Board:
     """Return a board after it has taken over the view of the earlier one of its run, if there is one."""
-    folder = shown.state.opened.run.folder
+    folder = latest.state.opened.run.folder
     if folder in _boards:
-        shown.take_over(_boards[folder])
+        latest.take_over(_boards[folder])
     _boards.clear()  # of one run: a board holds a corpus
-    _boards[folder] = shown
-    return shown
+    _boards[folder] = latest
+    return latest

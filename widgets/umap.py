@@ -262,7 +262,9 @@ def _known(state: RunState) -> str:
     counts = [f"{name}: {len(data.rows(part)):,}" for part, name in parts.items()]
     voters = "simulated annotators" if data.simulated else "the corpus's annotators"
     corpus = f"{len(data.table):,} utterances of {in_figure(state.run.config.data.corpus)}"
-    return "<br>".join([corpus, *counts, f"by the votes of {voters}", "", "The first plane comes with the first epoch"])
+    return "<br>".join(
+        [corpus, *counts, f"by the votes of {voters}", "", "The first plane comes after the first epoch"]
+    )
 
 
 def _compact(fig: go.Figure, colouring: str) -> go.Figure:
