@@ -26,7 +26,7 @@ from torchaudio.functional import melscale_fbanks
 
 from ipr_core.atomic import write
 from ipr_core.config import Data
-from ipr_core.data.cache import seal, sealed, writable
+from ipr_core.data.cache import clear_once, seal, sealed, writable
 from ipr_core.data.corpora.table import vote_columns
 from ipr_core.data.partition_faults import refuse_rare_classes
 from ipr_core.data.sources import DECODER
@@ -139,6 +139,7 @@ def wave_features(waves: WaveStore, cache: Path, progress: bool = True) -> NDArr
     """
     digest = hashlib.blake2b(" ".join([_VERSION, DECODER, *waves.keys]).encode(), digest_size=16).hexdigest()
     file = Path(cache) / "features" / f"{digest}.npy"
+    clear_once(file.parent)
     stored = sealed(file, np.float32, 2)
     if stored is None or len(stored[0]) != len(waves):
         bar = Progress(range(len(waves)), "Features for annotators", "clip", shown=progress)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import os
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ipr_core.atomic import write_text
+from ipr_core.atomic import clear_unfinished, write_text
 from ipr_core.data.faults import CorpusError, Fault
 
 _DIGEST = 16  # bytes
@@ -41,6 +42,15 @@ def writable(folder: Path) -> Iterator[None]:
         cure = "remove it" if isinstance(cause, IsADirectoryError) else "make room there"
         problem, cure = f"the cache cannot be written ({reason})", f"{cure}, or {_ANOTHER}"
         raise CorpusError([Fault(str(folder), None, problem, cure)]) from error
+
+
+@functools.cache
+def clear_once(folder: Path) -> None:
+    """Remove what killed processes left in a folder of the cache, once in a process.
+
+    Whoever only reads there does it too: a kill may come just after a file was put in its place.
+    """
+    clear_unfinished(folder)
 
 
 def seal(file: str | Path) -> None:

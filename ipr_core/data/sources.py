@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ipr_core.atomic import clear_unfinished, write
+from ipr_core.atomic import write
 from ipr_core.config import SAMPLE_RATE
 from ipr_core.data import cache, decoding, headers
 from ipr_core.data.audio import check_form
@@ -123,6 +123,7 @@ def _source(path: str, folder: Path) -> Source | Unusable:
             return _stored(path, digest, stamp, extent)
         name = _name(f"{digest} decoded {DECODER}")
         file = folder / "waves" / name[:2] / f"{name}.npy"
+        cache.clear_once(file.parent)
         source = _cached(path, digest, file, _stamp(file), note)
         if source is None:
             _decode(path, file)
@@ -208,14 +209,7 @@ def _decode(path: str, file: Path) -> None:
         decoding.decode(path, copy, SAMPLE_RATE)
         cache.seal(copy)
 
-    _clear(file.parent)
     write(file, save)
-
-
-@functools.cache
-def _clear(folder: Path) -> None:
-    """Remove what killed processes left in a folder of the cache, once in a process."""
-    clear_unfinished(folder)
 
 
 def _bits(frames: NDArray[np.bool_]) -> bytes:

@@ -38,6 +38,7 @@ class KeptViews:
 
     def __init__(self, basis: str, data: Dataset, folder: Path | None = None):
         self._basis, self._folder = basis, folder or default_cache() / "second_views"
+        cache.clear_once(self._folder)
         self._sounds = list(zip(data.table["id"].tolist(), data.waves.keys, strict=True))
 
     def read(self, keys: Sequence[Key], device: torch.device) -> dict[Key, Padded]:

@@ -5,13 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from helpers.sounds import changed, cut, sine, table, wav
 from ipr_core.config import Data
 from ipr_core.data import cache, corpora
+from ipr_core.data.annotators import wave_features
 from ipr_core.data.cache import default_cache, folder_sealed, seal, seal_folder, sealed
 from ipr_core.data.corpora.table import CorpusError
 from ipr_core.data.waves import WaveStore
+from ipr_core.training.kept_views import KeptViews
 
 
 def test_the_cache_is_named_by_the_environment(tmp_path, monkeypatch):
@@ -45,6 +48,28 @@ def test_a_damaged_wave_of_the_cache_is_decoded_again(tmp_path, damage):
     again = WaveStore.build(utterances, tmp_path / "cache", progress=False)
     assert np.array_equal(again[0], samples)
     assert again.keys == intact.keys
+
+
+@pytest.mark.parametrize("kind", ["waves", "features", "second_views"])
+def test_what_a_kill_left_after_a_file_was_in_its_place_is_cleared(tmp_path, kind, data):
+    """The next process finds the file whole and writes nothing there."""
+
+    def work() -> None:
+        cache.clear_once.cache_clear()
+        if kind == "second_views":
+            KeptViews("basis", data, tmp_path / kind).read([(0, 1)], torch.device("cpu"))
+        else:
+            wave_features(WaveStore.build(utterances, tmp_path, progress=False), tmp_path, progress=False)
+
+    utterances = table(wav(tmp_path / "a.flac", sine()))
+    work()
+    (tmp_path / kind).mkdir(exist_ok=True)
+    places = {path.parent for path in (tmp_path / kind).rglob("*.npy")} or {tmp_path / kind}
+    leftovers = [place / ".writing-abc" for place in places]
+    for leftover in leftovers:
+        leftover.mkdir()
+    work()
+    assert not any(leftover.exists() for leftover in leftovers)
 
 
 def test_a_wave_that_is_exchanged_for_another_one_of_the_cache_is_decoded_again(tmp_path):

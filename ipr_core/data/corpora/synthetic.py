@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 
 from ipr_core.config import Data
-from ipr_core.data.cache import default_cache, folder_sealed
+from ipr_core.data.cache import clear_once, default_cache, folder_sealed
 from ipr_core.data.reading import Reading
 
 Floats = NDArray[np.float64]
@@ -39,6 +39,7 @@ def read(data: Data, progress: bool = True) -> Reading:
     """
     table = describe(data)
     folder = _folder(data)
+    clear_once(folder)
     if not folder_sealed(folder):
         from ipr_core.data.corpora.voice import write_sounds  # its imports are only for those who generate
 
