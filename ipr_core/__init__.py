@@ -6,6 +6,7 @@ imported at that moment, so that `import ipr_core` takes no time.
 
 import importlib
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 # Nothing is downloaded unless the user says so, by HF_HUB_OFFLINE=0; set before anything imports huggingface_hub.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# plotly and nbformat import jsonschema, which builds grammars of web addresses for one to four seconds if it finds this
+# package. Nothing here has such addresses. Whoever has imported it before keeps it.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 __all__ = [
     "Config", "CorpusError", "Data", "Dataset", "Recogniser", "Run", "RunError", "SettingsError", "advance", "annotate",

@@ -6,6 +6,10 @@ that training in another thread goes on. Importing this module compiles it, whic
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +21,21 @@ _CLIP = np.float32(4)  # the longest step of one edge, as umap-learn's
 _NEGATIVES = 5  # points pushed away for each neighbour that is pulled, as umap-learn's
 
 
-@numba.njit(nogil=True, fastmath=True)
+def _compiled(function: Callable[..., Any], signature: str | None = None) -> Callable[..., Any]:
+    """Compile a function, or load what an earlier process compiled of it."""
+    try:
+        return numba.njit(signature, nogil=True, fastmath=True, cache=True)(function)
+    except RuntimeError:  # no folder of numba's can be written
+        return numba.njit(signature, nogil=True, fastmath=True)(function)
+
+
+@_compiled
 def _step(force: Number, difference: Number, rate: Number) -> Number:
     """Return one coordinate's share of a force, clipped, times the rate."""
     return min(_CLIP, max(-_CLIP, force * difference)) * rate
 
 
-@numba.njit(nogil=True, fastmath=True)
+@_compiled
 def _pull(points: Points, i: np.integer, k: np.integer, rate: Number, a: Number, b: Number) -> None:
     dx, dy = points[i, 0] - points[k, 0], points[i, 1] - points[k, 1]
     square = dx * dx + dy * dy
@@ -36,7 +48,7 @@ def _pull(points: Points, i: np.integer, k: np.integer, rate: Number, a: Number,
         points[k, 1] -= y
 
 
-@numba.njit(nogil=True, fastmath=True)
+@_compiled
 def _push_away(points: Points, i: np.integer, k: np.integer, rate: Number, a: Number, b: Number) -> None:
     dx, dy = points[i, 0] - points[k, 0], points[i, 1] - points[k, 1]
     square = dx * dx + dy * dy
@@ -46,11 +58,7 @@ def _push_away(points: Points, i: np.integer, k: np.integer, rate: Number, a: Nu
         points[i, 1] += _step(force, dy, rate)
 
 
-@numba.njit(
-    "f4[:,::1](f4[:,::1], f4[:,::1], f4[::1], i4[::1], i4[::1], f4[::1], i8, f4, f4, f4, u8)",
-    nogil=True,
-    fastmath=True,
-)
+@partial(_compiled, signature="f4[:,::1](f4[:,::1], f4[:,::1], f4[::1], i4[::1], i4[::1], f4[::1], i8, f4, f4, f4, u8)")
 def descend(
     start: Points,
     anchors: Points,

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from scipy.sparse import spmatrix
 
 from ipr_core.runs.events import EpochEnd
+from ipr_widgets.neighbour_graph import Indices, graph, neighbours
 
 Points = NDArray[np.float32]
-Indices = NDArray[np.int32]
-
 FEWEST = 16
 """The fewest utterances that make a plane."""
 NEIGHBOURS = 20
@@ -90,22 +89,22 @@ class Layout:
         embeddings: (M, D), at least FEWEST, the same utterances each time   prototypes: (C, D)
         """
         vectors = np.concatenate([embeddings, prototypes]).astype(np.float32)
-        indices, distances = neighbours(vectors)
-        graph = _graph(vectors, indices, distances, self.seed)
+        indices, distances = neighbours(vectors, NEIGHBOURS)
+        edges = graph(indices, distances)
         if self._previous is None:
-            start = _spectral(vectors, graph, self.seed)
-            points = _descend(graph, start, start, np.zeros(len(start)), self.seed, _FIRST)
+            start = _spectral(vectors, edges, self.seed)
+            points = _descend(edges, start, start, np.zeros(len(start)), self.seed, _FIRST)
         else:
             anchors, old_indices = self._previous
             share = _common_share(indices, old_indices)
             start = np.where(share[:, None] < _MOVED_AWAY, _centres(indices, anchors), anchors)
-            points = _descend(graph, start, anchors, _HOLD * share**_HOLD_POWER, self.seed, _NEXT)
+            points = _descend(edges, start, anchors, _HOLD * share**_HOLD_POWER, self.seed, _NEXT)
         self._previous = points, indices
         return Plane(points[: len(embeddings)], points[len(embeddings) :])
 
     def resume_(self, plane: Plane, embeddings: NDArray[np.floating], prototypes: NDArray[np.floating]) -> None:
         """Continue after a plane that an earlier layout made of these vectors."""
-        indices, _ = neighbours(np.concatenate([embeddings, prototypes]).astype(np.float32))
+        indices, _ = neighbours(np.concatenate([embeddings, prototypes]).astype(np.float32), NEIGHBOURS)
         self._previous = np.concatenate(plane).astype(np.float32), indices
 
 
@@ -134,27 +133,6 @@ def make_ready() -> None:
         sequence.next_plane(points, points[:4])
 
 
-def neighbours(vectors: Points) -> tuple[Indices, Points]:
-    """Return each vector's nearest ones by cosine distance, itself first, and their distances.
-
-    vectors: (N, D)   returns: twice (N, NEIGHBOURS), or (N, N) where there are fewer
-    """
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    blocks = [_nearest(unit, rows) for rows in np.array_split(np.arange(len(unit)), len(unit) // 1000 + 1)]
-    indices, distances = (np.concatenate(part) for part in zip(*blocks, strict=True))
-    return indices.astype(np.int32), distances.clip(0)
-
-
-def _nearest(unit: Points, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], Points]:
-    distances = 1 - unit[rows] @ unit.T
-    distances[np.arange(len(rows)), rows] = -1  # itself first, also where other vectors are equal to it
-    count = min(NEIGHBOURS, len(unit))
-    indices = np.argpartition(distances, count - 1, axis=1)[:, :count]
-    order = np.take_along_axis(distances, indices, axis=1).argsort(axis=1, kind="stable")
-    indices = np.take_along_axis(indices, order, axis=1)
-    return indices, np.take_along_axis(distances, indices, axis=1)
-
-
 def _common_share(indices: Indices, old_indices: Indices) -> NDArray[np.floating]:
     """Return (N,) the Jaccard share of common neighbours, 0 to 1."""
     common = (indices[:, 1:, None] == old_indices[:, None, 1:]).sum(axis=(1, 2))
@@ -178,22 +156,13 @@ def _umap() -> tuple[ModuleType, ModuleType]:
     return spectral, umap_
 
 
-def _graph(vectors: Points, indices: Indices, distances: Points, seed: int) -> spmatrix:
-    """Return UMAP's weighted graph of the neighbours: sparse (N, N), the largest weight about 1."""
-    random, (_, umap_) = np.random.RandomState(seed), _umap()  # umap takes the old kind of generator
-    graph, _, _ = umap_.fuzzy_simplicial_set(
-        vectors, indices.shape[1], random, "cosine", knn_indices=indices, knn_dists=distances
-    )
-    return graph
-
-
-def _spectral(vectors: Points, graph: spmatrix, seed: int) -> Points:
+def _spectral(vectors: Points, edges: spmatrix, seed: int) -> Points:
     """Return (N, 2) the points where UMAP starts."""
     random, (spectral, _) = np.random.RandomState(seed), _umap()
     with warnings.catch_warnings():
         # Where the graph falls into parts, or has no spectrum, umap finds another start.
         warnings.simplefilter("ignore")
-        start = spectral.spectral_layout(vectors, graph, 2, random, metric="cosine")
+        start = spectral.spectral_layout(vectors, edges, 2, random, metric="cosine")
     return 10 * start / np.abs(start).max()
 
 

@@ -30,9 +30,7 @@ from ipr_core.sentence import SentenceError
 
 _BESIDE = Path(__file__).parents[2]
 MAIN_JOB = ("01_warm_up", "02_refinement", "03_analysis")
-# Every kernel imports jsonschema, which compiles grammars of web addresses for four seconds if it finds this package.
-_LAUNCH = """import sys, contextlib, importlib
-sys.modules['rfc3987_syntax'] = None
+_LAUNCH = """import contextlib, importlib
 for module, _, function in (name.partition(':') for name in {preload!r}):
     with contextlib.suppress(Exception):  # a cell that needs it will say what is wrong
         imported = importlib.import_module(module)

@@ -28,23 +28,6 @@ def displacement(first, second):
     return np.linalg.norm(second.points - first.points, axis=1).mean() / np.linalg.norm(np.ptp(first.points, axis=0))
 
 
-def test_neighbours_are_those_of_the_smallest_cosine_distance_itself_first():
-    vectors = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
-    indices, distances = layout.neighbours(3 * vectors)
-    unit = vectors / np.linalg.norm(vectors, axis=1)[:, None]
-    cosine = 1 - unit @ unit.T
-    np.fill_diagonal(cosine, 0)
-    np.testing.assert_array_equal(indices, cosine.argsort(axis=1)[:, : layout.NEIGHBOURS])
-    np.testing.assert_allclose(distances, np.sort(cosine, axis=1)[:, : layout.NEIGHBOURS], atol=1e-6)
-    np.testing.assert_array_equal(indices[:, 0], np.arange(50))
-
-
-def test_an_utterance_is_its_own_first_neighbour_also_among_equals():
-    indices, distances = layout.neighbours(np.ones((30, 4), np.float32))
-    np.testing.assert_array_equal(indices[:, 0], np.arange(30))
-    assert (distances >= 0).all()
-
-
 def test_the_share_of_common_neighbours_is_those_of_both_over_those_of_either():
     old_indices = np.array([[0, 1, 2, 3], [1, 0, 2, 3]], np.int32)
     indices = np.array([[0, 3, 1, 4], [1, 5, 6, 7]], np.int32)
