@@ -7,11 +7,11 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.optim import AdamW
 
 from ipr_core.config import Config
 from ipr_core.method.prototypes import Prototypes, PrototypeSchedule
 from ipr_core.method.systems.step import Companion
+from ipr_core.training.adamw import AdamW
 from ipr_core.training.model import Recogniser
 
 _KEPT = "kept_own", "kept_soft", "kept_labels"

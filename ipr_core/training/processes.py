@@ -37,6 +37,7 @@ from torch.nn import Parameter
 
 from ipr_core.config import SettingsError
 from ipr_core.sentence import SentenceError
+from ipr_core.training.adamw import AdamW
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -89,12 +90,12 @@ class Process:
     def add_(self, tensor: Tensor) -> None:
         """Add up a tensor over processes, in place, the same bits everywhere."""
 
-    def adamw(self, groups: Groups, parameters: Iterable[Parameter], weight_decay: float) -> torch.optim.AdamW:
+    def adamw(self, groups: Groups, parameters: Iterable[Parameter], weight_decay: float) -> AdamW:
         """Return the optimizer of the groups.
 
         parameters: of the model; each process has a part of their gradients, and all of every other gradient
         """
-        return torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
+        return AdamW(groups, weight_decay)
 
     def agreed(self, answer: bool) -> bool:
         """Return the main process's answer; this waits for the others."""
@@ -137,7 +138,7 @@ class ProcessOfSeveral(Process):
         except RuntimeError as error:
             raise RankError("another process of this run failed or was stopped; its own message says why") from error
 
-    def adamw(self, groups: Groups, parameters: Iterable[Parameter], weight_decay: float) -> torch.optim.AdamW:
+    def adamw(self, groups: Groups, parameters: Iterable[Parameter], weight_decay: float) -> AdamW:
         return SummingAdamW(groups, parameters, weight_decay, self.add_)
 
     def agreed(self, answer: bool) -> bool:
@@ -154,13 +155,13 @@ class ProcessOfSeveral(Process):
             self.agreed(True)
 
 
-class SummingAdamW(torch.optim.AdamW):
+class SummingAdamW(AdamW):
     """AdamW that sums the gradients of some parameters over processes before each step."""
 
     def __init__(
         self, groups: Groups, parameters: Iterable[Parameter], weight_decay: float, add_: Callable[[Tensor], None]
     ):
-        super().__init__(groups, weight_decay=weight_decay, fused=True)
+        super().__init__(groups, weight_decay)
         self._parameters, self._add_ = [parameter for parameter in parameters if parameter.requires_grad], add_
 
     def step(self, closure: Any = None) -> Any:
