@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -150,7 +151,7 @@ def panels(
 
     planes: of `layout.planes`   names: a panel's title each   colouring: one of COLOURINGS
     utterances: the sample's M rows of the utterance table, with the columns that `table` adds unless coloured by
-        truth, partition or speaker. Every point's `customdata` is its utterance's row, the table's index
+        truth, partition or speaker. Every point's `customdata` begins with its utterance's row, the table's index
     """
     if not planes:
         return look.note(look.figure(TITLE), TOO_FEW)
@@ -227,11 +228,11 @@ def _traces(
     order = utterances["part"].to_numpy(str).argsort(kind="stable")  # the legend shows the first symbol: a circle
     points, utterances = plane.points[order], utterances.iloc[order]
     mask = None if mask is None else mask[order]
-    words, symbols = _words(utterances), np.array([SYMBOLS[part] for part in utterances["part"]], object)
-    rows, traces = utterances.index.to_numpy(), []
+    facts, words = _facts(utterances)
+    symbols, traces = np.array([SYMBOLS[part] for part in utterances["part"]], object), []
     for name, group, colour in COLOURINGS[colouring].groups(utterances, classes):
         trace = _cloud(points[group], name, colour, COLOURINGS[colouring].scale and np.log2(len(classes)), size)
-        trace |= dict(customdata=rows[group].tolist(), text=words[group])
+        trace |= dict(customdata=list(compress(facts, group)), hovertemplate=words)
         trace["marker"]["symbol"] = symbols[group]
         if mask is not None:
             trace["selectedpoints"] = np.flatnonzero(mask[group]).tolist()
@@ -246,7 +247,7 @@ def _markers(points: NDArray, name: str, **trace: object) -> Trace:
 
 
 def _cloud(points: NDArray, name: str, colour: object, scale_end: float, size: int) -> Trace:
-    """Return the trace of a group of utterances.
+    """Return the trace of a group of utterances, without their facts.
 
     scale_end: of the colour scale in bits, 0 for a single colour   size: of a point in pixels
     """
@@ -259,25 +260,25 @@ def _cloud(points: NDArray, name: str, colour: object, scale_end: float, size: i
         showlegend=isinstance(colour, str),
         marker=dict(color=colour, size=size, opacity=0.8, line=dict(width=1.5, color=colour, **line), **scaled),
         unselected=dict(marker=dict(opacity=_UNSELECTED)),
-        hovertemplate="%{text}<extra></extra>",
     )
 
 
-def _words(rows: DataFrame) -> NDArray[np.object_]:
-    """Return (M,) the text of each utterance when the pointer is over it."""
-    texts = [name for name in ("id", "part", "label", "speaker", "prototypes", "classifier") if name in rows]
-    columns = {name: [in_figure(str(text)) for text in rows[name].tolist()] for name in texts}
-    columns["label"] = [label or TIED for label in columns["label"]]
-    facts = zip(columns["id"], columns["part"], columns["label"], strict=True)
-    texts = [f"<b>{id}</b>, {part}<br>truth: {label}" for id, part, label in facts]
-    if "speaker" in rows:
-        texts = [f"{text}<br>speaker: {name}" for text, name in zip(texts, columns["speaker"], strict=True)]
-    if "prototypes" in rows:
-        texts = [f"{text}<br>prototypes: {name}" for text, name in zip(texts, columns["prototypes"], strict=True)]
-    if "classifier" in rows:
-        labels = zip(texts, columns["classifier"], rows["entropy"], strict=True)
-        texts = [f"{text}<br>classifier: {name}<br>entropy: {bits:.2f} bits" for text, name, bits in labels]
-    return np.array(texts, object)
+def _facts(rows: DataFrame) -> tuple[list[list[object]], str]:
+    """Return each utterance's facts, its row first, and the template that makes words of them under the pointer.
+
+    The words themselves would be three times as many bytes, which a page gets at every move of its slider.
+    """
+    kinds = {"label": "truth", "speaker": "speaker", "prototypes": "prototypes", "classifier": "classifier"}
+    names = [name for name in kinds if name in rows]
+    columns = [[in_figure(str(text)) for text in rows[name].tolist()] for name in ("id", "part", *names)]
+    columns[2] = [label or TIED for label in columns[2]]
+    words = ["<b>%{customdata[1]}</b>, %{customdata[2]}"]
+    words += [f"{kinds[name]}: %{{customdata[{i}]}}" for i, name in enumerate(names, start=3)]
+    if "entropy" in rows:
+        words.append(f"entropy: %{{customdata[{len(columns) + 1}]:.2f}} bits")
+        columns.append(rows["entropy"].round(2).tolist())
+    facts = [list(row) for row in zip(rows.index.tolist(), *columns, strict=True)]
+    return facts, "<br>".join(words) + "<extra></extra>"
 
 
 def _stars(points: NDArray, classes: Sequence[str]) -> Trace:

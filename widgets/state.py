@@ -25,7 +25,7 @@ from ipr_core.training.runner import Began, Changed
 from ipr_core.training.session import map_sample
 
 _STEPS_A_SECOND = 4  # shown by a progress display; more would be work for nothing
-_REST = 0.15  # seconds without a move of the slider, after which it rests
+_REST = 0.1  # seconds without a move of the slider, after which it rests
 
 
 class Opened(NamedTuple):
@@ -63,6 +63,7 @@ class RunState(t.HasTraits):
         self.lock = threading.RLock()
         self._step_time = 0.0  # of the newest step, by the monotonic clock
         self._waiting: dict[Callable[[], None], asyncio.TimerHandle] = {}
+        self._arrays: tuple[object, dict[str, np.ndarray]] = None, {}  # those read last, and what they are of
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -108,8 +109,15 @@ class RunState(t.HasTraits):
         return map_sample(data, run.config.training.map_size)
 
     def arrays(self, epoch: int) -> dict[str, np.ndarray]:
-        """Read the arrays of an epoch, described at `EpochEnd.arrays`; needs a run."""
-        return self.opened.run.arrays(epoch)
+        """Return the arrays of an epoch, described at `EpochEnd.arrays`; needs a run.
+
+        All panels ask for those in view, so that these are read once.
+        """
+        run = self.opened.run
+        source = run.folder, epoch, run.arrays_stamp(epoch)
+        if source != self._arrays[0]:
+            self._arrays = source, run.arrays(epoch)
+        return self._arrays[1]
 
     def change(self, **traits: Any) -> None:
         """Change traits together; observers are called once, afterwards."""

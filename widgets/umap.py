@@ -238,7 +238,7 @@ class UmapPanel(w.VBox):
                 self.table.value = _as_html(state)
 
     def _on_touch(self, touch: Touch) -> None:
-        rows = [point["customdata"] for point in touch.points if isinstance(point["customdata"], int)]
+        rows = [point["customdata"][0] for point in touch.points if point["customdata"]]
         with self.state.guard(f"{_NAME}, touch"):
             if touch.kind == "click" and rows:
                 self.state.change(focus=rows[0])

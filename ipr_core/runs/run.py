@@ -15,6 +15,7 @@ widgets/planes.safetensors   the UMAP planes that the widgets drew
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import json
@@ -152,7 +153,7 @@ class Run:
         """The settings."""
         meta = self.meta
         try:
-            return recorded(meta["settings"])
+            return _config(json.dumps(meta["settings"]))
         except SettingsError as error:
             version = meta.get("versions", {}).get("ipr-workbench")
             raise RunError(
@@ -243,6 +244,13 @@ class Run:
         with self._cured(self.mended), files.reading(path):
             check_arrays(arrays, size, len(self.meta["classes"]))
         return arrays
+
+    def arrays_stamp(self, epoch: int) -> tuple[int, int] | None:
+        """Return size and time of change of a recorded epoch's arrays; None where there are none."""
+        with contextlib.suppress(OSError):
+            status = os.stat(self._arrays(epoch))
+            return status.st_size, status.st_mtime_ns
+        return None
 
     def row_over_epochs(self, name: str, row: int) -> np.ndarray:
         """Read one row of an array in every recorded epoch, and nothing else.  returns: (E, …)"""
@@ -384,6 +392,12 @@ class Run:
 
     def _state(self, name: str) -> Path:
         return self.folder / f"{name}.safetensors"
+
+
+@functools.lru_cache(maxsize=256)
+def _config(settings: str) -> Config:
+    """Return the configuration of a record's settings, JSON; cached, since a board asks dozens of times an epoch."""
+    return recorded(json.loads(settings))
 
 
 def digest(data: Dataset) -> str:

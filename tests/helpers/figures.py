@@ -1,5 +1,7 @@
 """Figures drawn for tests, and the traces and the text on a figure."""
 
+import re
+
 from helpers.fake_events import CLASSES
 from ipr_widgets import curves
 
@@ -19,3 +21,13 @@ def notes(fig):
 def trace(fig, name, position=0):
     """Return a trace by its name.  position: among those of this name"""
     return [trace for trace in fig.data if trace.name == name][position]
+
+
+def hover(trace, i):
+    """Return the words under the pointer at a point, as plotly makes them of the template."""
+
+    def fact(match):
+        value = trace.customdata[i][int(match[1])]
+        return f"{value:{match[2] or ''}}"
+
+    return re.sub(r"%\{customdata\[(\d+)\](?::([^}]+))?\}", fact, trace.hovertemplate)

@@ -8,7 +8,7 @@ import pytest
 
 from helpers.fake_events import CLASSES
 from helpers.fake_utterances import utterances
-from helpers.figures import notes, trace
+from helpers.figures import hover, notes, trace
 from ipr_widgets import colours, plane
 from ipr_widgets.layout import Plane
 
@@ -22,11 +22,11 @@ def test_points_have_the_colour_of_their_truth_the_symbol_of_their_part_and_thei
     rows = utterances().set_axis([3, 5, 7, 9, 11])
     fig = plane.panels([Plane(points, np.ones((3, 2)))] * 2, rows, CLASSES, ["before", "after"])
     angry = trace(fig, "angry")
-    assert list(angry.customdata) == [3, 7, 11]
+    assert [facts[0] for facts in angry.customdata] == [3, 7, 11]
     assert list(angry.x) == [0, 4, 8]
     assert list(angry.marker.symbol) == [plane.SYMBOLS[part] for part in ("D1", "D2", "D2")]
     assert angry.marker.color == colours.colour("angry")
-    assert "<b>c</b>, D2" in angry.text[1]
+    assert hover(angry, 1).startswith("<b>c</b>, D2<br>truth: angry")
     assert {t.type for t in fig.data} == {"scattergl"}
     stars = [t for t in fig.data if t.name == "prototypes"]
     assert [list(t.marker.color) for t in stars] == [[colours.colour(name) for name in CLASSES]] * 2
@@ -51,6 +51,15 @@ def test_plotly_knows_every_attribute_of_a_plane(colouring):
     fig = plane.epoch(Plane(np.arange(10.0).reshape(5, 2), np.ones((3, 2))), rows, CLASSES, "now", colouring, view=view)
     checked = go.Figure(fig.to_dict())  # which `epoch` leaves out
     assert json.loads(checked.to_json()) == json.loads(fig.to_json())
+
+
+def test_a_point_tells_all_that_an_epoch_says_of_it():
+    rows = utterances().assign(prototypes="sad", classifier="happy", agree=False, entropy=0.516)
+    fig = plane.epoch(Plane(np.arange(10.0).reshape(5, 2), np.ones((3, 2))), rows, CLASSES, "now")
+    words = hover(trace(fig, "angry"), 0).split("<br>")
+    assert words[0].startswith("<b>a</b>, ")
+    assert words[1] == "truth: angry"
+    assert words[-3:] == ["prototypes: sad", "classifier: happy", "entropy: 0.52 bits<extra></extra>"]
 
 
 def test_labels_of_an_epoch_follow_the_labeller():

@@ -51,11 +51,13 @@ def points(panel):
 
 
 def rows(panel):
-    return sorted(row for trace in points(panel) for row in trace["customdata"])
+    return sorted(facts[0] for trace in points(panel) for facts in trace["customdata"])
 
 
 def touch(kind, *rows):
-    return Touch(kind, [{"trace": 0, "point": 0, "x": 0, "y": 0, "customdata": row, "meta": None} for row in rows])
+    return Touch(
+        kind, [{"trace": 0, "point": 0, "x": 0, "y": 0, "customdata": [row, "a"], "meta": None} for row in rows]
+    )
 
 
 def test_before_anything_began_the_panel_says_so():
@@ -122,7 +124,7 @@ def test_pseudo_labels_are_those_of_the_epoch(opened):
     state.change(epoch=1)
     labels = state.arrays(1)["soft_prototypes"].argmax(axis=1)
     for trace in points(panel):
-        assert {state.classes[labels[row]] for row in trace["customdata"]} <= {trace["name"]}
+        assert {state.classes[labels[row]] for row, *_ in trace["customdata"]} <= {trace["name"]}
 
 
 def test_a_click_sets_the_focus_and_marks_it(opened):
@@ -143,7 +145,7 @@ def test_box_and_lasso_select_and_a_double_click_clears(opened):
     pair = tuple(int(row) for row in state.sample[[5, 2]])
     panel._on_touch(touch("select", *pair, None))
     assert state.selection == tuple(sorted(pair))
-    marked = [trace["customdata"][i] for trace in points(panel) for i in trace["selectedpoints"]]
+    marked = [trace["customdata"][i][0] for trace in points(panel) for i in trace["selectedpoints"]]
     assert sorted(marked) == sorted(pair)
     panel._on_touch(touch("deselect"))
     assert state.selection == ()
@@ -245,7 +247,7 @@ def test_filters_dim_the_others_on_the_plane_and_a_selection_comes_first(opened)
     rows = set(state.opened.data.rows("D1").tolist())
     assert set(state.highlighted) == rows
     chosen = {
-        trace["customdata"][i]
+        trace["customdata"][i][0]
         for trace in json.loads(panel.figure.figure)["data"] if trace.get("selectedpoints")
         for i in trace["selectedpoints"]
     }  # fmt: skip
