@@ -11,6 +11,7 @@ import hashlib
 import json
 import textwrap
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -264,7 +265,13 @@ def marked(mark: Mark) -> frozenset[str]:
 
 def recorded(settings: Mapping[str, Any]) -> Config:
     """Return the configuration of a run's record, which may lack settings that were added later."""
-    return Config().replace(**completed(settings))
+    return _recorded(json.dumps(settings))
+
+
+@lru_cache(maxsize=256)
+def _recorded(settings: str) -> Config:
+    """Return the same, of JSON; cached, since a board asks dozens of times an epoch."""
+    return Config().replace(**completed(json.loads(settings)))
 
 
 def recommended(**settings: Any) -> Config:

@@ -15,7 +15,6 @@ widgets/planes.safetensors   the UMAP planes that the widgets drew
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import io
 import json
@@ -153,7 +152,7 @@ class Run:
         """The settings."""
         meta = self.meta
         try:
-            return _config(json.dumps(meta["settings"]))
+            return recorded(meta["settings"])
         except SettingsError as error:
             version = meta.get("versions", {}).get("ipr-workbench")
             raise RunError(
@@ -248,8 +247,7 @@ class Run:
     def arrays_stamp(self, epoch: int) -> tuple[int, int] | None:
         """Return size and time of change of a recorded epoch's arrays; None where there are none."""
         with contextlib.suppress(OSError):
-            status = os.stat(self._arrays(epoch))
-            return status.st_size, status.st_mtime_ns
+            return (status := os.stat(self._arrays(epoch))).st_size, status.st_mtime_ns
         return None
 
     def row_over_epochs(self, name: str, row: int) -> np.ndarray:
@@ -392,12 +390,6 @@ class Run:
 
     def _state(self, name: str) -> Path:
         return self.folder / f"{name}.safetensors"
-
-
-@functools.lru_cache(maxsize=256)
-def _config(settings: str) -> Config:
-    """Return the configuration of a record's settings, JSON; cached, since a board asks dozens of times an epoch."""
-    return recorded(json.loads(settings))
 
 
 def digest(data: Dataset) -> str:

@@ -55,9 +55,8 @@ def rows(panel):
 
 
 def touch(kind, *rows):
-    return Touch(
-        kind, [{"trace": 0, "point": 0, "x": 0, "y": 0, "customdata": [row, "a"], "meta": None} for row in rows]
-    )
+    point = {"trace": 0, "point": 0, "x": 0, "y": 0, "meta": None}
+    return Touch(kind, [point | {"customdata": None if row is None else [row, "a"]} for row in rows])
 
 
 def test_before_anything_began_the_panel_says_so():
