@@ -45,6 +45,17 @@ def confusion(counts: ArrayLike, classes: Sequence[str], title: str = "Confusion
     return _titled(fig, "Predicted", "True")
 
 
+def views(counts: ArrayLike, classes: Sequence[str], title: str) -> go.Figure:
+    """Draw how often the classifier names the classes of two views, the gate of Eq. 4 open on the diagonal.
+
+    counts: (C, C), the class of k by row, of k^aug by column
+    """
+    fig = _square(title)
+    hover = "k: %{y}, k^aug: %{x}: %{customdata} utterances, %{z:.1f} % of the row<extra></extra>"
+    fig.add_trace(confusion_cells(counts, classes).update(hovertemplate=hover))
+    return _titled(fig, "Second view, k^aug", "First view, k")
+
+
 def cosine_cells(cosines: ArrayLike, classes: Sequence[str]) -> go.Heatmap:
     """Return a matrix of cosines as a trace, its values in the cells.  cosines: (C, C)"""
     names = [in_figure(name) for name in classes]

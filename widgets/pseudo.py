@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import plotly.graph_objects as go
@@ -18,6 +19,7 @@ _NAME = "pseudo-labels"
 _HEIGHT = 224
 _ALL, _HARDLY = 0.8, 0.02
 """Shares of D2 above or below which a class is suspected of a collapse."""
+NO_VIEWS = "No views in this epoch: in the warm-up there are none, nor in runs of earlier versions"
 _FAR = 0.2, 0.04
 """Distances above or below the true share, if that is known, within which there is no suspicion."""
 
@@ -41,6 +43,10 @@ _TABS: dict[str, tuple[Callable[[RunState], go.Figure], str]] = {
     "Gate": (
         lambda state: curves.gate(state.events),
         f"Share of {_D2} that passes the {_GATE}.",
+    ),
+    "Two views": (
+        lambda state: _views(state),
+        f"The classes of both views of {_D2}; on the diagonal the {_GATE} is open. A click on a cell selects them.",
     ),
     "Moves": (
         lambda state: curves.moves(state.events, state.classes),
@@ -66,8 +72,11 @@ _TABS: dict[str, tuple[Callable[[RunState], go.Figure], str]] = {
 """A tab's title → its figure, and the sentence above it."""
 
 
-_OF_EPOCH = "Confusion"
-"""The tab that shows one epoch instead of all."""
+_OF_EPOCH: dict[str, Callable[[RunState, str, str], tuple[int, ...]]] = {
+    "Two views": lambda state, first, second: named_by_views(state, first, second),
+    "Confusion": lambda state, truth, prediction: confused(state, truth, prediction),
+}
+"""The tabs that show one epoch instead of all → the utterances of a cell, by the names of its row and its column."""
 
 
 class Panel(VBox):
@@ -88,7 +97,8 @@ class Panel(VBox):
         state.follow(self._redraw, ["run", "events"])
         state.follow(self._move, ["epoch"], patient=True)
         self.tabs.observe(self._show, "selected_index")
-        self.figures[_OF_EPOCH].on_touch(self._on_touch)
+        for name, rows in _OF_EPOCH.items():
+            self.figures[name].on_touch(partial(self._on_touch, rows))
         super().__init__([self.warning, self.tabs], layout=Layout(width="100%"))
 
     def _redraw(self) -> None:
@@ -106,7 +116,7 @@ class Panel(VBox):
             tabs.selected_index = names.index(title) if title in names else 0
 
     def _move(self) -> None:
-        self._stale.add(_OF_EPOCH)
+        self._stale.update(_OF_EPOCH)
         with self.state.guard(f"{_NAME}, words"):
             self.warning.value = words(self.state)
         self._show()
@@ -120,15 +130,14 @@ class Panel(VBox):
                 with figure.drawing(_NAME, _HEIGHT):
                     figure.draw(look.compact(draw(self.state), _HEIGHT))
                 self._stale.remove(name)
-            if name != _OF_EPOCH:
+            if name not in _OF_EPOCH:
                 figure.mark(self.state.epoch)
 
-    def _on_touch(self, touch: Touch) -> None:
-        """Select the utterances of a cell of the confusion matrix."""
+    def _on_touch(self, rows: Callable[[RunState, str, str], tuple[int, ...]], touch: Touch) -> None:
+        """Select the utterances of a cell of a matrix."""
         with self.state.lock, self.state.guard(f"{_NAME}, touch"):
             if touch.kind == "click" and touch.points:
-                truth, prediction = touch.points[0]["y"], touch.points[0]["x"]
-                self.state.change(selection=confused(self.state, truth, prediction))
+                self.state.change(selection=rows(self.state, touch.points[0]["y"], touch.points[0]["x"]))
 
 
 def confused(state: RunState, truth: str, prediction: str) -> tuple[int, ...]:
@@ -143,6 +152,29 @@ def confused(state: RunState, truth: str, prediction: str) -> tuple[int, ...]:
     return tuple(np.asarray(rows)[cell].tolist())
 
 
+def named_by_views(state: RunState, first: str, second: str) -> tuple[int, ...]:
+    """Return the rows of D2 whose views the classifier named so in the epoch in view.
+
+    first, second: names of classes as figures have them, of k and of k^aug   needs an epoch with views
+    """
+    names = [in_figure(name) for name in state.classes]
+    cell = state.arrays(state.epoch)["views"] == [names.index(first), names.index(second)]
+    return tuple(np.flatnonzero(cell.all(axis=1)).tolist())
+
+
+def _views(state: RunState) -> go.Figure:
+    title = "Classes of the two views of D2"
+    if not state.past:
+        return look.note(look.figure(title), look.NO_EPOCH)
+    views, size = state.arrays(state.epoch).get("views"), len(state.classes)
+    if views is None:
+        return look.note(look.figure(title), NO_VIEWS)
+    first, second = views[(views >= 0).all(axis=1)].T
+    counts = np.bincount(first * size + second, minlength=size * size).reshape(size, size)
+    fig = matrices.views(counts, state.classes, f"{title}, epoch {state.past[-1].epoch}")
+    return fig.update_traces(texttemplate="%{customdata}", showscale=False)
+
+
 def _confusion(state: RunState) -> go.Figure:
     if not state.past:
         return look.note(look.figure("Confusion on D3"), look.NO_EPOCH)
@@ -155,6 +187,7 @@ def tab_names(state: RunState) -> list[str]:
     """Return the titles of the tabs that apply to the run's system; all without a run."""
     system = state.system
     applies = dict(Gate=system.shows_gate, Moves=system.moves_prototypes, β=system.shows_beta) if system else {}
+    applies["Two views"] = applies.get("Gate", True)
     return [name for name in _TABS if applies.get(name, True)]
 
 

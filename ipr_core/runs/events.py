@@ -58,7 +58,9 @@ class EpochEnd:
     clock: dict[str, float] = field(compare=False)
     """seconds, of these evaluation_ and gpu_seconds, utterances_ and audio_seconds_per_second, peak_memory_mb."""
     arrays: dict[str, np.ndarray] = field(compare=False, repr=False, default_factory=dict)
-    """prototypes (C, D); map (M, D), embeddings of the sample for the UMAP; soft_model and soft_prototypes (N, C)."""
+    """prototypes (C, D); map (M, D), embeddings of the sample for the UMAP; soft_model and soft_prototypes (N, C).
+    Where the classifier names two views of D2, views (N, 2): its classes in the epoch's steps, -1 for all but D2.
+    Records of earlier versions have none."""
     labels_changed: int | None = None
     """Utterances of D2 whose pseudo-label the epoch's moves changed (Eq. 4): by the prototypes after its last move
     against those before its first, both of the embeddings after the epoch. None, as are the next two, in the warm-up,

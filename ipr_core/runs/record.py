@@ -91,6 +91,9 @@ def check_arrays(arrays: Mapping[str, np.ndarray], size: int, classes: int) -> N
     for name in ("soft_model", "soft_prototypes"):
         if arrays[name].shape != (size, classes):
             raise ValueError(f"{name} is {arrays[name].shape}; it should be {(size, classes)}")
+    views = arrays.get("views", np.full((size, 2), -1))  # records of earlier versions have none
+    if views.shape != (size, 2) or not ((views >= -1) & (views < classes)).all():
+        raise ValueError(f"views are {views.shape}; they should be {(size, 2)} numbers of classes")
     for name, values in arrays.items():
         if not np.isfinite(values).all():
             raise ValueError(f"{name} has values that are not finite")

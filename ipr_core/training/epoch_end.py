@@ -53,6 +53,7 @@ def epoch_end(session: Session, epoch: int, losses: dict[str, float], steps: int
             "map": session.embeddings[session.sample].cpu().numpy(),
             "soft_model": classifier_soft.astype(np.float16),
             "soft_prototypes": prototype_soft.astype(np.float16),
+            **(dict(views=session.schedule.classes.classifier.cpu().numpy().astype(np.int16)) if gated else {}),
         },
     )
 

@@ -133,6 +133,7 @@ def test_arrays_and_states_with_other_values_are_noticed(run, name, change, reas
     [
         (lambda a: a | {"map": a["map"] * np.nan}, "map has values that are not finite"),
         (lambda a: a | {"soft_model": a["soft_model"][:-1].copy()}, "soft_model is .* it should be"),
+        (lambda a: a | {"views": np.full((len(a["soft_model"]), 2), 99, np.int16)}, "views are .* numbers of classes"),
         (lambda a: a | {"prototypes": a["prototypes"][:-1].copy()}, "prototypes are .* there should be 4 of them"),
         (lambda a: a | {"map": a["map"][:, :-1].copy()}, "map is .* its embeddings should have"),
         (lambda a: {k: v for k, v in a.items() if k != "soft_prototypes"}, "it has no soft_prototypes"),

@@ -19,9 +19,10 @@ def table(angry, happy, sad):
 
 
 @pytest.fixture
-def state():
+def state(monkeypatch):
     state = RunState()
     state.change(data=Dataset(table(3, 3, 4), None, CLASSES, False), events=tuple(EVENTS), epoch=4)
+    monkeypatch.setattr(state, "arrays", lambda epoch: {})  # these events have no files
     return state
 
 
@@ -49,7 +50,7 @@ def test_a_panel_without_a_run_has_a_note():
 def test_only_the_tab_in_sight_is_drawn_the_others_when_they_are_opened(panel, state):
     agreement, counts = panel.figures["Agreement"], panel.figures["Counts"]
     titles = [title(figure) for figure in panel.figures.values()]
-    assert titles == ["Pseudo-labels of D2 that agree with the truth"] + [None] * 7
+    assert titles == ["Pseudo-labels of D2 that agree with the truth"] + [None] * 8
     open_tab(panel, "Counts")
     assert title(counts) == "Pseudo-labels of D2 per class"
     content = agreement.figure
@@ -76,7 +77,7 @@ def test_every_tab_draws_and_marks_the_epoch(panel, state):
         open_tab(panel, name)
         layout = json.loads(figure.figure)["layout"]
         lines = [s for s in layout["shapes"] if s["type"] == "line" and s["x0"] == s["x1"] == 2]
-        assert len(lines) == (2 if name in ("Counts", "Moves") else 0 if name == "Confusion" else 1), name
+        assert len(lines) == (2 if name in ("Counts", "Moves") else 0 if name in pseudo._OF_EPOCH else 1), name
         assert figure.height == 224
         assert layout["legend"]["orientation"] == "h"
     assert state.faults == {}
@@ -165,4 +166,23 @@ def test_the_confusion_is_that_of_the_epoch_in_view_and_a_cell_selects_its_utter
             selected += len(rows)
         assert selected == len(data.rows("D3"))
         assert cells["texttemplate"] == "%{customdata}"
+    assert state.faults == {}
+
+
+def test_the_views_are_those_of_the_epoch_and_a_cell_selects_its_utterances(run, data):
+    state = RunState()
+    state.on_event(Began(run, data))
+    panel = pseudo.Panel(state)
+    open_tab(panel, "Two views")
+    figure, d2 = panel.figures["Two views"], data.rows("D2")
+    assert title(figure) == "Classes of the two views of D2, epoch 2"
+    rows = {}
+    for first, second in itertools.product(state.classes, repeat=2):
+        figure._on_touch(figure, dict(kind="click", points=[dict(x=second, y=first)]), [])
+        rows[first, second] = state.selection
+    assert sorted(itertools.chain(*rows.values())) == sorted(d2)
+    passed = sum(len(rows[name, name]) for name in state.classes)
+    assert passed / len(d2) == pytest.approx(state.events[2].gate)
+    state.change(epoch=0)  # of the warm-up
+    assert pseudo.NO_VIEWS in figure.figure
     assert state.faults == {}
