@@ -2,6 +2,13 @@
 const page = (window.__ipr_workbench ??= {});
 page.plotly ??= new Promise((resolve) => { page.bring = resolve; });
 
+// One drawing at a time, with the page's other work between two of them. First drawings take long and leave it more
+// time: a model that is made meanwhile counts as failed if it is not loaded within two seconds.
+function inTurn(draw, isFirst) {
+  const pause = () => new Promise((resolve) => setTimeout(resolve, isFirst ? 80 : 0));
+  page.drawings = (page.drawings ?? Promise.resolve()).then(pause).then(draw).catch((error) => console.error(error));
+}
+
 // The wheel zooms maps only; over any other figure it scrolls the page.
 const options = (layout) => ({ displaylogo: false, plotlyServerURL: "", responsive: false, toImageButtonOptions: { format: "svg" }, scrollZoom: layout.dragmode === "select" });
 
@@ -72,7 +79,7 @@ async function render({ model, el }) {
   const schedule = () => {
     if (isScheduled) return;
     isScheduled = true;
-    requestAnimationFrame(draw);
+    inTurn(draw, !isDrawn);
   };
   sheet.on("change:value", schedule);
   schedule();

@@ -164,7 +164,8 @@ def panels(
     )
     for column, plane in enumerate(planes, start=1):
         fig.add_traces(_traces(plane, utterances, classes, colouring), rows=1, cols=column)
-        fig.update_traces(showlegend=column == 1 and not COLOURINGS[colouring].scale, col=column)
+        in_legend = column == 1 and not COLOURINGS[colouring].scale
+        fig.update_traces(dict(showlegend=in_legend), lambda trace: trace.showlegend is not False, col=column)
     fig.add_traces(_keys(colouring, planes[0], utterances), rows=1, cols=1)
     return _axes(fig, extent(planes))
 

@@ -32,6 +32,7 @@ def test_points_have_the_colour_of_their_truth_the_symbol_of_their_part_and_thei
     assert [list(t.marker.color) for t in stars] == [[colours.colour(name) for name in CLASSES]] * 2
     assert stars[0].marker.line.color == colours.INK  # white would not be seen on a light page
     assert [t.showlegend for t in fig.data if t.name == "angry"] == [True, False]
+    assert [t.showlegend for t in stars] == [False, False]  # the symbol has an entry of its own
 
 
 def test_a_plane_marks_selection_and_focus_within_the_given_axes():
