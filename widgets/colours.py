@@ -28,6 +28,12 @@ EMOTIONS = {
     "excited": "#88BB66",
 }
 
+_SYMBOLS = (
+    "circle", "square", "diamond", "triangle-up", "x", "triangle-down", "star", "pentagon", "cross", "hexagon",
+    "star-square",
+)  # fmt: skip
+"""Of EMOTIONS, in their order: lines of angry and sad are the same grey in a printed paper."""
+
 INK = "#757575"
 """Text, axes and reference lines, where a page says nothing else; its contrast on white is 4.6.
 
@@ -58,10 +64,13 @@ DISTINCT = 13
 
 def colour(emotion: str) -> str:
     """Return an emotion's colour; an unlisted class gets one from its name."""
-    if emotion in EMOTIONS:
-        return EMOTIONS[emotion]
-    number = hashlib.blake2b(emotion.encode(errors="surrogatepass"), digest_size=1).digest()[0]
-    return _from_hue(number / 256)
+    return EMOTIONS.get(emotion) or _from_hue(_number(emotion) / 256)
+
+
+def symbol(emotion: str) -> str:
+    """Return the marker of an emotion's line, which tells it apart in grey too."""
+    names = list(EMOTIONS)
+    return _SYMBOLS[(names.index(emotion) if emotion in EMOTIONS else _number(emotion)) % len(_SYMBOLS)]
 
 
 def numbered(i: int) -> str:
@@ -70,6 +79,11 @@ def numbered(i: int) -> str:
     The first `DISTINCT` differ by 20 degrees of hue or more.
     """
     return _from_hue(i * 0.618034 % 1)
+
+
+def _number(emotion: str) -> int:
+    """Return a number from 0 to 255 that depends on the name alone."""
+    return hashlib.blake2b(emotion.encode(errors="surrogatepass"), digest_size=1).digest()[0]
 
 
 def _from_hue(hue: float) -> str:

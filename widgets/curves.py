@@ -17,6 +17,7 @@ from ipr_widgets import colours, look
 
 Events = Sequence[EpochEnd]
 
+_MARKERS = 20  # on an emotion's line, so that those of many epochs do not cover it
 TERMS = {
     "total": ("total", colours.INK, "solid"),
     "precise": ("loss on D1", "#6699CC", "dot"),
@@ -84,7 +85,7 @@ def cosine_trends(events: Events, classes: Sequence[str], pair: Sequence[int] | 
     for i, j in combinations(range(len(classes)), 2):
         values = [event.cosines[i][j] if event.cosines else None for event in events]
         trace = _line(events, values, f"{classes[i]} and {classes[j]}", colours.colour(classes[i]))
-        marker = dict(color=colours.colour(classes[j]), size=7)
+        marker = dict(color=colours.colour(classes[j]), symbol=colours.symbol(classes[j]), size=7)
         fig.add_trace(trace.update(mode="lines+markers", marker=marker, meta=[i, j]))
     if pair:
         for trace in fig.data:
@@ -116,7 +117,7 @@ def label_counts(events: Events, classes: Sequence[str], truth: Sequence[int] | 
     fig = look.panels("Pseudo-labels of D2 per class", list(fields))
     for column, key in enumerate(fields.values(), start=1):
         for c, name in enumerate(classes):
-            line = _line(events, [getattr(event, key)[c] for event in events], name, colours.colour(name))
+            line = _of_emotion(events, [getattr(event, key)[c] for event in events], name)
             fig.add_trace(line.update(legendgroup=line.name, showlegend=column == 1), row=1, col=column)
     fig.update_yaxes(title="Utterances", rangemode="tozero", col=1)
     look.over_epochs(fig, events)
@@ -155,7 +156,7 @@ def moves(events: Events, classes: Sequence[str]) -> go.Figure:
         fig.add_trace(_line(events, [getattr(event, key) for event in events], name, colour, dash), row=1, col=1)
     for c, name in enumerate(classes):
         angles = [event.angles[c] if event.angles else None for event in events]
-        fig.add_trace(_line(events, angles, name, colours.colour(name)), row=1, col=2)
+        fig.add_trace(_of_emotion(events, angles, name), row=1, col=2)
     fig.update_yaxes(title="Utterances", col=1)
     return look.over_epochs(fig.update_yaxes(rangemode="tozero"), events)
 
@@ -187,6 +188,12 @@ def _trained(event: EpochEnd, term: str) -> float | None:
     """Return a loss term; None in the warm-up for the terms that it lacks."""
     absent = event.phase == "warm_up" and term in ("ambiguous", "contrastive")
     return None if absent else event.losses.get(term)
+
+
+def _of_emotion(events: Events, values: Sequence[float | None], name: str) -> go.Scatter:
+    """Draw an emotion's value an epoch, with its colour and its marker."""
+    marker = dict(symbol=colours.symbol(name), size=6, maxdisplayed=_MARKERS)
+    return _line(events, values, name, colours.colour(name)).update(marker=marker)
 
 
 def _line(events: Events, values: Sequence[float | None], name: str, colour: str, dash: str = "solid") -> go.Scatter:

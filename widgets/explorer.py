@@ -146,18 +146,21 @@ class Player(w.VBox):
             [self.audio, self.speed, self.loop, self.autoplay], layout=w.Layout(**THIN, flex_flow="row wrap")
         )
         super().__init__([controls, self.caption], layout=column_layout())
-        follow(state, "player", ["run", "focus"], self._play)
+        follow(state, "player", ["run", "focus", "clicks"], self._play)
         self._ready = True
         follow(state, "utterance", ["focus", "epoch", "status"], self._show_caption)
 
     def _play(self) -> None:
         focus = self.state.focus
+        sound = players.mp3(self.state.opened.data.waves[focus]) if focus >= 0 else players.SILENCE
+        if bytes(self.audio.value) == sound:
+            self.audio.value = players.SILENCE  # else a second click on the utterance would change nothing
         self.audio.layout.visibility = "visible" if focus >= 0 else "hidden"
         with self.audio.hold_sync():
             # A new panel, and a run that has just begun, stay silent: the reader has clicked nothing yet.
             clicked, self._run = self._ready and self._run is self.state.run, self.state.run
             self.audio.autoplay = focus >= 0 and clicked and self.autoplay.value
-            self.audio.value = players.mp3(self.state.opened.data.waves[focus]) if focus >= 0 else players.SILENCE
+            self.audio.value = sound
 
     def play_beside(self, row: int) -> None:
         """Play the utterance in view and then another one, a row of the utterance table."""

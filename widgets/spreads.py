@@ -102,7 +102,7 @@ def recalls(table: Table, classes: Sequence[str]) -> go.Figure:
     fig.update_layout(scattermode="group", yaxis_range=[-3, 103])
     frame = table.values
     for name in classes if len(frame) else ():
-        marker = dict(color=colours.colour(name), size=9)
+        marker = dict(color=colours.colour(name), symbol=colours.symbol(name), size=9)
         trace = go.Scatter(x=frame["system"], y=frame[name], mode="markers", name=in_figure(name), marker=marker)
         fig.add_trace(trace.update(error_y=_bars(frame, name), hovertemplate="%{x}: %{y:.1f} %"))
     return fig if len(frame) else look.note(fig, table.lacking)

@@ -53,6 +53,7 @@ class RunState(t.HasTraits):
     epoch = t.Int(-1, help="the epoch in view, -1 before there is one; it follows the newest")
     pair = t.Tuple(help="two classes whose prototypes are compared: (i, j) with i < j, or () for none")
     focus = t.Int(-1, help="the utterance in view, a row of the utterance table, or -1")
+    clicks = t.Int(0, help="grows with every click on the utterance in view, to hear it again")
     selection = t.Tuple(help="the selected utterances, rows of the utterance table")
     listed = t.Tuple(None, allow_none=True, help="rows that pass the list's filters; None: no filter is set")
     corrected = t.Int(0, help="grows with every correction")

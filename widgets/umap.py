@@ -241,7 +241,8 @@ class UmapPanel(w.VBox):
         rows = [point["customdata"][0] for point in touch.points if point["customdata"]]
         with self.state.guard(f"{_NAME}, touch"):
             if touch.kind == "click" and rows:
-                self.state.change(focus=rows[0])
+                again = rows[0] == self.state.focus
+                self.state.change(focus=rows[0], clicks=self.state.clicks + again)
             elif touch.kind == "select":
                 self.state.change(selection=tuple(sorted(set(rows))))
             elif touch.kind == "deselect":

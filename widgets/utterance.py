@@ -113,8 +113,8 @@ def history(soft: Shares, events: Sequence[EpochEnd], classes: Sequence[str], he
         fig.add_trace(
             go.Scatter(
                 x=[event.epoch for event in events], y=100 * np.asarray(soft[:, c], float), name=in_figure(name),
-                mode="lines+markers", marker_size=3, line=dict(color=colours.colour(name), width=2),
-                hovertemplate="epoch %{x}: %{y:.0f} %",
+                mode="lines+markers", marker=dict(size=4, symbol=colours.symbol(name)),
+                line=dict(color=colours.colour(name), width=2), hovertemplate="epoch %{x}: %{y:.0f} %",
             )
         )  # fmt: skip
     look.over_epochs(fig, events)

@@ -144,7 +144,8 @@ def _by_share(soft: Shares, votes: Shares, name: str) -> go.Scatter:
     error = dict(symmetric=False, array=(high - y).clip(0), arrayminus=(y - low).clip(0), thickness=1, width=3)
     counts = [int((number == b).sum()) for b in bins]
     return go.Scatter(
-        x=x, y=y, error_y=error, mode="lines+markers", name=in_figure(name), line_color=colours.colour(name),
+        x=x, y=y, error_y=error, mode="lines+markers", name=in_figure(name),
+        line_color=colours.colour(name), marker_symbol=colours.symbol(name),
         customdata=counts, hovertemplate="votes %{x:.0f} %, soft label %{y:.0f} %, %{customdata} utterances",
     )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Torch's switches that decide how sums are rounded: training sets its own and gives the caller's back.
 
-A notebook cell, a drawing or a watcher may change any of them in the thread that trains. Laying out a UMAP plane
+A notebook cell, a drawing or a watcher may change any of them in the thread that trains. umap-learn in a cell
 changes the number of threads, for example. A run must not depend on that.
 """
 

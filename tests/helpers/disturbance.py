@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from umap.umap_ import fuzzy_simplicial_set
 
 from ipr_core.config import demo
 from ipr_core.data.dataset import load
@@ -16,10 +17,14 @@ from ipr_core.training.session import Session
 from ipr_widgets.layout import Layout
 
 
-def lay_out_a_plane() -> None:
-    """Draw as the UMAP panel does; numba's OpenMP layer changes torch's number of threads."""
+def make_planes() -> None:
+    """Lay out as the UMAP panel does, and as umap-learn does in a user's own cell.
+
+    There numba's OpenMP layer changes torch's number of threads.
+    """
     embeddings = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
     Layout().next_plane(embeddings, embeddings[:3])
+    fuzzy_simplicial_set(embeddings, 10, np.random.RandomState(0), "cosine")
 
 
 def change_switches() -> None:
@@ -50,7 +55,7 @@ def train(watch: Callable[[Event], None]) -> str:
 def disturb(event: object = None) -> None:
     """Do all of it; as a watcher, after the first step of an epoch."""
     if event is None or getattr(event, "step", 0) == 1:
-        lay_out_a_plane()
+        make_planes()
         change_switches()
 
 
@@ -58,7 +63,7 @@ def main(work: str) -> None:
     """Train in this process, after other work, then with a watcher that does it; print digests and threads."""
     facts: dict[str, object] = {"threads": torch.get_num_threads()}
     if work == "disturbed":
-        lay_out_a_plane()
+        make_planes()
         facts["threads after a plane"] = torch.get_num_threads()
         change_switches()
     facts["digest"] = train(lambda event: None)

@@ -7,10 +7,11 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from helpers.fake_events import CLASSES, EVENTS
 from helpers.sight import DARK, SIGHT, WHITE, contrast, lab, linear
 from ipr_core.method.systems import SYSTEMS
 from ipr_core.results import report_look
-from ipr_widgets import colours, look, page, paper, spreads
+from ipr_widgets import colours, curves, look, page, paper, spreads
 
 
 @pytest.mark.parametrize("sight", SIGHT)
@@ -22,6 +23,15 @@ def test_emotions_are_told_apart_with_any_sight(sight):
     assert min(distances.values()) > 8, min(distances, key=distances.get)
     paper = ("angry", "happy", "sad", "neutral")
     assert min(distances[pair] for pair in combinations(paper, 2)) > 20
+
+
+def test_emotions_are_told_apart_in_grey_by_their_markers():
+    symbols = [colours.symbol(name) for name in colours.EMOTIONS]
+    assert len(set(symbols)) == len(symbols)
+    assert colours.symbol("bewildered") == colours.symbol("bewildered")
+    figures = [curves.label_counts(EVENTS, CLASSES), curves.moves(EVENTS, CLASSES)]
+    lines = {(trace.name, trace.marker.symbol) for fig in figures for trace in fig.data if trace.name in CLASSES}
+    assert lines == {(name, colours.symbol(name)) for name in CLASSES}
 
 
 @pytest.mark.parametrize("name", [*colours.EMOTIONS, "contempt", "pride", "awe"])

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from ipr_core.training.runner import Began
-from ipr_widgets import explorer, players, utterance
+from ipr_widgets import explorer, players, umap, utterance
 from ipr_widgets.explorer import Explorer
+from ipr_widgets.live import Touch
 from ipr_widgets.state import RunState
 
 CLASSES = ("angry", "happy", "sad", "neutral")
@@ -34,6 +35,14 @@ def test_the_focus_is_played_and_has_a_caption(panel, state, data):
     state.change(focus=8)
     assert not panel.player.audio.autoplay
     assert bytes(panel.player.audio.value) == players.mp3(data.waves[8])
+
+
+def test_a_second_click_on_the_utterance_in_view_plays_it_again(panel, state, data):
+    state.change(focus=7)
+    sounds = []
+    panel.player.audio.observe(lambda change: sounds.append(bytes(change["new"])), "value")
+    umap.panel(state)._on_touch(Touch("click", [{"customdata": [7, "its id"]}]))
+    assert sounds == [players.SILENCE, players.mp3(data.waves[7])]
 
 
 def test_the_caption_is_calibrated_in_the_last_epoch_of_a_finished_run_alone(panel, state, run):

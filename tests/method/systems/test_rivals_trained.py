@@ -148,7 +148,7 @@ def test_the_board_leaves_out_what_a_method_does_not_have(system, run_of, data):
 def test_a_board_shows_again_what_the_next_system_has(run_of, data):
     state = board.RunState()
     panel = board.board(state, Runner(), run_of("mmd"), data)
-    for system, tabs in {"mmd": 5, "mcil": 6, "ipr": 8, "bnm": 5}.items():
+    for system, tabs in {"mmd": 5, "mcil": 6, "ipr": 9, "bnm": 5}.items():
         state.on_event(Began(run_of(system), data))
         assert len(_tabs(panel).titles) == tabs
     assert state.faults == {}
