@@ -7,6 +7,7 @@ import time
 import pytest
 
 from helpers.widget_tree import descendants
+from ipr_core.runs.run import Run
 from ipr_core.training.advance import advance, prepare
 from ipr_core.training.runner import Began, Runner
 from ipr_widgets import board, matrices, pseudo
@@ -146,6 +147,18 @@ def test_a_turned_page_is_the_one_that_would_be_drawn(finished, data):
     state.change(pair=(0, 1), selection=(0,))
     state.change(pair=(), selection=())  # whose frames are drawn anew
     assert turned == figures(whole)
+
+
+def test_an_epoch_in_view_is_read_once_for_all_panels_and_again_after_it_has_changed(finished, data, monkeypatch):
+    shown, reads = board.replay(finished, data), []
+    arrays = Run.arrays
+    monkeypatch.setattr(Run, "arrays", lambda run, epoch: reads.append(epoch) or arrays(run, epoch))
+    for epoch in (2, 1):
+        shown.state.change(epoch=epoch)
+    assert (reads.count(2), reads.count(1)) == (1, 1)
+    (finished.folder / "epochs" / "0001.safetensors").touch()
+    shown.state.arrays(1)
+    assert reads.count(1) == 2
 
 
 def test_the_least_certain_utterance_is_looked_at_and_is_silent(finished, data):
