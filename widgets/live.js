@@ -2,10 +2,10 @@
 const page = (window.__ipr_workbench ??= {});
 page.plotly ??= new Promise((resolve) => { page.bring = resolve; });
 
-// One drawing at a time, with the page's other work between two of them. First drawings take long and leave it more
-// time: a model that is made meanwhile counts as failed if it is not loaded within two seconds.
-function inTurn(draw, isFirst) {
-  const pause = () => new Promise((resolve) => setTimeout(resolve, isFirst ? 80 : 0));
+// One drawing at a time, with the page's other work between two of them: a model that is made meanwhile counts as failed
+// if it is not loaded within two seconds.
+const pause = () => new Promise((resolve) => setTimeout(resolve));
+function inTurn(draw) {
   page.drawings = (page.drawings ?? Promise.resolve()).then(pause).then(draw).catch((error) => console.error(error));
 }
 
@@ -79,7 +79,7 @@ async function render({ model, el }) {
   const schedule = () => {
     if (isScheduled) return;
     isScheduled = true;
-    inTurn(draw, !isDrawn);
+    inTurn(draw);
   };
   sheet.on("change:value", schedule);
   schedule();
