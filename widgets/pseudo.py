@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from ipywidgets import HTML, Layout, Tab, VBox
 
+from ipr_core import metrics
 from ipr_core.runs.events import EpochEnd
 from ipr_core.texts import SENTENCE, in_figure, in_html
 from ipr_widgets import curves, look, matrices
@@ -46,7 +47,7 @@ _TABS: dict[str, tuple[Callable[[RunState], go.Figure], str]] = {
     ),
     "Two views": (
         lambda state: _views(state),
-        f"The classes of both views of {_D2}; on the diagonal the {_GATE} is open. A click on a cell selects them.",
+        f"Classes of both views of {_D2}; on the diagonal alike, as the {_GATE} asks. A click on a cell selects them.",
     ),
     "Moves": (
         lambda state: curves.moves(state.events, state.classes),
@@ -70,13 +71,6 @@ _TABS: dict[str, tuple[Callable[[RunState], go.Figure], str]] = {
     ),
 }
 """A tab's title → its figure, and the sentence above it."""
-
-
-_OF_EPOCH: dict[str, Callable[[RunState, str, str], tuple[int, ...]]] = {
-    "Two views": lambda state, first, second: named_by_views(state, first, second),
-    "Confusion": lambda state, truth, prediction: confused(state, truth, prediction),
-}
-"""The tabs that show one epoch instead of all → the utterances of a cell, by the names of its row and its column."""
 
 
 class Panel(VBox):
@@ -162,6 +156,10 @@ def named_by_views(state: RunState, first: str, second: str) -> tuple[int, ...]:
     return tuple(np.flatnonzero(cell.all(axis=1)).tolist())
 
 
+_OF_EPOCH = {"Two views": named_by_views, "Confusion": confused}
+"""The tabs that show one epoch instead of all → the utterances of a cell, by the names of its row and its column."""
+
+
 def _views(state: RunState) -> go.Figure:
     title = "Classes of the two views of D2"
     if not state.past:
@@ -170,8 +168,9 @@ def _views(state: RunState) -> go.Figure:
     if views is None:
         return look.note(look.figure(title), NO_VIEWS)
     first, second = views[(views >= 0).all(axis=1)].T
-    counts = np.bincount(first * size + second, minlength=size * size).reshape(size, size)
-    fig = matrices.views(counts, state.classes, f"{title}, epoch {state.past[-1].epoch}")
+    fig = matrices.views(
+        metrics.confusion(first, second, size), state.classes, f"{title}, epoch {state.past[-1].epoch}"
+    )
     return fig.update_traces(texttemplate="%{customdata}", showscale=False)
 
 
@@ -187,7 +186,8 @@ def tab_names(state: RunState) -> list[str]:
     """Return the titles of the tabs that apply to the run's system; all without a run."""
     system = state.system
     applies = dict(Gate=system.shows_gate, Moves=system.moves_prototypes, β=system.shows_beta) if system else {}
-    applies["Two views"] = applies.get("Gate", True)
+    if system:
+        applies["Two views"] = system.shows_gate
     return [name for name in _TABS if applies.get(name, True)]
 
 

@@ -78,7 +78,7 @@ _ENDINGS = {
 """Exit codes, and the errors that end with them."""
 
 
-_PRELOAD = ("ipr_core.training.advance", "torch._dynamo", "ipr_widgets.layout:make_ready")
+_PRELOAD = ("ipr_core.training.advance", "ipr_widgets.layout:make_ready")
 """What takes seconds in a kernel, to import and to compile, and is done while this process trains."""
 
 # The commands, one function each; its docstring is the command's description.
