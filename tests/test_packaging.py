@@ -33,8 +33,14 @@ OLD_RUN = ROOT / "tests" / "runs" / "made_by_0_1"
 
 
 def requirements():
-    """Of the project, its dev extra included."""
-    return [Requirement(line) for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]]
+    """Of the project, every extra included."""
+    lines = PROJECT["dependencies"] + [line for extra in PROJECT["optional-dependencies"].values() for line in extra]
+    return [requirement for requirement in map(Requirement, lines) if requirement.name != PROJECT["name"]]
+
+
+def test_who_develops_has_every_extra():
+    [ours] = [line for line in PROJECT["optional-dependencies"]["dev"] if Requirement(line).name == PROJECT["name"]]
+    assert Requirement(ours).extras == set(PROJECT["optional-dependencies"]) - {"dev"}
 
 
 def pins():
