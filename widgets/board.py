@@ -36,7 +36,7 @@ class Board(w.VBox):
         self._grid = w.Box([_in_grid(panels[name], area) for name, area in _AREAS.items()]).add_class("ipr-panels")
         state.follow(self._place, ["run"])
         self._place()
-        super().__init__([*head.values(), panels["epochs"], self._grid, _Page()])
+        super().__init__([*head.values(), panels["epochs"], self._grid, Keys()])
         self.add_class("ipr-page").add_class("ipr-board")
 
     def _place(self) -> None:
@@ -132,40 +132,6 @@ def _set_again(control: w.Widget, old: w.Widget) -> None:
     name = "selected_index" if isinstance(control, w.Tab) else "value"
     with contextlib.suppress(t.TraitError):
         setattr(control, name, getattr(old, name))
-
-
-class _Page(Keys):
-    """The board's style: where its panels stand follows its own width, not the window's.
-
-    Below 1,250 pixels the plane and the utterance in view still stand together, and the similarity comes last.
-    """
-
-    _css = (
-        Keys._css
-        + """
-    .ipr-board { container: ipr-board / inline-size; width: 100%; }
-    .ipr-panels {
-        display: grid; width: 100%; gap: 6px 10px; grid-template-columns: minmax(0, 1fr); overflow: visible;
-        grid-template-areas: "plane" "explorer" "pseudo" "similarity";
-    }
-    @container ipr-board (min-width: 760px) {
-        .ipr-panels {
-            grid-template-areas: "plane pseudo" "explorer explorer" "similarity similarity";
-            grid-template-columns: repeat(2, minmax(0, 1fr));
-        }
-    }
-    @container ipr-board (min-width: 1250px) {
-        .ipr-panels {
-            grid-template-areas:
-                "plane plane similarity similarity similarity" "explorer explorer explorer pseudo pseudo";
-            grid-template-columns: repeat(5, minmax(0, 1fr));
-        }
-        .ipr-panels.ipr-no-prototypes {
-            grid-template-areas: "plane plane plane pseudo pseudo" "explorer explorer explorer explorer explorer";
-        }
-    }
-    """
-    )
 
 
 _AREAS = {"UMAP": "plane", "explorer": "explorer", "pseudo-labels": "pseudo", "similarity": "similarity"}

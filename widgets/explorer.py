@@ -62,7 +62,7 @@ class Explorer(w.GridBox):
             grid_template_columns=f"minmax({_LISTS_WIDTH}, 3fr) repeat(2, minmax(0, 3fr))",
             grid_template_rows="auto 1fr auto auto",
         )  # fmt: skip
-        super().__init__([self.listing, self.player, *parts, _Page(), self.shortcuts], layout=grid)
+        super().__init__([self.listing, self.player, *parts, Keys(), self.shortcuts], layout=grid)
         self.add_class("ipr-explorer")
         for control, name in ((self.player.speed, "speed"), (self.player.loop, "loop")):
             t.dlink((control, "value"), (self.shortcuts, name))
@@ -101,29 +101,6 @@ class Explorer(w.GridBox):
     def _turn_to(self, row: int) -> None:
         if row >= 0:
             self.state.change(focus=row)
-
-
-class _Page(Keys):
-    """The panel's style, and its arrow keys."""
-
-    _css = """
-    .ipr-explorer .widget-html-content { line-height: 1.35; font-size: 12px; color: var(--jp-ui-font-color1); }
-    .ipr-explorer .widget-button { font-size: 11px; margin: 2px 1px; }
-    .ipr-explorer .widget-select select {
-        height: 100%; padding: 2px; font-family: var(--jp-code-font-family); font-size: 11px; overflow-x: auto;
-    }
-    .ipr-explorer .ipr-head .widget-html-content {
-        padding-left: 5px; font-family: var(--jp-code-font-family); font-size: 11px; font-weight: bold;
-        white-space: nowrap; line-height: 1;
-    }
-    .ipr-explorer:focus-visible { outline: 2px solid var(--jp-brand-color1); outline-offset: -2px; }
-    .ipr-explorer .ipr-keys .widget-html-content { font-size: 11px; line-height: 1.5; }
-    .ipr-explorer .ipr-keys code {
-        padding: 0 3px; font: 10px var(--jp-code-font-family); border: 1px solid var(--jp-border-color1);
-        border-radius: 3px;
-    }
-    .ipr-explorer .ipr-error { color: var(--jp-error-color1); }
-    """
 
 
 class Player(w.VBox):

@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import string
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-import anywidget
-import ipywidgets as w
 import traitlets as t
 
 from ipr_core.texts import in_html, plain
+from ipr_widgets.page import Place
 
-_SCRIPT = Path(__file__).with_suffix(".js")
 _RESERVED = "oxu"
 """Letters that mean "other" and "cannot tell" in the listening test, and "undo" on the board."""
 SPEEDS = (0.75, 1.0, 1.25, 1.5)
@@ -36,33 +33,23 @@ def emotion_keys(classes: Sequence[str]) -> list[Key]:
     return keys
 
 
-class Shortcuts(anywidget.AnyWidget):
+class Shortcuts(Place):
     """A child of a box of widgets that tells of the keys pressed in the box, and plays the sound in it.
 
     `on_press` is called with the kind of a key, "emotion", "undo", "next" or "previous", and an emotion's number; with
     "late" for a key that was meant for another utterance than the one in view.
     """
 
-    _esm = _SCRIPT
-    # A separate widget, as of a `LiveFigure`: an anywidget receives nothing more in a page that was busy at its start.
-    sheet = t.Instance(w.Text, help="holds the traits below for the page").tag(sync=True, **w.widget_serialization)
     emotions = t.List(t.Dict(), help="name, digit and letter of each")
     focus = t.Int(-1, help="the utterance in view")
     speed = t.Float(1.0, help="of the sound; its pitch stays")
     loop = t.Bool(False, help="whether the part of the sound that the waveform shows is played again")
 
     def __init__(self, on_press: Callable[[str, int], None]):
-        self.sheet = w.Text()
-        super().__init__(layout=w.Layout(display="none"))
+        super().__init__("shortcuts", self._on_message, display="none")
         self._on_press = on_press
-        self.on_msg(self._on_message)
         self.observe(self._write, ["emotions", "focus", "speed", "loop"])
         self._write()
-
-    def close(self) -> None:
-        """Close the widget and its sheet."""
-        self.sheet.close()
-        super().close()
 
     def _write(self, _: object = None) -> None:
         page = dict(emotions=self.emotions, focus=self.focus, speed=self.speed, loop=self.loop)
@@ -77,7 +64,7 @@ class Shortcuts(anywidget.AnyWidget):
         ]  # fmt: skip
         return f"Keys: {' · '.join([*others, *emotions])}"
 
-    def _on_message(self, _: object, content: dict[str, Any], buffers: object) -> None:
+    def _on_message(self, content: dict[str, Any]) -> None:
         kind = content["kind"] if content["focus"] == self.focus else "late"
         self._on_press(kind, content.get("number", -1))
 

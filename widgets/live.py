@@ -1,30 +1,28 @@
 """Live plotly figures in a notebook's page: redrawn in place, and reporting a reader's touches.
 
 plotly's own FigureWidget sends its five megabytes of script with every figure and checks every change of a trace.
-Here the script reaches a page once, and a figure is sent whole, as the drawing functions made it.
+Here the script reaches a page once (`page.Script`), and a figure is sent whole, as the drawing functions made it.
 """
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
-import anywidget
+import numpy as np
 import plotly.graph_objects as go
 import plotly.io as pio
 import traitlets as t
-from ipywidgets import Layout, Text, widget_serialization
 
 from ipr_widgets import curves
+from ipr_widgets.page import Place
 from ipr_widgets.parts import failed_figure
 from ipr_widgets.state import RunState
 
-_SCRIPT = Path(__file__).with_name("live.js")
+_TYPES = ("i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8")  # plotly's names of types of numbers
 
 
 @dataclass(frozen=True)
@@ -37,32 +35,18 @@ class Touch:
     """Points, each with `trace` and `point` (their numbers), `x`, `y`, its `customdata` and the trace's `meta`."""
 
 
-class Library(anywidget.AnyWidget):
-    """plotly.js of the installed plotly, for every figure of a page."""
-
-    _esm = _SCRIPT
-    source = t.Bytes().tag(sync=True)
-
-
-class LiveFigure(anywidget.AnyWidget):
+class LiveFigure(Place):
     """A figure in the page."""
 
-    _esm = _SCRIPT
-    sheet = t.Instance(Text, help="holds the figure for the page").tag(sync=True, **widget_serialization)
     figure = t.Unicode(help="data, layout as plotly's JSON")
     height = t.Int(380, help="pixels")
 
     def __init__(self, figure: go.Figure | None = None):
-        _library()
-        # A separate widget: anywidgets receive nothing more in a page that was too busy for two seconds when they
-        # were made.
-        self.sheet = Text()
         # A plot is as wide as its container; without min_width a row of them would not shrink.
-        super().__init__(layout=Layout(width="100%", min_width="0", overflow="hidden"))
+        super().__init__("figure", self._on_touch, width="100%", min_width="0", overflow="hidden")
         self._watchers: list[Callable[[Touch], None]] = []
         self._content: dict[str, Any] = dict(data=[], layout={})
         self._epoch = -1
-        self.on_msg(self._on_touch)
         if figure is not None:
             self.draw(figure)
 
@@ -73,7 +57,7 @@ class LiveFigure(anywidget.AnyWidget):
         """
         self.height = int(figure.layout.height or self.height)
         figure.update_layout(uirevision="same", autosize=True, width=None, height=self.height)
-        self._content, self._epoch = figure.to_dict(), epoch
+        self._content, self._epoch = _packed(figure.to_plotly_json()), epoch
         self._show()
 
     def turn(self, traces: Sequence[Any], title: str) -> None:
@@ -81,7 +65,9 @@ class LiveFigure(anywidget.AnyWidget):
 
         traces: plotly's, or their JSON
         """
-        self._content["data"] = _packed(traces)
+        self._content["data"] = [
+            _packed(trace if isinstance(trace, dict) else trace.to_plotly_json()) for trace in traces
+        ]
         self._content["layout"]["title"]["text"] = title
         self._show()
 
@@ -109,12 +95,7 @@ class LiveFigure(anywidget.AnyWidget):
         """Call `watcher` with every touch of the figure."""
         self._watchers.append(watcher)
 
-    def close(self) -> None:
-        """Close the figure and its sheet."""
-        self.sheet.close()
-        super().close()
-
-    def _on_touch(self, _: object, content: dict[str, Any], buffers: object) -> None:
+    def _on_touch(self, content: dict[str, Any]) -> None:
         touch = Touch(content["kind"], content["points"])
         for watcher in self._watchers:
             watcher(touch)
@@ -159,18 +140,16 @@ def panel(
     return figure
 
 
-def _packed(traces: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return traces as a figure has them, their numbers in plotly's typed arrays.
+def _packed(content: Any) -> Any:
+    """Return plotly's JSON with its arrays of numbers as typed arrays, which are short and quick to read."""
+    if isinstance(content, dict):
+        return {name: _packed(part) for name, part in content.items()}
+    if isinstance(content, np.ndarray) and content.size and content.dtype.str[1:] in _TYPES:
+        return dict(dtype=content.dtype.str[1:], bdata=b64encode(content.tobytes()).decode()) | _shape(content)
+    if isinstance(content, np.ndarray):
+        return content.tolist()
+    return content
 
-    Facts of points are put aside meanwhile, since a figure copies each of them.
-    """
-    plain = [dict(trace) if isinstance(trace, dict) else trace.to_plotly_json() for trace in traces]
-    facts = [trace.pop("customdata", None) for trace in plain]
-    data = go.Figure(plain, _validate=False).to_dict()["data"]
-    return [trace if fact is None else trace | dict(customdata=fact) for trace, fact in zip(data, facts, strict=True)]
 
-
-@cache
-def _library() -> Library:
-    """Make the kernel's only library: a page has it before any later figure."""
-    return Library(source=resources.files("plotly").joinpath("package_data", "plotly.min.js").read_bytes())
+def _shape(array: np.ndarray) -> dict[str, str]:
+    return dict(shape=", ".join(map(str, array.shape))) if array.ndim > 1 else {}

@@ -1,83 +1,80 @@
-"""Keys, tips and styles of the page around a box of widgets."""
+"""Places in a notebook's page, and the one script that fills them.
+
+An anywidget for each figure would be simpler. But an anywidget that a busy page does not load within two seconds counts
+as failed: the page reports an error, and the widget receives nothing more. A board makes a dozen figures while the page
+draws. So there is one anywidget for a kernel, made before all others, and a place of a figure is a plain box.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+from weakref import WeakValueDictionary
+
 import anywidget
-from ipywidgets import Layout
+import ipywidgets as w
+import traitlets as t
+
+_HERE = Path(__file__).parent
+_SCRIPTS = ("figures.js", "shortcuts.js", "tips.js", "page.js")
 
 
-class Keys(anywidget.AnyWidget):
+class Script(anywidget.AnyWidget):
+    """The script and the style of every place of a kernel, with the plotly.js of the installed plotly."""
+
+    _esm = "\n".join((_HERE / name).read_text("utf-8") for name in _SCRIPTS)
+    _css = (_HERE / "page.css").read_text("utf-8")
+    name = t.Unicode(help="the class of its places").tag(sync=True)
+    source = t.Bytes(help="plotly.js").tag(sync=True)
+
+    def __init__(self) -> None:
+        source = resources.files("plotly").joinpath("package_data", "plotly.min.js").read_bytes()
+        super().__init__(name=f"ipr-place-{uuid4().hex}", source=source)
+        self.places: WeakValueDictionary[str, Place] = WeakValueDictionary()
+        self.on_msg(self._pass_on)
+
+    def _pass_on(self, _: object, message: dict[str, Any], buffers: object) -> None:
+        place = self.places.get(message["sheet"])
+        if place is not None:
+            place.receive(message["content"])
+
+
+class Place(w.Box):
+    """A box that the script fills: by its kind, with what its sheet holds.
+
+    kind: "figure", "shortcuts" or "tips"; one of the script's
+    receive: is called with what the place sends back
+    """
+
+    def __init__(self, kind: str, receive: Callable[[dict[str, Any]], None] | None = None, **layout: str):
+        script = _script()
+        self.sheet = w.Text(description=kind)
+        self.receive = receive or (lambda content: None)
+        super().__init__(layout=w.Layout(**layout))
+        self.add_class(script.name).add_class(f"ipr-sheet-{self.sheet.model_id}")
+        script.places[self.sheet.model_id] = self
+
+    def close(self) -> None:
+        """Close the place and its sheet."""
+        self.sheet.close()
+        super().close()
+
+
+class Keys(Place):
     """A child of a box that keeps arrow keys from JupyterLab, which would change cells.
 
     It also names sliders, sounds, and the buttons of a player of numbers, which are icons, for screen readers.
     """
 
-    _css = """
-    .ipr-page .widget-html-content { line-height: 1.35; }
-    .ipr-page .ipr-caption .widget-html-content { line-height: 1.25; font-size: 12px; }
-    .ipr-page .widget-html-content [title][tabindex] { text-decoration: underline dotted; cursor: help; }
-    .ipr-tip {
-        position: fixed; z-index: 10000; max-width: 300px; padding: 4px 8px; font: 12px/1.35 var(--jp-ui-font-family);
-        color: var(--jp-ui-font-color1); background: var(--jp-layout-color1); border: 1px solid var(--jp-border-color1);
-    }
-    /* Figures are drawn in a grey that reads on a light and on a dark page: here the page's own reads better. What is
-       written on a matrix's cells keeps its colour. */
-    .ipr-figure .infolayer text, .ipr-figure [class*="axislayer"] text,
-    .ipr-figure text[style*="fill: rgb(117, 117, 117)"] { fill: var(--jp-ui-font-color1) !important; }
-    .ipr-page .widget-tab > .widget-tab-contents { padding: 4px 8px; }
-    .ipr-page .widget-tab > .lm-TabBar .lm-TabBar-tab {
-        flex-basis: auto; min-width: 0; padding: 0 6px; font-size: 12px;
-    }
-    """
-
-    _esm = """
-    // JupyterLab looks for this on the element that has the focus, and upwards until a shortcut matches.
-    const keep = (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true");
-    // By keyboard a title is shown by nobody else. In the body: the boxes around it would cut it off.
-    const tip = document.createElement("div");
-    tip.className = "ipr-tip";
-    const explain = ({ target }) => {
-        if (!target.matches("[title][tabindex]:focus-visible")) return;
-        const { left, bottom } = target.getBoundingClientRect();
-        tip.textContent = target.title;
-        tip.style.left = `${Math.min(left, innerWidth - 320)}px`;
-        tip.style.top = `${bottom + 4}px`;
-        document.body.append(tip);
-    };
-    const hide = () => tip.remove();
-    const HEARD = { focusin: [keep, explain], focusout: [hide] };
-    const each = (act) => Object.entries(HEARD).forEach(([kind, hears]) => hears.forEach((hear) => act(kind, hear)));
-    const NAMES = ["Play or pause", "Back to the first", "Repeat"];
-    const name = (box) => {
-        box.querySelectorAll(".widget-play").forEach((play) =>
-            play.querySelectorAll("button").forEach((button, i) => { button.ariaLabel = button.title = NAMES[i]; }));
-        box.querySelectorAll(".widget-slider").forEach((slider) => {
-            const label = slider.querySelector(".widget-label")?.textContent;
-            const handles = slider.querySelectorAll("[role=slider]");
-            const ends = handles.length > 1 ? [", from", ", to"] : [""];
-            handles.forEach((handle, i) => { handle.ariaLabel = `${label}${ends[i]}`; });
-        });
-        box.querySelectorAll("audio").forEach((audio) => { audio.ariaLabel = "Sound of the utterance"; });
-    };
-
-    export default { render({ el }) {
-        let frame, box, left = 100;
-        const listen = () => {
-            box = el.parentElement;
-            if (box) {
-                each((kind, hear) => box.addEventListener(kind, hear));
-                name(box);
-            }
-            else if (left--) frame = requestAnimationFrame(listen);
-        };
-        listen();
-        return () => {
-            cancelAnimationFrame(frame);
-            hide();
-            each((kind, hear) => box?.removeEventListener(kind, hear));
-        };
-    } };
-    """
-
     def __init__(self) -> None:
-        super().__init__(layout=Layout(display="none"))
+        super().__init__("tips", display="none")
+
+
+@cache
+def _script() -> Script:
+    """Make the kernel's only script."""
+    return Script()

@@ -25,7 +25,7 @@ from ipr_core.training.runner import Began, Changed
 from ipr_core.training.session import map_sample
 
 _STEPS_A_SECOND = 4  # shown by a progress display; more would be work for nothing
-_REST = 0.1  # seconds without a move of the slider, after which it rests
+_REST = 0.05  # seconds without a move of the slider, after which it rests
 
 
 class Opened(NamedTuple):
@@ -64,6 +64,7 @@ class RunState(t.HasTraits):
         self.lock = threading.RLock()
         self._step_time = 0.0  # of the newest step, by the monotonic clock
         self._waiting: dict[Callable[[], None], asyncio.TimerHandle] = {}
+        self._system: tuple[Run | None, System | None] = None, None
         self._arrays: tuple[object, dict[str, np.ndarray]] = None, {}  # those read last, and what they are of
 
     @property
@@ -74,14 +75,17 @@ class RunState(t.HasTraits):
     @property
     def system(self) -> System | None:
         """The method that the run trains; None before there is a run."""
-        return None if self.run is None else self.run.system
+        if self.run is not None and self._system[0] is not self.run:
+            self._system = self.run, self.run.system  # kept, since every panel asks for it at every change
+        return None if self.run is None else self._system[1]
 
     @property
     def opened(self) -> Opened:
         """Return the run with its data and its system.  raises RuntimeError before there is a run"""
-        if self.run is None or self.data is None:
+        run, data, system = self.run, self.data, self.system
+        if run is None or data is None or system is None:
             raise RuntimeError("there is no run to show yet; training begins one, `replay` opens one")
-        return Opened(self.run, self.data, self.run.system)
+        return Opened(run, data, system)
 
     @property
     def shows_prototypes(self) -> bool:

@@ -18,9 +18,8 @@ SECONDS = 120
 
 
 def figures(widget):
-    """Return the content of every figure of a board as JSON, its keys sorted."""
-    contents = [child.figure for child in descendants(widget) if isinstance(child, LiveFigure)]
-    return [json.dumps(json.loads(content or "{}"), sort_keys=True) for content in contents]
+    """Return the content of every figure of a board; a number is the same whole or not."""
+    return [json.loads(child.figure or "{}") for child in descendants(widget) if isinstance(child, LiveFigure)]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +60,7 @@ def test_a_replay_shows_the_same_figures_as_live_training(begin, data):
     wait_for_equal(live, again)
     assert figures(live) == figures(again)
     assert len(figures(live)) >= 4
-    assert any("epoch 3" in figure for figure in figures(live))
+    assert any("epoch 3" in str(figure) for figure in figures(live))
 
 
 def test_events_are_kept_without_their_arrays(finished, data):

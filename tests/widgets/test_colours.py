@@ -71,7 +71,7 @@ def test_no_grey_reads_on_both_pages_so_that_each_page_gives_the_text_its_own_co
     assert max(min(contrast(grey, page) for page in (WHITE, DARK)) for grey in greys) < TEXT
     ink = ", ".join(str(int(colours.INK[i : i + 2], 16)) for i in (1, 3, 5))
     rule = rf'axislayer"\] text,\s+\S+ text\[style\*="fill: rgb\({ink}\)"\] \{{\s*fill: var\((--[\w-]+)\) !important'
-    pages = {"board": page.Keys._css, "notebook": look.THEMED, "report": report_look.STYLE}
+    pages = {"board": page.Script._css, "notebook": look.THEMED, "report": report_look.STYLE}
     names = {name: re.search(rule, style)[1] for name, style in pages.items()}
     assert names == {"board": "--jp-ui-font-color1", "notebook": "--jp-ui-font-color1", "report": "--ink"}
 

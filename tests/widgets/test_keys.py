@@ -19,7 +19,7 @@ def ada(monkeypatch):
 
 def press(panel, kind, **content):
     """Send what the page sends when a key is pressed while it shows the utterance in view."""
-    panel.shortcuts._handle_custom_msg(dict(kind=kind, focus=panel.state.focus) | content, [])
+    panel.shortcuts.receive(dict(kind=kind, focus=panel.state.focus) | content)
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def test_the_confusion_is_that_of_the_epoch_in_view_and_a_cell_selects_its_utter
         assert title(figure) == f"Confusion on D3, epoch {epoch}"
         selected = 0
         for truth, prediction in itertools.product(state.classes, repeat=2):
-            figure._on_touch(figure, dict(kind="click", points=[dict(x=prediction, y=truth)]), [])
+            figure.receive(dict(kind="click", points=[dict(x=prediction, y=truth)]))
             rows = list(state.selection)
             count = state.events[epoch].confusion[state.classes.index(truth)][state.classes.index(prediction)]
             assert len(rows) == count
@@ -178,7 +178,7 @@ def test_the_views_are_those_of_the_epoch_and_a_cell_selects_its_utterances(run,
     assert title(figure) == "Classes of the two views of D2, epoch 2"
     rows = {}
     for first, second in itertools.product(state.classes, repeat=2):
-        figure._on_touch(figure, dict(kind="click", points=[dict(x=second, y=first)]), [])
+        figure.receive(dict(kind="click", points=[dict(x=second, y=first)]))
         rows[first, second] = state.selection
     assert sorted(itertools.chain(*rows.values())) == sorted(d2)
     passed = sum(len(rows[name, name]) for name in state.classes)

@@ -34,7 +34,7 @@ def messages(figure):
 
 
 def touch(figure, kind, **point):
-    figure._on_touch(None, {"kind": kind, "points": [{"meta": None, **point}] if point else []}, [])
+    figure.receive({"kind": kind, "points": [{"meta": None, **point}] if point else []})
 
 
 def marked(trends):

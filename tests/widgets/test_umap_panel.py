@@ -129,7 +129,7 @@ def test_pseudo_labels_are_those_of_the_epoch(opened):
 def test_a_click_sets_the_focus_and_marks_it(opened):
     panel, state = opened
     row = int(state.sample[3])
-    panel.figure._on_touch(None, {"kind": "click", "points": touch("click", row).points}, None)
+    panel.figure.receive({"kind": "click", "points": touch("click", row).points})
     assert state.focus == row
     panel._on_touch(touch("click", None))  # a star
     assert state.focus == row

@@ -1,4 +1,4 @@
-// The keys of the box that this widget is a child of, and the sound in it: its speed, and the part that is looped.
+// The explorer's keys, those of the box around the place, and the sound in it: its speed, and the part that is looped.
 
 const SOUND = "Sound";  // how the title of the figure begins whose x axis is the sound's time
 const STEPS = { ArrowDown: "next", ArrowRight: "next", ArrowUp: "previous", ArrowLeft: "previous" };
@@ -15,13 +15,13 @@ function emotionOf(emotions, { key, code, shiftKey }) {
 }
 
 // Return the figure of the sound.
-function figure(box) {
+function soundFigure(box) {
   return [...box.querySelectorAll(".js-plotly-plot")].find((plot) => (plot.layout?.title?.text ?? "").startsWith(SOUND));
 }
 
 // Return the first and the last second of the sound that its figure shows.
-function part(box, audio) {
-  const plot = figure(box);
+function soundPart(box, audio) {
+  const plot = soundFigure(box);
   const axis = plot?._fullLayout?.xaxis, [first, last] = axis?.visible === false ? [] : axis?.range ?? [];
   const end = Math.min(last ?? audio.duration, audio.duration), start = Math.max(0, first ?? 0);
   return end - start > 0.02 ? [start, end] : [0, audio.duration];
@@ -65,7 +65,7 @@ class Sound {
       if (audio.paused) return clearInterval(this.#timer);
       this.#point(audio.currentTime);
       if (!this.#facts().loop || audio.seeking) return;
-      const [start, end] = part(this.#box, audio);
+      const [start, end] = soundPart(this.#box, audio);
       if (audio.currentTime < start - 0.02 || audio.currentTime >= end) audio.currentTime = start;
     };
     this.#timer = setInterval(keep, 20);
@@ -74,7 +74,7 @@ class Sound {
 
   // Move the cursor over waveform and spectrogram to this second, if they show it.
   #point(second) {
-    const plot = figure(this.#box), { xaxis, _size } = plot?._fullLayout ?? {};
+    const plot = soundFigure(this.#box), { xaxis, _size } = plot?._fullLayout ?? {};
     const [first, last] = xaxis?.range ?? [];
     if (!(second >= first && second <= last)) return this.#leave();
     Object.assign(this.#cursor.style, { left: `${xaxis._offset + xaxis.d2p(second) - 1}px`, top: `${_size.t}px`, height: `${_size.h}px` });
@@ -88,7 +88,7 @@ class Sound {
 
   #again = ({ target }) => {
     if (!this.#facts().loop) return;
-    [target.currentTime] = part(this.#box, target);
+    [target.currentTime] = soundPart(this.#box, target);
     target.play().catch(() => {});
   };
 
@@ -102,25 +102,25 @@ class Sound {
   }
 }
 
-function action(model, facts, sound, event) {
+function action(send, facts, sound, event) {
   const { key, target } = event, { emotions, focus } = facts();
-  const send = (kind, number) => () => model.send({ kind, number: number ?? -1, focus });
+  const press = (kind, number) => () => send({ kind, number: number ?? -1, focus });
   const isControl = target.matches("button, input, audio, summary");
   if (key === " ") return isControl ? null : () => sound.toggle();
-  if (STEPS[key]) return target.matches("audio") || isList(target) && /Up|Down/.test(key) ? null : send(STEPS[key]);
+  if (STEPS[key]) return target.matches("audio") || isList(target) && /Up|Down/.test(key) ? null : press(STEPS[key]);
   if (event.repeat) return null;
   const number = emotionOf(emotions, event);
-  if (number >= 0) return send("emotion", number);
-  return key === "Backspace" || key.toLowerCase() === "u" ? send("undo") : null;
+  if (number >= 0) return press("emotion", number);
+  return key === "Backspace" || key.toLowerCase() === "u" ? press("undo") : null;
 }
 
-function begin(model, sheet, box) {
-  const facts = () => JSON.parse(sheet.get("value")), sound = new Sound(facts, box);
+function fillShortcuts({ el, sheet, send }) {
+  const box = el.parentElement, facts = () => JSON.parse(sheet.get("value")), sound = new Sound(facts, box);
   const onKey = (event) => {
     const { target } = event;
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.defaultPrevented) return;
     if (isText(target) || isMenu(target)) return;
-    const act = action(model, facts, sound, event);
+    const act = action(send, facts, sound, event);
     if (!act && !(isList(target) && event.key.length === 1)) return;  // letters would choose an id in the list
     event.preventDefault();
     event.stopPropagation();
@@ -142,19 +142,3 @@ function begin(model, sheet, box) {
     sound.close();
   };
 }
-
-async function render({ model, el }) {
-  const sheet = await model.widget_manager.get_model(model.get("sheet").slice("IPY_MODEL_".length));
-  let frame, left = 100, end = () => {};
-  const wait = () => {  // until the box has this element
-    if (el.parentElement) end = begin(model, sheet, el.parentElement);
-    else if (left--) frame = requestAnimationFrame(wait);
-  };
-  wait();
-  return () => {
-    cancelAnimationFrame(frame);
-    end();
-  };
-}
-
-export default { render };

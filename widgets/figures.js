@@ -1,12 +1,17 @@
-// A plotly figure in the page. One plotly.js serves all of them: a model that has `source` brings it.
+// Plotly figures in the page. One plotly.js serves those of all kernels.
 const page = (window.__ipr_workbench ??= {});
 page.plotly ??= new Promise((resolve) => { page.bring = resolve; });
 
-// One drawing at a time, with the page's other work between two of them: a model that is made meanwhile counts as failed
-// if it is not loaded within two seconds.
-const pause = () => new Promise((resolve) => setTimeout(resolve));
+// One drawing at a time. The page does its other work, which it shows, when they have taken a while: what changes
+// together is then seen together.
+const TURN = 100;  // milliseconds
+async function takeTurn() {
+  if (performance.now() - (page.turn ?? -TURN) < TURN) return;
+  await new Promise((resolve) => setTimeout(resolve));
+  page.turn = performance.now();
+}
 function inTurn(draw) {
-  page.drawings = (page.drawings ?? Promise.resolve()).then(pause).then(draw).catch((error) => console.error(error));
+  page.drawings = (page.drawings ?? Promise.resolve()).then(takeTurn).then(draw).catch((error) => console.error(error));
 }
 
 // The wheel zooms maps only; over any other figure it scrolls the page.
@@ -38,21 +43,14 @@ function fields(point) {
   return { trace: point.curveNumber, point: number, x, y, customdata: customdata ?? null, meta: point.data.meta ?? null };
 }
 
-function initialize({ model }) {
-  const source = model.get("source");
-  // When the page is idle: loading takes a while, and models created meanwhile would time out.
-  if (source) (window.requestIdleCallback ?? setTimeout)(() => bring(source), { timeout: 3000 });
-}
-
-async function render({ model, el }) {
-  const sheet = await model.widget_manager.get_model(model.get("sheet").slice("IPY_MODEL_".length));
+function fillFigure({ el, sheet, send }) {
   const div = document.createElement("div");
   div.style.width = "100%";
   div.classList.add("ipr-figure");
   el.append(div);
   let isDrawn = false, isScheduled = false, isClosed = false, figure = {};
 
-  const report = (kind) => (event) => model.send({ kind, points: (event?.points ?? []).map(fields) });
+  const report = (kind) => (event) => send({ kind, points: (event?.points ?? []).map(fields) });
 
   async function draw() {
     isScheduled = false;
@@ -101,5 +99,3 @@ async function render({ model, el }) {
     div.remove();
   };
 }
-
-export default { initialize, render };
