@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -22,7 +22,7 @@ from ipr_core import refusals, toml_file
 from ipr_core.names import BEYOND, CORPORA, GROUPS, SYSTEMS, TABLE2, TABLE3, Corpus, System  # noqa: F401 (for others)
 from ipr_core.readings import Method, as_named_first, completed
 from ipr_core.refusals import SettingsError
-from ipr_core.sections import Count, Device, Mark, NotNegative, Positive, Range, Section, Seed, Share, Text
+from ipr_core.sections import Count, Device, Mark, NotNegative, Positive, Range, Section, Seed, Share, Text, TomlFile
 
 Effect = Literal["noise", "volume", "reverberation", "pitch"]
 _Reverberation = Annotated[float, Field(ge=0, le=10)]
@@ -38,8 +38,8 @@ NOT_SETTINGS = frozenset({"preset", "config", "runs", "compare", "live"})
 class Data(Section):
     """Which corpus, and how its annotations become votes."""
 
-    corpus: Corpus = "synthetic"
-    """The reader: a corpus by name, any corpus of your own by a manifest, or the embedded synthetic one."""
+    corpus: Corpus | TomlFile = "synthetic"
+    """The reader: a corpus by name, your own by a manifest or a TOML file that describes it, or the synthetic one."""
     corpus_path: Text | None = None
     """Folder of the corpus as released, or the manifest's file; not needed for the synthetic corpus."""
     classes: Annotated[tuple[Text, ...], Field(min_length=2, max_length=1000)] = ("angry", "happy", "sad", "neutral")
@@ -378,6 +378,12 @@ def _is_plain(value: Any) -> bool:
 def allowed(name: str) -> str:
     """Return a setting's values in words: "a number between 0 and 1", "one of 'hard', 'soft'"."""
     return refusals.value_range(FIELDS[name][1])
+
+
+def choices(name: str) -> tuple[str, ...]:
+    """Return the values that a setting's field names, none where it names none; there may be others too."""
+    parts = [annotation := FIELDS[name][1].annotation, *get_args(annotation)]
+    return next((get_args(part) for part in parts if get_origin(part) is Literal), ())
 
 
 def _checked(values: dict[str, dict[str, Any]], settings: Mapping[str, Any]) -> Config:

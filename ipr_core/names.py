@@ -2,9 +2,14 @@
 
 from typing import Literal, get_args
 
-Corpus = Literal["synthetic", "iemocap", "cremad", "emodb", "ravdess", "msp_podcast", "msp_improv", "manifest"]
+Described = Literal[
+    "ravdess", "savee", "tess", "emovo", "cafe", "shemo", "esd", "meld", "aesdd", "subesco", "nemo", "jl_corpus",
+    "urdu", "oreau",
+]  # fmt: skip
+"""Corpora of a few lines each: `data/corpora/readers/NAME.toml`."""
+Corpus = Literal["synthetic", "iemocap", "cremad", "emodb", "msp_podcast", "msp_improv", "manifest", Described]
 CORPORA: tuple[str, ...] = get_args(Corpus)
-"""Every corpus: `data/corpora/NAME.py` reads it. A new reader is such a file, and its name in `Corpus`."""
+"""Every corpus: `data/corpora/NAME.py` reads it, or a file of `Described`. A new reader is a file and its name."""
 
 Table3 = Literal["baseline", "baseline_augmented", "baseline_plus", "baseline_plus_contrastive", "ipr", "supervised"]
 Table2 = Literal[

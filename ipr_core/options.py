@@ -16,7 +16,7 @@ Command = Callable[[Args], int]
 _WORDS = f"or {', '.join(GROUPS)} for several"
 _SETTINGS = "[--config FILE] [--preset NAME] [--SETTING VALUE ...]"
 _USAGE = {
-    "corpora": "",
+    "corpora": "[show NAME | new FOLDER [--out FILE]]",
     "config": _SETTINGS,
     "partition": f"{_SETTINGS} [--out FILE]",
     "run": f"{_SETTINGS} [--beside SYSTEM ...] [--runs DIR] [--dry-run]",
@@ -102,6 +102,13 @@ def _version() -> str:
         return version("ipr-workbench")
     except PackageNotFoundError:  # a copy of the code that nobody installed runs too
         return "(not installed)"
+
+
+def _add_corpora(parser: argparse.ArgumentParser) -> None:
+    text = "show: a corpus's description; new: propose one for a folder"
+    parser.add_argument("action", nargs="?", choices=("show", "new"), metavar="show|new", help=text)
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the corpus, or the folder")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="of new: write the description there")
 
 
 def _add_partition(parser: argparse.ArgumentParser) -> None:
@@ -364,6 +371,7 @@ def _memory(text: str) -> str:
 
 
 _OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
+    "corpora": _add_corpora,
     "config": _add_preset,
     "partition": _add_partition,
     "run": _add_run,

@@ -56,7 +56,7 @@ def unknown(name: str, fields: Fields) -> str:
 
 def sentences(error: ValidationError, fields: Fields) -> list[str]:
     """Return a sentence for every fault that pydantic found."""
-    return [_sentence(fault, fields) for fault in error.errors()]
+    return list(dict.fromkeys(_sentence(fault, fields) for fault in error.errors()))  # one for all kinds that it may be
 
 
 def value_range(field: FieldInfo) -> str:

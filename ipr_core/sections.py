@@ -24,6 +24,9 @@ Text = Annotated[
     Field(max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"),
     Words("a text of one line, not empty"),
 ]
+TomlFile = Annotated[
+    str, Field(max_length=4096, pattern=r"^[^\x00-\x1f\x7f]+\.toml$"), Words("the path of a .toml file")
+]
 Device = Annotated[
     str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$"), Words("one of 'auto', 'cpu', 'cuda', 'cuda:N', 'mps'")
 ]

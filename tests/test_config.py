@@ -19,6 +19,7 @@ from ipr_core.config import (
     SettingsError,
     allowed,
     build,
+    choices,
     demo,
     for_notebook,
     from_notebook,
@@ -50,8 +51,9 @@ def test_a_setting_is_named_alone():
 
 
 def test_the_names_listed_are_those_allowed():
-    assert get_args(FIELDS["corpus"][1].annotation) == CORPORA
-    assert get_args(FIELDS["system"][1].annotation) == SYSTEMS
+    assert choices("corpus") == CORPORA
+    assert choices("system") == SYSTEMS
+    assert choices("gamma") == choices("test_size") == ()
 
 
 @pytest.mark.parametrize(
@@ -152,6 +154,13 @@ def test_a_setting_goes_before_the_preset():
 
 def test_nothing_given_keeps_the_presets_value():
     assert build("paper", {"gamma": None, "test_size": None}) == paper()
+
+
+def test_a_corpus_is_a_name_or_a_description_and_anything_else_is_refused_once():
+    assert recommended(corpus="mine/of my own.toml").data.corpus == "mine/of my own.toml"
+    [fault] = faults(corpus="ravdes")
+    assert fault.startswith("corpus is 'ravdes'; it must be one of 'synthetic', 'iemocap', ")
+    assert "'oreau' or the path of a .toml file. The reader: " in fault
 
 
 def test_an_unknown_preset():

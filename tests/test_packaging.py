@@ -151,6 +151,17 @@ def test_every_package_is_installed():
     assert sorted(packages) == sorted(code | {"ipr_notebooks"})
 
 
+def test_grids_and_descriptions_of_corpora_go_with_the_package():
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-data"]
+    files = set((ROOT / "ipr_core").rglob("*.toml"))
+    packed = {
+        file for package, globs in data.items() if package.startswith("ipr_core.")
+        for glob in globs for file in ROOT.joinpath(*package.split(".")).glob(glob)
+    }  # fmt: skip
+    assert files == packed
+    assert ROOT / "ipr_core" / "data" / "corpora" / "readers" / "savee.toml" in packed
+
+
 def test_the_notebooks_go_with_the_package():
     """A wheel holds what stands here: the folder `notebooks` under a name of its own."""
     setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 import ipywidgets as w
 import traitlets as t
 
-from ipr_core.config import FIELDS, PRESETS, Config, SettingsError, nearest_preset
+from ipr_core.config import FIELDS, PRESETS, Config, SettingsError, choices, nearest_preset
 from ipr_core.texts import SENTENCE, in_html
 from ipr_widgets import look
 
@@ -190,6 +190,8 @@ def _input(name: str, layout: w.Layout) -> w.DOMWidget:
         return w.Dropdown(options=get_args(annotation), **common)
     if annotation in (int, float):
         return w.FloatText(step=1 if annotation is int else None, continuous_update=True, **common)
+    if names := choices(name):  # a name or another text; once it is emptied, the browser lists all names
+        return w.Combobox(options=names, placeholder="a name, or the path of a .toml file", **common)
     multiple, absent = get_origin(annotation) is tuple, type(None) in get_args(annotation)
     hint = "values with commas between them" if multiple else "none" if absent else ""
     return w.Text(placeholder=hint, continuous_update=True, **common)

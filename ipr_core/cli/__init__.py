@@ -23,6 +23,7 @@ from ipr_core.cli.arguments import (
     with_file_,
 )
 from ipr_core.cli.batches import batch, tune
+from ipr_core.cli.corpora import corpora
 from ipr_core.cli.figures import figures
 from ipr_core.cli.listening import listen
 from ipr_core.cli.notebooks import lab, notebooks
@@ -82,15 +83,6 @@ _PRELOAD = ("ipr_core.training.advance", "ipr_widgets.layout:make_ready")
 """What takes seconds in a kernel, to import and to compile, and is done while this process trains."""
 
 # The commands, one function each; its docstring is the command's description.
-
-
-def _corpora(args: Args) -> int:
-    """List the corpora that can be read, and the files that each needs."""
-    from ipr_core.data.corpora import describe
-
-    for name, about, layout in describe():
-        print(f"{name:<10} {about}\n{'':<10} needs {layout}\n")
-    return 0
 
 
 def _config(args: Args) -> int:
@@ -341,7 +333,7 @@ def _save(data: Dataset, path: Path) -> None:
 
 
 COMMANDS: dict[str, Command] = {
-    "corpora": _corpora, "config": _config, "partition": _partition, "run": _run, "train": _train, "batch": batch,
+    "corpora": corpora, "config": _config, "partition": _partition, "run": _run, "train": _train, "batch": batch,
     "tune": tune, "resume": _resume, "annotate": _annotate, "export": _export, "table": _table, "bench": _bench,
     "doctor": _doctor, "notebooks": notebooks, "lab": lab, "listen": listen, "votes": votes,
     "completion": _completion, "again": again, "figures": figures,

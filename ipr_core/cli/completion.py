@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, get_args, get_origin
 
-from ipr_core.config import FIELDS, PRESETS
+from ipr_core.config import FIELDS, PRESETS, choices
 from ipr_core.options import Command, make_parser
 
 
@@ -40,5 +39,4 @@ def _choices(name: str) -> tuple[str, ...]:
     """Return the values of an option that has few."""
     if name == "preset":
         return tuple(PRESETS)
-    annotation = FIELDS[name][1].annotation if name in FIELDS else None
-    return get_args(annotation) if get_origin(annotation) is Literal else ()
+    return choices(name) if name in FIELDS else ()

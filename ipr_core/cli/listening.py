@@ -60,8 +60,9 @@ def listen(args: Args) -> int:
     sounds = clips.read(data)  # every fault is said here, and the page finds all sounds decoded
     print(f"{number_of(len(sounds.ids), 'clip')}; votes go to {args.votes / f'{args.listener}.jsonl'}")
     corpus = data.model_dump(mode="json")
-    if data.corpus_path:  # the page's kernel works in another folder
-        corpus["corpus_path"] = str(Path(data.corpus_path).expanduser().resolve())
+    for name, path in (("corpus_path", data.corpus_path), ("corpus", data.corpus)):
+        if path and (name == "corpus_path" or path.endswith(".toml")):  # the page's kernel works in another folder
+            corpus[name] = str(Path(path).expanduser().resolve())
     votes = str(args.votes.expanduser().resolve())
     test = dict(listener=args.listener, votes=votes, seed=args.seed, repeats=args.repeats, live=True)
     if run:

@@ -21,7 +21,7 @@ class Places:
     """The folders of a run and of this machine, and the names that stand for them on a page."""
 
     def __init__(self, run: Run):
-        settings = [run.config.data.corpus_path, run.config.encoder.encoder]
+        settings = [run.config.data.corpus, run.config.data.corpus_path, run.config.encoder.encoder]
         inputs = {path.parent: "…" for path in map(Path, filter(None, settings)) if path.is_absolute()}
         runs = run.folder.absolute().parent
         machine = {Path.home(): "~", Path.cwd(): ".", Path(sys.prefix): "python", Path(__file__).parents[2]: "."}

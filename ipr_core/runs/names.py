@@ -17,5 +17,5 @@ def default_runs() -> Path:
 
 def name(config: Config) -> str:
     """Return a run's folder name: corpus, encoder, system, seed, and the digest of every setting."""
-    encoder = Path(config.encoder.encoder).name
-    return f"{config.data.corpus}-{encoder}-{config.training.system}-s{config.training.seed}-{config.digest()}"
+    encoder, corpus = Path(config.encoder.encoder).name, Path(config.data.corpus).name.removesuffix(".toml")
+    return f"{corpus}-{encoder}-{config.training.system}-s{config.training.seed}-{config.digest()}"

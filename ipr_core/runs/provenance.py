@@ -1,7 +1,8 @@
 """The origin of a result: one digest of training's code and of the packages that it computes with.
 
-The code is every module of ipr_core that `training.advance` needs, found by its imports. The command line, tables,
-reports and widgets may change, and a result still counts. Comments, docstrings and layout do not matter.
+The code is every module of ipr_core that `training.advance` needs, found by its imports, and the descriptions of
+corpora. The command line, tables, reports and widgets may change, and a result still counts. Comments, docstrings and
+layout do not matter.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import hashlib
 import importlib.metadata
 import platform
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,7 +44,8 @@ def version_now() -> str:
     """
     numbers = versions()
     packages = [f"{name} {numbers[name]}" for name in PACKAGES if name != "ipr-workbench"]
-    return _digest(*packages, *(_code(file) for _, file in sorted(_imported_files(_FIRST).items())))
+    code = [_code(file) for _, file in sorted(_imported_files(_FIRST).items())]
+    return _digest(*packages, *code, *(repr(tomllib.loads(file.read_text("utf-8"))) for file in _descriptions()))
 
 
 def notebook_version(notebook: Path) -> str:
@@ -67,6 +70,11 @@ def _imported_files(first: str) -> dict[str, Path]:
         if name in _BY_NAME:
             names += [f"{name}.{module.stem}" for module in file.parent.glob("*.py")]
     return files
+
+
+def _descriptions() -> list[Path]:
+    """Return the files that describe corpora: code, as the modules that read others."""
+    return sorted((_ROOT / "ipr_core" / "data" / "corpora" / "readers").glob("*.toml"))
 
 
 def _imports(node: ast.AST) -> Iterator[str]:

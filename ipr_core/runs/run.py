@@ -1,6 +1,6 @@
 """The run folder: settings, record and results of a run. Every write to it is atomic.
 
-config.json          settings, versions, and the digests of corpus, encoder and finished files
+config.json          settings, versions, a corpus's description, and digests of corpus, encoder and finished files
 corpus.parquet       the utterance table with shares and parts
 events.jsonl         one line an epoch; replayed, it draws what live training drew
 epochs/0007.safetensors   an epoch's arrays
@@ -36,6 +36,7 @@ from torch import Tensor
 from ipr_core.atomic import clear_unfinished, locked, write, write_text
 from ipr_core.config import Config, SettingsError, recorded
 from ipr_core.data.cache import default_cache
+from ipr_core.data.corpora import definition
 from ipr_core.data.dataset import Dataset
 from ipr_core.data.waves import WaveStore
 from ipr_core.method.systems import SYSTEMS, System
@@ -94,6 +95,7 @@ class Run:
             "code": provenance.version(),
             "threads": threads,
             "encoder": encoder,
+            "reader": definition(config.data.corpus),
             "files": {"corpus.parquet": files.digest((run.folder / "corpus.parquet").read_bytes())},
         }
         run._write_meta({key: value for key, value in meta.items() if value is not None})
@@ -124,8 +126,7 @@ class Run:
         """The content of config.json."""
         with self._cured(_GIVEN):
             meta = files.read_json(self.folder / "config.json")
-            wrong = [key for key, kind in _META.items() if not isinstance(meta.get(key), kind)]
-            if wrong:
+            if wrong := [key for key, kind in _META.items() if not isinstance(meta.get(key), kind)]:
                 raise FileError(f"{self.folder / 'config.json'} is of no run: it lacks {', '.join(wrong)}")
         return meta
 
@@ -394,6 +395,6 @@ class Run:
 
 def digest(data: Dataset) -> str:
     """Return hex digits that change with any waveform, label, vote or part."""
-    columns = [c for c in data.table.columns if c not in ("path", "source", "row", "duration")]
+    columns = [c for c in data.table.columns if c not in ("path", "source", "row", "duration", "sex", "text")]
     text = data.table[columns].to_csv(index=False) + "".join(data.waves.keys)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

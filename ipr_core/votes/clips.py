@@ -37,11 +37,12 @@ class Clips:
 def corpus(source: str, settings: dict[str, object] | None = None) -> Data:
     """Return the settings of a corpus.
 
-    source: a corpus's name (see `ipr corpora`), or the path of a manifest or of a folder with audio files
+    source: a corpus's name (see `ipr corpora`) or description, or the path of a manifest or a folder with audio files
     settings: of the configuration, `corpus_path` and `classes` among them; None keeps the default
     raises SettingsError
     """
-    defaults = {"corpus": source} if source in CORPORA else {"corpus": "manifest", "corpus_path": source}
+    described = source in CORPORA or source.endswith(".toml")
+    defaults = {"corpus": source} if described else {"corpus": "manifest", "corpus_path": source}
     return build(
         settings=defaults | {name: value for name, value in (settings or {}).items() if value is not None}
     ).data

@@ -7,7 +7,7 @@ import ipywidgets as w
 import pytest
 
 from helpers.widget_tree import text
-from ipr_core.config import FIELDS, PRESETS, SYSTEMS, demo, nearest_preset, paper, recommended
+from ipr_core.config import CORPORA, FIELDS, PRESETS, SYSTEMS, choices, demo, nearest_preset, paper, recommended
 from ipr_widgets.form import SECTIONS, Form, fault_place, matching
 
 
@@ -35,8 +35,10 @@ def test_settings_are_grouped_as_the_configuration_groups_them(form):
 def test_an_input_is_made_by_its_annotation(form):
     kinds = {bool: w.Checkbox, int: w.FloatText, float: w.FloatText, str: w.Text}
     for name, (_, field) in FIELDS.items():
-        expected = w.Dropdown if get_origin(field.annotation) is Literal else kinds.get(field.annotation, w.Text)
+        names = w.Dropdown if get_origin(field.annotation) is Literal else w.Combobox
+        expected = names if choices(name) else kinds.get(field.annotation, w.Text)
         assert type(form.inputs[name]) is expected, name
+    assert form.inputs["corpus"].options == CORPORA
     assert form.inputs["system"].options == SYSTEMS
     assert form.inputs["epochs"].step == 1
     assert form.inputs["corpus_path"].placeholder == "none"
@@ -58,6 +60,8 @@ def test_a_preset_goes_through_the_form(preset):
         ("epochs", 20, 20),
         ("lr", 3e-5, 3e-5),
         ("encoder", "some/where", "some/where"),
+        ("corpus", "savee", "savee"),
+        ("corpus", "my corpora/it.toml", "my corpora/it.toml"),
         ("corpus_path", "/data/it.csv", "/data/it.csv"),
         ("test_size", "40", 40),
         ("test_size", "", None),

@@ -1,8 +1,10 @@
 """Corpora: a reader each, and one utterance table for all of them.
 
-A corpus named in `names.Corpus` is read by the file of that name here, which is imported when it is needed. Such a
-file offers `read(data, progress)`, which returns the table of `table.py`, LAYOUT, the files it expects in words, and
-a docstring whose first line describes the corpus. A reader of very long tables may offer `blocks(data, size)` too.
+A corpus named in `names.Corpus` is read by the file of that name: a description in `readers`, a few lines of TOML, or
+a module here, which is imported when it is needed. Such a module offers `read(data, progress)`, which returns the table
+of `table.py`, LAYOUT, the files it expects in words, LICENCE and HOME, where to get it, and a docstring whose first
+line describes the corpus. A reader of very long tables may offer `blocks(data, size)` too. A TOML file of a user's own
+describes a corpus likewise.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,8 @@ from pandas import DataFrame
 
 from ipr_core.config import CORPORA, Data
 from ipr_core.data import raters
+from ipr_core.data.corpora import description
+from ipr_core.data.corpora.described import DescribedCorpus
 from ipr_core.data.corpora.table import check, tidy
 from ipr_core.data.faults import CorpusError, Fault, number_of
 from ipr_core.data.reading import Reading
@@ -29,20 +33,46 @@ _log = logging.getLogger(__name__)
 
 
 class Reader(Protocol):
-    """A module of this folder that reads a corpus."""
+    """A module of this folder that reads a corpus, or one that is described."""
 
     __doc__: str
     """Its first line describes the corpus."""
     LAYOUT: str
     """The files that the corpus consists of, in words."""
+    LICENCE: str
+    """The licence, as the corpus's authors say it; "" if there is nothing to say."""
+    HOME: str
+    """Where to get the corpus."""
 
     def read(self, data: Data, progress: bool = True) -> Reading:
         """Return the utterances, whose table may still hold faults; raises CorpusError if there is no table."""
 
 
+class About(NamedTuple):
+    """A corpus that can be read."""
+
+    name: str
+    about: str
+    layout: str
+    licence: str
+    home: str
+
+
 def reader(name: str) -> Reader:
-    """Import the reader of a corpus."""
+    """Return the reader of a corpus: by its description, or imported.
+
+    name: a corpus's, or the path of a description
+    raises CorpusError for a description that cannot be read
+    """
+    if file := description.file_of(name):
+        return DescribedCorpus(name, description.read(file))
     return cast(Reader, import_module(f"{__name__}.{name}"))
+
+
+def definition(name: str) -> str | None:
+    """Return the text of a corpus's description, None if a module reads it or the file is gone."""
+    file = description.file_of(name)
+    return file.read_text("utf-8-sig") if file and file.is_file() else None
 
 
 def survey(data: Data, labels_needed: bool = True, progress: bool = True) -> tuple[DataFrame, list[Fault]]:
@@ -136,7 +166,16 @@ def votes(data: Data) -> DataFrame | None:
     return None if table is None else raters.tidy(table, data)
 
 
-def describe() -> list[tuple[str, str, str]]:
-    """Return name, description and expected layout of every corpus."""
+def describe() -> list[About]:
+    """Return name, description, layout, licence and home of every corpus."""
     modules = [(name, reader(name)) for name in CORPORA]
-    return [(name, module.__doc__.splitlines()[0], module.LAYOUT) for name, module in modules]
+    return [
+        About(
+            name,
+            module.__doc__.splitlines()[0],
+            module.LAYOUT,
+            getattr(module, "LICENCE", ""),
+            getattr(module, "HOME", ""),
+        )
+        for name, module in modules
+    ]

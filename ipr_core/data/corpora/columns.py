@@ -108,6 +108,14 @@ def _voted_emotion(name: str, emotions: Collection[str]) -> str | None:
     return f"votes_{nouns[alike[0]]}" if alike else None
 
 
+def known_emotion(word: str) -> str:
+    """Return the known emotion that a word means or is a slip of; the word itself if it is none."""
+    nouns = _NOUNS | {emotion: emotion for emotion in EMOTIONS}
+    plain = word.strip().casefold()
+    slips = (nouns[noun] for noun in nouns if _is_slip(plain, noun))
+    return nouns.get(plain) or next(slips, word)
+
+
 def _counts(word: str) -> bool:
     return word in _COUNTING or word.isdigit() or _is_slip(word, "votes")
 

@@ -25,6 +25,7 @@ from ipr_core.data.listing import AudioFiles
 from ipr_core.data.reading import ROW, Reading
 
 LAYOUT = "AudioWAV/*.wav and processedResults/tabulatedVotes.csv"
+LICENCE, HOME = "Open Database License 1.0", "https://github.com/CheyneyComputerScience/CREMA-D"
 COLUMNS = {"A": "angry", "D": "disgusted", "F": "fearful", "H": "happy", "N": "neutral", "S": "sad"}
 INTENDED = {"ANG": "angry", "DIS": "disgusted", "FEA": "fearful", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
 VOICE_ONLY = 100_000

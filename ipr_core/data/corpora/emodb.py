@@ -23,6 +23,7 @@ from ipr_core.data.listing import AudioFiles
 from ipr_core.data.reading import ROW, Reading
 
 LAYOUT = "wav/03a01Fa.wav … and erkennung.txt"
+LICENCE, HOME = "free of charge from TU Berlin", "http://emodb.bilderbar.info"
 LETTERS = {
     "W": "angry", "L": "bored", "N": "neutral", "F": "happy", "A": "fearful", "T": "sad", "E": "disgusted",
 }  # fmt: skip

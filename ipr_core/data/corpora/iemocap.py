@@ -22,6 +22,7 @@ from ipr_core.data.listing import AudioFiles
 from ipr_core.data.reading import Reading
 
 LAYOUT = "SessionN/dialog/EmoEvaluation/*.txt and SessionN/sentences/wav/DIALOG/TURN.wav"
+LICENCE, HOME = "for research, after signing the release form of USC", "https://sail.usc.edu/iemocap/"
 
 LABELS = {
     "ang": "angry", "hap": "happy", "exc": "excited", "sad": "sad", "neu": "neutral", "fru": "frustrated",

@@ -29,6 +29,8 @@ from ipr_core.data.listing import AudioFiles
 from ipr_core.data.reading import Reading
 
 LAYOUT = "Evaluation.txt and sessionN/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav"
+LICENCE = "for research, after signing an agreement with UT Dallas"
+HOME = "https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Improv.html"
 TURN = re.compile(r"UTD-IMPROV-([A-Z0-9-]+)\.avi\s*;\s*([A-Z])\s*;", re.IGNORECASE)
 VOTE = re.compile(r"([^;\s][^;]*?)\s*;\s*([^;:\s][^;:]*?)\s*;.*;\s*A:", re.IGNORECASE)
 NAME = re.compile(r"S\d\d([AHSN])-(([MF])(\d\d))-([PRST])-[MF]{2}\d+", re.IGNORECASE)

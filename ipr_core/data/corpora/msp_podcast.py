@@ -29,6 +29,8 @@ from ipr_core.data.listing import AudioFiles
 from ipr_core.data.reading import ROW, Choice, Reading, joined
 
 LAYOUT = "Audios/*.wav, Labels/labels_consensus.csv and Labels/labels_detailed.csv (or .json)"
+LICENCE = "for research, after signing an agreement with UT Dallas"
+HOME = "https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Podcast.html"
 LETTERS = {
     "A": "angry", "H": "happy", "S": "sad", "N": "neutral", "U": "surprised", "F": "fearful", "D": "disgusted",
     "C": "contemptuous", "O": "other", "X": UNLABELLED,

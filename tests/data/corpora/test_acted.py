@@ -239,7 +239,16 @@ def test_ravdess_takes_wav_and_flac_and_no_song(tmp_path, caplog):
     table = corpora.read(Data(corpus="ravdess", corpus_path=str(tmp_path)))
     assert list(table["label"]) == ["angry", "sad"]
     assert list(table["speaker"]) == ["Actor_07", "Actor_08"]
-    assert "2 audio files read; 1 left out: 1 whose name is none of its speech, 03-01-…" in caplog.messages[0]
+    assert "2 audio files read; 1 left out: 1 that ravdess ignores (Actor_08/03-02-04" in caplog.messages[0]
+
+
+def test_ravdess_a_name_that_is_neither_speech_nor_song_is_a_fault(tmp_path):
+    wav(tmp_path / "Actor_07" / "03-01-05-01-01-01-07.wav")
+    wav(tmp_path / "Actor_07" / "03-01-09-01-01-01-07.wav")
+    with pytest.raises(
+        CorpusError, match=r"03-01-09-01-01-01-07\.wav: its name is none of RAVDESS's, such as Actor_01/"
+    ):
+        corpora.read(Data(corpus="ravdess", corpus_path=str(tmp_path)))
 
 
 def test_ravdess_takes_suffixes_in_any_case_and_a_clip_once(tmp_path):

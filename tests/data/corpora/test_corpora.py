@@ -28,14 +28,17 @@ def test_a_wrong_folder_is_refused_with_what_was_expected_where(name, tmp_path):
 
 
 def test_a_folder_without_a_name_of_the_corpus_has_no_utterance(tmp_path):
-    wav(tmp_path / "Actor_01" / "03-01-nonsense.wav")
-    with pytest.raises(CorpusError, match="there is no utterance in it; check that it is the ravdess corpus"):
-        corpora.read(Data(corpus="ravdess", corpus_path=str(tmp_path)))
+    wav(tmp_path / "wav" / "nonsense.wav")
+    (tmp_path / "erkennung.txt").write_text("Satz\terkannt\n03a01Wa.wav\t65,00\n")
+    with pytest.raises(CorpusError, match="there is no utterance in it; check that it is the emodb corpus"):
+        corpora.read(Data(corpus="emodb", corpus_path=str(tmp_path)))
 
 
 def test_every_corpus_is_described():
-    assert [name for name, _, _ in corpora.describe()] == list(CORPORA)
-    assert all(line and layout for _, line, layout in corpora.describe())
+    assert [corpus.name for corpus in corpora.describe()] == list(CORPORA)
+    assert all(corpus.about and corpus.layout for corpus in corpora.describe())
+    generated = [corpus.name for corpus in corpora.describe() if not (corpus.licence and corpus.home)]
+    assert generated == ["synthetic", "manifest"]
 
 
 @pytest.mark.parametrize("name", CORPORA)
@@ -62,8 +65,8 @@ def test_a_new_reader_is_a_file_and_a_name(tmp_path):
         return subprocess.run([sys.executable, *options], cwd=tmp_path, capture_output=True, text=True, timeout=120)
 
     assert python("-c", READ_MINE).stdout.split() == ["id,speaker,label", "sad_anna_1,anna,sad"]
-    description = "mine       My corpus: clips named EMOTION_SPEAKER_NUMBER.wav, without votes.\n"
-    assert description + "           needs EMOTION_SPEAKER_NUMBER.wav" in python("-m", "ipr_core", "corpora").stdout
+    description = "mine        My corpus: clips named EMOTION_SPEAKER_NUMBER.wav, without votes.\n"
+    assert description + "            needs EMOTION_SPEAKER_NUMBER.wav" in python("-m", "ipr_core", "corpora").stdout
 
 
 def test_the_configuration_loads_no_reader():
