@@ -23,7 +23,7 @@ _MEN_OF_EMODB = ("03", "10", "11", "12", "15")
 
 _BY_NAME: dict[str, Callable[[str], str]] = {
     "emodb": lambda speaker: MALE if speaker in _MEN_OF_EMODB else FEMALE,
-    "ravdess": lambda speaker: MALE if int(speaker[-2:]) % 2 else FEMALE,
+    "ravdess": lambda speaker: MALE if int(speaker[-2:]) % 2 else FEMALE,  # of runs before its table had the sex
     "iemocap": lambda speaker: MALE if speaker.endswith("M") else FEMALE,
     "msp_improv": lambda speaker: MALE if speaker.startswith("M") else FEMALE,
 }

@@ -64,6 +64,13 @@ def test_letters_of_another_case_are_cut_apart(tmp_path):
     assert set(reading.table["label"]) == {"happy", "sad", "angry"}
 
 
+def test_parts_without_a_separator_are_named_apart(tmp_path):
+    touch(tmp_path, *names("{s}a0{t}{e}{v}.wav", s=("03", "08"), t=range(3), e="WFL", v="ab"))
+    proposal, _, reading = read(tmp_path)
+    assert "# part3 is F, L, W\n" in proposal.text
+    assert not reading.faults
+
+
 def test_codes_of_a_corpus_that_is_known_are_taken_from_it(tmp_path):
     touch(tmp_path, *names("x{s}_{e}_{n}.wav", s=range(3), e=("gio", "rab", "pau"), n=range(3)))
     _, _, reading = read(tmp_path)
@@ -102,6 +109,14 @@ def test_names_that_are_not_unique_keep_their_folder(tmp_path):
     _, _, reading = read(tmp_path)
     assert not reading.faults
     assert reading.table["id"].is_unique
+
+
+def test_a_folder_of_one_emotion_is_no_speaker(tmp_path):
+    for folder, word in (("first", "angry"), ("second", "sad"), ("third", "happy")):
+        touch(tmp_path, *names(f"{folder}/{word}_{{n}}.wav", n=range(20)))
+    proposal, content, _ = read(tmp_path)
+    assert "speaker" not in content["pattern"]
+    assert '# speaker = "{}"  # who speaks?' in proposal.text
 
 
 def test_a_table_that_names_the_files_goes_first(tmp_path):

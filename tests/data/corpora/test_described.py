@@ -247,6 +247,13 @@ def test_votes_are_columns_of_a_table_and_give_the_label(tmp_path):
     assert votes_of(table, "b") == {"angry": 0.5, "sad": 2, "other": 1}
 
 
+def test_a_corpus_is_read_in_blocks_as_for_labels(tmp_path):
+    data = mine(tmp_path, "pattern = '(?P<speaker>[a-z])'\n")
+    touch(tmp_path / "corpus", *(f"{name}.wav" for name in "abcde"))
+    blocks = [table for table, _ in corpora.surveys(data, 2, labels_needed=False)]
+    assert [list(table["speaker"]) for table in blocks] == [["a", "b"], ["c", "d"], ["e"]]
+
+
 def test_files_says_which_audio_is_the_corpus_and_a_note_what_is_not(tmp_path, caplog):
     data = mine(tmp_path, "files = 'wav/*'\nignore = ['test_*']\npattern = '(?P<emotion>angry|sad)_.*'\n")
     touch(tmp_path / "corpus", "wav/angry_1.wav", "wav/test_1.wav", "wav/deep/sad_2.wav", "mp3/sad_1.mp3")
@@ -260,8 +267,9 @@ def test_files_says_which_audio_is_the_corpus_and_a_note_what_is_not(tmp_path, c
 def test_two_files_of_an_utterance_are_a_fault(tmp_path):
     data = mine(tmp_path, "pattern = '(?P<emotion>angry|sad)'\n")
     touch(tmp_path / "corpus", "a/angry.wav", "b/angry.wav", "sad.wav")
-    with pytest.raises(CorpusError, match=r"a/angry\.wav and b/angry\.wav are both the clip 'angry'; keep one of them"):
-        corpora.read(data)
+    table, [fault] = corpora.survey(data)
+    assert fault.problem == "a/angry.wav and b/angry.wav are both the clip 'angry'"
+    assert list(table["id"]) == ["angry", "sad"]
 
 
 def test_two_files_of_a_row_are_a_fault_and_files_without_a_row_are_told_of(tmp_path, caplog):
