@@ -271,7 +271,7 @@ def _facts(rows: DataFrame) -> tuple[list[list[object]], str]:
     """
     kinds = {"label": "truth", "speaker": "speaker", "prototypes": "prototypes", "classifier": "classifier"}
     names = [name for name in kinds if name in rows]
-    columns = [[in_figure(str(text)) for text in rows[name].tolist()] for name in ("id", "part", *names)]
+    columns = [list(map(in_figure, rows[name].astype(str).tolist())) for name in ("id", "part", *names)]
     columns[2] = [label or TIED for label in columns[2]]
     words = ["<b>%{customdata[1]}</b>, %{customdata[2]}"]
     words += [f"{kinds[name]}: %{{customdata[{i}]}}" for i, name in enumerate(names, start=3)]

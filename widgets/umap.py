@@ -299,10 +299,10 @@ def _title(state: RunState, epoch: int | None = None) -> str:
 
 def _sample_table(state: RunState, epoch: int) -> DataFrame:
     """Return the sample's utterances with an epoch's columns."""
-    (_, data, system), rows, arrays = state.opened, _sample(state), state.arrays(epoch)
+    (run, _, system), rows, arrays = state.opened, _sample(state), state.arrays(epoch)
     soft_model, soft_prototypes = (arrays[name][rows].astype(float) for name in ("soft_model", "soft_prototypes"))
     soft = soft_prototypes if system.shows_prototypes else None
-    return plane.table(data.table.iloc[rows], soft_model, soft, state.classes, system.moves_prototypes)
+    return plane.table(_utterances(state, run), soft_model, soft, state.classes, system.moves_prototypes)
 
 
 def _points(state: RunState, full: Plane) -> Plane:
@@ -318,10 +318,10 @@ def _view(state: RunState, planes: Sequence[Plane], size: int) -> plane.View:
 
 
 def _sample(state: RunState) -> NDArray[np.int64]:
-    return _sample_rows(state, state.opened.run)
+    return _utterances(state, state.opened.run).index.to_numpy()
 
 
 @lru_cache(maxsize=2)
-def _sample_rows(state: RunState, run: Run) -> NDArray[np.int64]:
-    """Return the rows on the plane, cached, since a slider needs them at every move."""
-    return state.sample
+def _utterances(state: RunState, run: Run) -> DataFrame:
+    """Return the utterances on the plane with what it shows of them, cached for the moves of a slider."""
+    return state.opened.data.table.iloc[state.sample][["id", "part", "label", "speaker"]]
