@@ -54,7 +54,7 @@ PIECE = 256
 """Utterances of a piece."""
 _READ = 32 * PIECE  # utterances read at a time
 _WRITTEN = 64  # pieces put together at a time
-_COLUMNS = ("id", "path", "start", "end", "speaker", "label")
+_COLUMNS = ("id", "path", "start", "end", "channel", "speaker", "label")
 _LENGTHS = ("seconds", "heard_seconds")  # of a recording, and of its middle, all that the model hears of a longer one
 _KEYS = "audio"  # a piece's column of waveform keys, by which corrections are found
 _WHOLE = (1, 1)

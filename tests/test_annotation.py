@@ -257,3 +257,18 @@ def test_a_recording_longer_than_what_is_heard_says_how_much_was(trained, tmp_pa
     assert labels["seconds"].round(2).to_dict() == {"long.wav": 3.0, "short.wav": 0.5}
     assert labels["heard_seconds"].round(2).to_dict() == {"long.wav": limit, "short.wav": 0.5}
     assert annotation.cut(parquet) == (1, limit)
+
+
+def test_each_channel_of_a_call_has_the_labels_of_its_own_file(trained, data, tmp_path):
+    sides = [np.asarray(data.waves[i])[:8_000] for i in (0, 1)]
+    soundfile.write(tmp_path / "call.flac", np.stack(sides, axis=1), 16_000)
+    for name, side in zip(("left.wav", "right.wav"), sides, strict=True):
+        soundfile.write(tmp_path / name, side, 16_000)
+    rows = "path,channel\ncall.flac,1\ncall.flac,2\nleft.wav,\nright.wav,1\n"
+    (tmp_path / "own.csv").write_text(rows)
+    corpus = Data(corpus="manifest", corpus_path=str(tmp_path / "own.csv"))
+    labels = pd.read_parquet(annotate(trained, corpus, tmp_path / "labels", progress=False)[0])
+    soft = labels.filter(like="soft_").to_numpy()
+    assert labels["channel"].fillna(0).tolist() == [1, 2, 0, 1]
+    assert np.abs(soft[:2] - soft[2:]).max() < 1e-5
+    assert np.abs(soft[0] - soft[1]).max() > 1e-4

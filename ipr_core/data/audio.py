@@ -11,43 +11,69 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import soundfile
 
-from ipr_core.data import headers
+from ipr_core.data import containers, headers, media
 from ipr_core.data.headers import Extent
 from ipr_core.data.loudness import Channels, is_silent, sounding
 from ipr_core.data.resampling import BLOCK, int16, resampled
 from ipr_core.data.unusable import Unusable
 
 KINDS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "FLAC", "OGG", "MP3")
-"""Formats that are decoded, as libsndfile names them. Those of others do not say whether all sound is there."""
+"""Formats that libsndfile decodes, as it names them. Those of others do not say whether all sound is there."""
+_OTHER_CODECS = {b"RIFF": "wav", b"RF64": "wav", b"riff": "w64", b"FORM": "aiff", b"caff": "caf", b"OggS": "ogg"}
+"""What PyAV calls containers that may hold a codec libsndfile does not know."""
 RATES = (1_000, 768_000)
 """Samples per second that a file may have."""
 MOST_CHANNELS = 256
 MOST_HOURS = 24
 
 
-def decode(path: str, file: str, rate: int) -> None:
+class Sound(Protocol):
+    """The sound of an open file."""
+
+    rate: int
+    channels: int
+    frames: int
+    """Samples by the header."""
+    note: str
+    """What is odd about it, for the user."""
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Yield (T, channels) float32 samples, all that are there; raises Unusable where they are damaged."""
+
+
+def decode(path: str, file: str, rate: int, channel: int = 0) -> str:
     """Write a file's samples as .npy, a block at a time.
 
-    int16 at `rate`, channels averaged
+    int16 at `rate`, of one channel, counted from 1, or of the average of all: 0
+    returns: what is odd about the file, "" if nothing is
     raises Unusable if it is no audio, not whole, silent, out of bounds (RATES, MOST_CHANNELS, MOST_HOURS), far beyond
-    full scale, or holds NaN or infinite samples
+    full scale, holds NaN or infinite samples, or does not have the channel
     """
     try:
         with _opened(path, os.path.dirname(file)) as sound:
-            check_form(sound.samplerate, sound.channels, sound.frames)
-            channels = Channels(sound.channels)
-            _write(resampled(_blocks(sound, path, channels), sound.samplerate, rate), file)
+            check_form(sound.rate, sound.channels, sound.frames)
+            check_channel(channel, sound.channels)
+            channels = Channels(1 if channel else sound.channels)
+            _write(resampled(_mono(sound, channels, channel), sound.rate, rate), file)
     except soundfile.LibsndfileError as error:
         raise Unusable(f"cannot be decoded ({_words(error)})", "copy it again, or convert it to wav") from None
     samples = np.load(file, mmap_mode="r", allow_pickle=False)
     frames = sounding(samples)
     if is_silent(frames.sum(), frames.size):
-        channels.refuse_silence(sound.samplerate, rate)
+        channels.refuse_silence(sound.rate, rate)
+    return sound.note
+
+
+def check_channel(channel: int, channels: int) -> None:
+    """Raise Unusable if a file does not have the channel that is asked of it, counted from 1."""
+    if channel > channels:
+        number = f"{channels} channel{'s' * (channels > 1)}"
+        raise Unusable(f"has {number}, and number {channel} is asked of it", "correct the channel, or the path")
 
 
 def check_form(rate: int, channels: int, frames: int) -> None:
@@ -67,25 +93,41 @@ def check_form(rate: int, channels: int, frames: int) -> None:
 
 
 @contextlib.contextmanager
-def _opened(path: str, folder: str) -> Iterator[soundfile.SoundFile]:
+def _opened(path: str, folder: str) -> Iterator[Sound]:
     """Open a file, or a copy of it with the right length in its header.
 
     By its descriptor, so that no suffix says what it is.   folder: for the copy
     """
     extent = headers.extent(path)
     with contextlib.ExitStack() as stack:
-        binary: BinaryIO = stack.enter_context(open(path, "rb"))
+        binary: BinaryIO = stack.enter_context(open(path, "rb", buffering=0))  # libsndfile moves its position too
         if extent and extent.mend:
-            binary = _mend(binary, extent, stack.enter_context(tempfile.TemporaryFile(dir=folder)))
+            binary = _mend(binary, extent, stack.enter_context(tempfile.TemporaryFile(dir=folder, buffering=0)))
+        if kind := containers.of(binary):
+            yield stack.enter_context(media.opened(binary, kind.format))
+            return
         descriptor = os.dup(binary.fileno())  # which libsndfile closes
         os.lseek(descriptor, 0, os.SEEK_SET)
-        file = stack.enter_context(soundfile.SoundFile(descriptor))
+        try:
+            file = stack.enter_context(soundfile.SoundFile(descriptor))
+        except soundfile.LibsndfileError as error:
+            yield stack.enter_context(_other_codec(binary, error))
+            return
         if file.format not in KINDS:
             problem = f"is not decoded: a {file.format} file does not say whether all of it is there"
             raise Unusable(problem, "convert it to wav")
         if file.subtype.startswith("DWVW"):  # soundfile seeks after each block, which libsndfile cannot in these
             raise Unusable("is not decoded: its samples are DWVW, which no decoder here reads", "convert it to wav")
-        yield file
+        yield _Plain(file, path)
+
+
+def _other_codec(binary: BinaryIO, error: soundfile.LibsndfileError) -> contextlib.AbstractContextManager[Sound]:
+    """Open a container whose codec libsndfile does not know, such as AAC in CAF; raises its error for any other."""
+    binary.seek(0)
+    head = binary.read(4)
+    if head not in _OTHER_CODECS:
+        raise error
+    return media.opened(binary, _OTHER_CODECS[head], compressed=True)
 
 
 def _mend(binary: BinaryIO, extent: Extent, copy: BinaryIO) -> BinaryIO:
@@ -103,28 +145,44 @@ def _words(error: soundfile.LibsndfileError) -> str:
     return error.error_string.strip().rstrip(".") or "its header or its data are damaged"
 
 
-def _blocks(file: soundfile.SoundFile, path: str, channels: Channels) -> Iterator[np.ndarray]:
-    """Yield the file's samples, a block at a time; raises Unusable.
-
-    (T,) float32 at the file's own rate, channels averaged
-    """
-    count, signature = 0, _Signature.read(path) if file.format == "FLAC" else None
-    while len(samples := file.read(max(1, BLOCK // file.channels), dtype="float32", always_2d=True)):
+def _mono(sound: Sound, channels: Channels, channel: int) -> Iterator[np.ndarray]:
+    """Yield (T,) float32 at the sound's own rate: a channel, or the average of all for 0; raises Unusable."""
+    count = 0
+    for samples in sound.blocks():
+        samples = samples[:, channel - 1 : channel] if channel else samples
         if not np.isfinite(samples).all():
             raise Unusable("has samples that are NaN or infinite", "write it again from its source")
-        if signature:
-            signature.update(samples)
         count += len(samples)
-        check_form(file.samplerate, file.channels, count)
+        check_form(sound.rate, sound.channels, count)
         mono = samples.mean(axis=1)
         channels.update(samples, mono)
         yield mono
-    # Frames of an MP3 without a length in its header are an estimate; 5 % is more than it errs by.
-    if count < file.frames * (0.95 if file.format == "MP3" else 1):
-        raise Unusable(f"is truncated: {count:,} of {file.frames:,} samples are there", "copy it again")
-    if signature:
-        signature.check()
     channels.check()
+
+
+class _Plain:
+    """The sound of a file that libsndfile reads."""
+
+    note = ""
+
+    def __init__(self, file: soundfile.SoundFile, path: str):
+        self._file, self._path = file, path
+        self.rate, self.channels, self.frames = file.samplerate, file.channels, file.frames
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Yield (T, channels) float32; raises Unusable if some are missing, or are not those of the MD5."""
+        file, count = self._file, 0
+        signature = _Signature.read(self._path) if file.format == "FLAC" else None
+        while len(samples := file.read(max(1, BLOCK // file.channels), dtype="float32", always_2d=True)):
+            if signature:
+                signature.update(samples)
+            count += len(samples)
+            yield samples
+        # Frames of an MP3 without a length in its header are an estimate; 5 % is more than it errs by.
+        if count < file.frames * (0.95 if file.subtype.startswith("MPEG") else 1):
+            raise Unusable(f"is truncated: {count:,} of {file.frames:,} samples are there", "copy it again")
+        if signature:
+            signature.check()
 
 
 class _Signature:
@@ -138,7 +196,7 @@ class _Signature:
         """Read it; None if the file has none, or samples of more bits than a float holds."""
         with open(path, "rb") as file:
             head = file.read(10)
-            file.seek(headers.after_id3(head))
+            file.seek(containers.after_id3(head))
             info = file.read(42)
         bits = ((info[20] & 1) << 4 | info[21] >> 4) + 1 if len(info) == 42 else 0
         usable = info[:4] == b"fLaC" and info[4] & 127 == 0 and info[26:42].strip(b"\0")

@@ -39,19 +39,20 @@ _ROOT = Path(__file__).parents[2]
 _START = "from ipr_core.data.decoding import serve; serve()"
 
 
-def decode(path: str, file: str, rate: int) -> None:
-    """Decode a file as `audio.decode` does, in another process.
+def decode(path: str, file: str, rate: int, channel: int = 0) -> str:
+    """Decode a file as `audio.decode` does, in another process, and return its note.
 
     raises Unusable as it does, or if the file breaks the decoder, needs too much memory or takes too long;
     OSError if the samples cannot be written
     """
     with _free_process() as process:
         seconds = LEAST_TIME + os.path.getsize(path) // SLOWEST
-        answer = process.answer({"path": path, "file": file, "rate": rate, "seconds": seconds})
+        answer = process.answer({"path": path, "file": file, "rate": rate, "channel": channel, "seconds": seconds})
     if answer["kind"] == "OSError":
         raise OSError(answer["number"], answer["problem"])
     if answer["kind"] != "done":
         raise Unusable(answer["problem"], answer["cure"])
+    return answer["note"]
 
 
 class _Process:
@@ -162,16 +163,15 @@ def serve() -> None:
             return
         request = json.loads(line)
         _set_alarm(request["seconds"], signal.SIG_DFL)
-        answer = _answer(request["path"], request["file"], request["rate"])
+        answer = _answer(request["path"], request["file"], request["rate"], request["channel"])
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def _answer(path: str, file: str, rate: int) -> dict[str, str | int]:
+def _answer(path: str, file: str, rate: int, channel: int) -> dict[str, str | int]:
     """Decode a file, and say how it went."""
     problem, cure = "", "copy it again, or convert it to wav"
     try:
-        audio.decode(path, file, rate)
-        return {"kind": "done"}
+        return {"kind": "done", "note": audio.decode(path, file, rate, channel)}
     except Unusable as error:
         return {"kind": "Unusable", "problem": error.problem, "cure": error.cure}
     except OSError as error:

@@ -12,6 +12,7 @@ import struct
 import zlib
 from typing import BinaryIO, NamedTuple
 
+from ipr_core.data import containers
 from ipr_core.data.unusable import Unusable, refuse_foreign
 
 EXCESS = 128
@@ -106,6 +107,8 @@ def extent(path: str) -> Extent | None:
             return _of_sphere(head, size)
         if head[:4] == b"OggS":
             _check_ogg(file)
+        elif kind := containers.of(file):
+            containers.check_whole(file, size, kind)
         elif head[:4] != b"fLaC":
             refuse_foreign(head)
             return _of_mp3(file, size, head)
@@ -195,7 +198,10 @@ def _of_sphere(head: bytes, size: int) -> Extent | None:
         length = math.prod(int(fields[name]) for name in (b"sample_count", b"sample_n_bytes", b"channel_count"))
     except (KeyError, ValueError):
         return None
-    if b"embedded" in fields.get(b"sample_coding", b"") or offset + length == size:
+    coding = fields.get(b"sample_coding", b"").decode("latin-1")
+    if "embedded" in coding:
+        raise Unusable(f"is compressed ({coding})", "convert it to wav, as `sph2pipe -f wav OLD NEW.wav` does")
+    if offset + length == size:
         return None
     if offset + length > size:
         raise _cut(f"its header promises {offset + length - size:,} bytes more than it has")
@@ -231,7 +237,7 @@ def _ogg_sum(page: bytes) -> bytes:
 
 def _of_mp3(file: BinaryIO, size: int, head: bytes) -> Extent | None:
     """Compare the length in an MP3's first frame, where Xing and LAME write it, with the file."""
-    begin = after_id3(head)
+    begin = containers.after_id3(head)
     file.seek(begin)
     frame = file.read(_FRAME)
     mark = max(frame.find(b"Xing", 0, 64), frame.find(b"Info", 0, 64))
@@ -243,13 +249,6 @@ def _of_mp3(file: BinaryIO, size: int, head: bytes) -> Extent | None:
     if missing > _FRAME:
         raise _cut(f"its first frame promises {missing:,} bytes more than it has")
     return Extent(begin, size - begin, None, _TOO_LONG) if missing > 0 else None
-
-
-def after_id3(head: bytes) -> int:
-    """Return how many bytes of tags come before the sound.   head: the file's first ten bytes, or more"""
-    if head[:3] != b"ID3" or len(head) < 10:
-        return 0
-    return 10 + sum((byte & 127) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
 
 
 def _cut(reason: str) -> Unusable:

@@ -12,19 +12,27 @@ from ipr_core.data.faults import Fault, Note, number_of, quoted
 
 READ_KINDS = frozenset((
     ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".mp3", ".mp2", ".ogg", ".oga", ".opus", ".aiff", ".aif",
-    ".aifc", ".au", ".snd", ".caf", ".sph", ".nist",
+    ".aifc", ".au", ".snd", ".caf", ".sph", ".nist", ".m4a", ".m4b", ".m4r", ".aac", ".adts", ".amr", ".awb", ".weba",
+    ".mka", ".wma", ".wv", ".tta", ".spx",
 ))  # fmt: skip
-"""Suffixes of files that the decoder reads."""
+"""Suffixes of sound that the decoder reads."""
+VIDEO_KINDS = frozenset((
+    ".mp4", ".m4v", ".mov", ".3gp", ".3gpp", ".3g2", ".webm", ".mkv", ".avi", ".flv", ".wmv", ".asf", ".ogv",
+))  # fmt: skip
+"""Suffixes of videos, whose sound it reads."""
 OTHER_KINDS = frozenset((
-    ".m4a", ".m4b", ".m4p", ".m4r", ".mp4", ".m4v", ".aac", ".adts", ".amr", ".awb", ".3gp", ".3gpp", ".3g2", ".webm",
-    ".weba", ".mka", ".mkv", ".mov", ".avi", ".flv", ".wma", ".wmv", ".asf", ".ra", ".rm", ".ape", ".wv", ".tta",
-    ".mpc", ".ac3", ".eac3", ".dts", ".dsf", ".dff", ".spx", ".gsm", ".qcp", ".dss", ".ds2", ".shn", ".alac", ".raw",
-    ".pcm", ".vox", ".voc", ".sf", ".mpeg", ".mpg", ".mpga",
+    ".m4p", ".ra", ".rm", ".ape", ".mpc", ".ac3", ".eac3", ".dts", ".dsf", ".dff", ".gsm", ".qcp", ".dss", ".ds2",
+    ".shn", ".alac", ".raw", ".pcm", ".ul", ".ulaw", ".vox", ".voc", ".sf", ".mpeg", ".mpg", ".mpga", ".mts", ".m2ts",
+    ".vob",
 ))  # fmt: skip
 """Suffixes of sound that the decoder does not read."""
 NOT_CONTENT = frozenset(("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"))
 """Folders of operating systems and file servers, passed over as hidden ones are."""
 _NAMED = 3  # examples in a note
+
+
+def _is_video(path: str) -> bool:
+    return os.path.splitext(path)[1].lower() in VIDEO_KINDS
 
 
 class AudioFiles:
@@ -64,10 +72,16 @@ class AudioFiles:
                     yield prefix + entry.name
 
     def by_stem(self) -> dict[str, str]:
-        """Return every file's path by its name without suffix; two files of the same stem are a fault."""
+        """Return every file's path by its name without suffix; two files of the same stem are a fault.
+
+        Of a video and a sound, as a corpus has them of the same clip, the video is left out.
+        """
         paths: dict[str, str] = {}
-        for path in self:
+        for path in sorted(self, key=_is_video):
             stem = os.path.splitext(os.path.basename(path))[0]
+            if stem in paths and _is_video(path) and not _is_video(paths[stem]):
+                self.leave_out(path, "video whose sound is in another file")
+                continue
             if stem in paths:
                 problem = f"{paths[stem]} and {path} are both the clip {stem!r}"
                 self.faults.append(Fault(str(self.root), None, problem, "keep one of them", "clips of the same name"))
@@ -133,7 +147,7 @@ class AudioFiles:
         if kind in OTHER_KINDS and not entry.name.startswith("."):
             self._pass_over(prefix + entry.name, f"{kind}, which the decoder does not read: convert to wav")
             return False
-        if kind not in READ_KINDS:
+        if kind not in READ_KINDS | VIDEO_KINDS:
             self._foreign[kind or "no suffix"] += not entry.name.startswith(".")
             return False
         return self._is_content(entry.name, prefix, folder=False) and self._is_file(entry, prefix)

@@ -14,10 +14,10 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ipr_core.atomic import write
+from ipr_core.atomic import write, write_text
 from ipr_core.config import SAMPLE_RATE
 from ipr_core.data import cache, decoding, headers
-from ipr_core.data.audio import check_form
+from ipr_core.data.audio import check_channel, check_form
 from ipr_core.data.headers import Extent
 from ipr_core.data.loudness import FRAME, SILENCE, is_silent, sounding
 from ipr_core.data.unusable import Unusable
@@ -53,6 +53,8 @@ class Source(NamedTuple):
     """A bit per 10 ms, whether it can be heard; empty if all can."""
     note: str = ""
     """What is odd about the file, for the user."""
+    channel: int = 0
+    """The channel whose samples these are, counted from 1; 0: the average of all."""
 
     def silent_parts(self, first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return (n,) whether parts of the file are silent.
@@ -80,39 +82,44 @@ NOTHING = Source("", "", "", "", (0, 0), 0, 0)
 """In place of a file that cannot be used."""
 
 
-def sources(paths: list[str], folder: Path, workers: int | None, progress: bool) -> list[Source | Unusable]:
+def sources(files: list[tuple[str, int]], folder: Path, workers: int | None, progress: bool) -> list[Source | Unusable]:
     """Return every file's source, decoded if necessary, or the reason why there is none.
 
     A limited number of files is queued at a time, so that a million of them take little memory.
-    folder: of the cache   workers: threads
+    files: the path and the channel of each, see `Source.channel`   folder: of the cache   workers: threads
     raises CorpusError if the cache cannot be written
     """
     ready: list[Source | Unusable] = []
     with (
         cache.writable(folder),
         ThreadPoolExecutor(workers) as pool,
-        Progress(range(0), "Decoding", "file", len(paths), progress) as bar,
+        Progress(range(0), "Decoding", "file", len(files), progress) as bar,
     ):
-        for begin in range(0, len(paths), _QUEUE):
-            for source in pool.map(lambda path: _source(path, folder), paths[begin : begin + _QUEUE]):
+        for begin in range(0, len(files), _QUEUE):
+            for source in pool.map(lambda file: _source(file[0], file[1], folder), files[begin : begin + _QUEUE]):
                 ready.append(source)
                 bar.update()
     return ready
 
 
-def key(digest: str, start: float, end: float) -> str:
-    """Return the name of a part of a file with these bytes.
+def key(digest: str, start: float, end: float, channel: int = 0) -> str:
+    """Return the name of a part of a file with these bytes, of one of its channels or of all.
 
     It does not depend on the decoder: corrections are found by it, and runs know their audio by it.
     """
-    return _name(f"{digest} {start} {end} 1")
+    return _name(f"{digest} {start} {end} 1{_suffix(channel)}")
+
+
+def _suffix(channel: int) -> str:
+    """Return what tells a channel's names from those of the whole file, which are as old as the cache."""
+    return f" channel {channel}" if channel else ""
 
 
 def _name(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _source(path: str, folder: Path) -> Source | Unusable:
+def _source(path: str, channel: int, folder: Path) -> Source | Unusable:
     try:
         _refuse_other_than_file(path)
         stamp = _stamp(path)
@@ -120,17 +127,18 @@ def _source(path: str, folder: Path) -> Source | Unusable:
         extent = _read(path, headers.extent)
         note = extent.note if extent else ""
         if extent and extent.plain == (SAMPLE_RATE, 1):
-            return _stored(path, digest, stamp, extent)
-        name = _name(f"{digest} decoded {DECODER}")
+            check_channel(channel, 1)
+            return _stored(path, digest, stamp, extent)._replace(channel=channel)
+        name = _name(f"{digest} decoded {DECODER}{_suffix(channel)}")
         file = folder / "waves" / name[:2] / f"{name}.npy"
         cache.clear_once(file.parent)
         source = _cached(path, digest, file, _stamp(file), note)
         if source is None:
-            _decode(path, file)
+            _decode(path, channel, file)
             source = _cached(path, digest, file, _stamp(file), note)
         if source is None:
             raise OSError(None, "what was written there is not what is read back", str(file))
-        return source
+        return source._replace(channel=channel)
     except Unusable as error:
         return error
 
@@ -199,17 +207,31 @@ def _cached(path: str, digest: str, file: Path, stamp: tuple[int, int], note: st
     if array is None:
         return None
     samples, sound = array
+    note = "; ".join(filter(None, (note, _kept_note(file))))
     return Source(path, digest, sound, str(file), stamp, samples.offset, len(samples), _bits(sounding(samples)), note)
 
 
-def _decode(path: str, file: Path) -> None:
-    """Decode a file into the cache."""
+def _decode(path: str, channel: int, file: Path) -> None:
+    """Decode a file into the cache, and what the decoder says of it beside it."""
 
     def save(copy: str) -> None:
-        decoding.decode(path, copy, SAMPLE_RATE)
+        if note := decoding.decode(path, copy, SAMPLE_RATE, channel):
+            write_text(_note_file(file), note)
         cache.seal(copy)
 
     write(file, save)
+
+
+def _note_file(file: Path) -> Path:
+    return file.with_suffix(".txt")
+
+
+def _kept_note(file: Path) -> str:
+    """Return what the decoder said of a file in the cache, "" if it was nothing."""
+    try:
+        return _note_file(file).read_text("utf-8")
+    except (OSError, ValueError):
+        return ""
 
 
 def _bits(frames: NDArray[np.bool_]) -> bytes:

@@ -37,19 +37,15 @@ _MAGIC = (
     (0, b"\x7fELF", "is a program", "give the path of the sound"),
     (0, b"SQLite format", "is a database (SQLite)", "give the path of the sound"),
     (0, b"PAR1", "is a Parquet table", "give the path of the sound"),
-    (4, b"ftyp", "is m4a or mp4 (AAC or ALAC)", _CONVERT),
-    (0, b"\x1aE\xdf\xa3", "is webm or mkv", _CONVERT),
-    (0, bytes.fromhex("3026b2758e66cf11"), "is wma or wmv", _CONVERT),
-    (0, b"#!AMR", "is AMR, as phones write it", _CONVERT),
+    (0, b"#!AMR", "is AMR of several channels", _CONVERT),
     (0, b"#!SILK", "is SILK, as messengers write it", _CONVERT),
     (0, b"\2#!SILK", "is SILK, as messengers write it", _CONVERT),
-    (0, b"FLV\1", "is a video (FLV)", _CONVERT),
     (0, b"MAC ", "is Monkey's Audio (ape)", _CONVERT),
-    (0, b"wvpk", "is WavPack", _CONVERT),
-    (0, b"TTA1", "is True Audio", _CONVERT),
+    (0, b"ajkg", "is Shorten (shn)", _CONVERT),
+    (0, b".RMF", "is RealAudio or RealVideo", _CONVERT),
+    (0, b"\0\0\1\xba", "is a video (MPEG), which does not say whether all of it is there", _CONVERT),
     (0, b"DSD ", "is DSD (dsf)", _CONVERT),
     (0, b"MThd", "is a MIDI score", "give the path of the sound"),
-    (8, b"AVI ", "is a video (AVI)", _CONVERT),
     (8, b"WEBP", "is a picture (WebP)", "give the path of the sound"),
 )
 _TEXTS = (
@@ -65,8 +61,6 @@ def refuse_foreign(head: bytes) -> None:
     for position, magic, problem, cure in _MAGIC:
         if head[position : position + len(magic)] == magic:
             raise Unusable(problem, cure)
-    if head[:2] in (b"\xff\xf1", b"\xff\xf9"):  # an MP3's layer is not 0
-        raise Unusable("is AAC", _CONVERT)
     if not head.strip(b"\0"):
         raise Unusable("begins with zero bytes only, as of a download or a copy that broke off", "copy it again")
     text = _text(head)

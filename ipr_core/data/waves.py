@@ -59,7 +59,7 @@ class WaveStore:
         """Decode, in threads, the files that the cache does not hold yet.
 
         A progress bar appears after two seconds.
-        table: utterances (path, start, end, and id, source, row for messages)
+        table: utterances (path, start, end, a channel or none, and id, source, row for messages)
         raises CorpusError with every file that is missing, empty, truncated, not decodable, too short (MIN_SECONDS),
         holds NaN or infinite samples, or ends before the utterance's part does
         """
@@ -79,8 +79,10 @@ class WaveStore:
         """
         table = complete(table)
         start, end = (numbers(table[name]).replace([np.inf, -np.inf], np.nan).to_numpy() for name in ("start", "end"))
-        index, paths = pd.factorize(table["path"])
-        files = sources.sources(list(paths), Path(cache), workers, progress)
+        channels = numbers(table["channel"]) if "channel" in table else pd.Series(0.0, table.index)
+        channels = channels.replace([np.inf, -np.inf], np.nan).fillna(0).clip(0, 2**31).astype(int)
+        index, pairs = pd.factorize(pd.MultiIndex.from_arrays([table["path"], channels]))
+        files = sources.sources(list(pairs), Path(cache), workers, progress)
         store = cls([NOTHING if isinstance(file, Unusable) else file for file in files], index, start, end)
         _log_notes(store._sources)
         return store, _faults(table, store, files)
@@ -91,13 +93,13 @@ class WaveStore:
 
     @functools.cached_property
     def keys(self) -> list[str]:
-        """(N,) names by content: of the file's bytes and the part's start and end.
+        """(N,) names by content: of the file's bytes, the channel, and the part's start and end.
 
         They are the same wherever the file lies.
         """
-        digests = [source.digest for source in self._sources]
+        files = [(source.digest, source.channel) for source in self._sources]
         parts = zip(self._index.tolist(), self._start.tolist(), self._end.tolist(), strict=True)
-        return [sources.key(digests[i], start, end) for i, start, end in parts]
+        return [sources.key(files[i][0], start, end, files[i][1]) for i, start, end in parts]
 
     @property
     def sounds(self) -> np.ndarray:

@@ -52,7 +52,9 @@ def _by_agreement(labels: NDArray[np.int64], share: Series, n_classes: int) -> N
 def of_session(session: Session) -> DataFrame:
     """Return the labels of every utterance of a session's data after its last evaluation, as its model has them."""
     labels = session.model.calibrated(session.classifier_soft, session.schedule.soft)
-    columns = ["id", "path", "start", "end", "speaker", "part", "label", "share"]
+    given = session.data.table.columns
+    columns = ["id", "path", "start", "end", "channel", "speaker", "part", "label", "share"]
+    columns = [name for name in columns if name != "channel" or name in given]
     arrays = (shares.cpu().numpy() for shares in labels)
     return table(session.data.table[columns], session.data.classes, *arrays)
 

@@ -31,23 +31,29 @@ def test_suffixes_in_any_case_of_every_kind_the_decoder_reads(tmp_path):
         "j.w64",
         "k.rf64",
         "l.Mp3",
+        "m.M4A",
+        "n.amr",
+        "o.WebM",
+        "p.mp4",
+        "q.mov",
+        "r.wma",
     ]
     touch(tmp_path, *names)
     assert list(AudioFiles(tmp_path)) == names
 
 
 def test_kinds_that_the_decoder_does_not_read_are_counted_and_named(tmp_path):
-    touch(tmp_path, "a.wav", "b.m4a", "x/c.M4A", "d.webm", "e.amr", "notes.txt", "Thumbs.db")
+    touch(tmp_path, "a.wav", "b.wma2", "b.ra", "x/c.RA", "d.mpg", "e.shn", "notes.txt", "Thumbs.db")
     files = AudioFiles(tmp_path)
     assert list(files) == ["a.wav"]
     note = files.note()
     assert note.level == logging.WARNING
     assert note.text == (
         f"{tmp_path}: 1 audio file read; 4 left out: "
-        "1 .amr, which the decoder does not read: convert to wav (e.amr); "
-        "2 .m4a, which the decoder does not read: convert to wav (b.m4a, x/c.M4A); "
-        "1 .webm, which the decoder does not read: convert to wav (d.webm); "
-        "2 other files without sound (.db, .txt)"
+        "1 .mpg, which the decoder does not read: convert to wav (d.mpg); "
+        "2 .ra, which the decoder does not read: convert to wav (b.ra, x/c.RA); "
+        "1 .shn, which the decoder does not read: convert to wav (e.shn); "
+        "3 other files without sound (.db, .txt, .wma2)"
     )
 
 
@@ -123,8 +129,8 @@ def test_a_name_that_is_not_utf8_is_a_fault_that_names_it(tmp_path, name):
 
 
 def test_a_folder_without_audio_is_refused_with_what_is_in_it(tmp_path):
-    touch(tmp_path, "a.m4a", "b.txt")
-    with pytest.raises(CorpusError, match=r"no audio file in it that can be read \(.*1 \.m4a.*\.txt"):
+    touch(tmp_path, "a.shn", "b.txt")
+    with pytest.raises(CorpusError, match=r"no audio file in it that can be read \(.*1 \.shn.*\.txt"):
         corpora.read(Data(corpus="manifest", corpus_path=str(tmp_path)), labels_needed=False)
 
 
@@ -139,3 +145,11 @@ def test_files_of_one_name_are_utterances_of_a_folder_each_and_one_clip_of_a_cor
         "clip.WAV and clip.flac are both the clip 'clip'",
         "clip.WAV and clip.wav are both the clip 'clip'",
     ]
+
+
+def test_a_video_beside_the_sound_of_the_same_clip_is_left_out_and_alone_it_is_read(tmp_path):
+    touch(tmp_path, "a.avi", "b.MP4", "b.wav", "c.mp4", "c.mkv")
+    files = AudioFiles(tmp_path)
+    assert files.by_stem() == {"b": "b.wav", "a": "a.avi", "c": "c.mkv"}
+    assert "1 video whose sound is in another file (b.MP4)" in files.note().text
+    assert [fault.problem for fault in files.faults] == ["c.mkv and c.mp4 are both the clip 'c'"]

@@ -60,12 +60,12 @@ PASSED_OVER = (
     "table.csv",
 )
 SAID = {
-    "clip.m4a": ".m4a",
-    "clip.webm": ".webm",
-    "clip.mp4": ".mp4",
-    "clip.AAC": ".aac",
-    "clip.wma": ".wma",
-    "clip.amr": ".amr",
+    "clip.m4p": ".m4p",
+    "clip.shn": ".shn",
+    "clip.mpg": ".mpg",
+    "clip.APE": ".ape",
+    "clip.ra": ".ra",
+    "clip.gsm": ".gsm",
 }
 BROKEN: dict[str, Callable[[Path], object]] = {
     "empty.wav": Path.touch, "gone.wav": lambda path: path.symlink_to("nowhere"),

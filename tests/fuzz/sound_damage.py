@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from fuzz.sounds import CHECKED, MEASURED, MOST_CHANNELS, UNREAD, USUAL, Sound
+from fuzz.sounds import CHECKED, MEASURED, MOST_CHANNELS, RECORDINGS, UNREAD, USUAL, Sound
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def odd_shape(sound: Sound, draw: Generator) -> Damaged | None:
 def _with_samples(name: str, sound: Sound, samples: np.ndarray, exact: bool, **properties: bool) -> Damaged:
     """Write samples; `exact`, or where the container refuses them, as WAV of floats."""
     damaged = sound.with_samples(samples)
-    if exact or sound.container in ("OGG", "MP3", "XI"):  # which keep no exact silence
+    if exact or sound.container in ("OGG", "MP3", "XI", *RECORDINGS):  # which keep no exact silence
         damaged = sound.with_samples(samples, "WAV", "FLOAT")
     try:
         return Damaged(name, damaged, damaged.data, **properties)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,12 +16,19 @@ from numpy.random import Generator
 from scipy.signal import resample_poly
 
 from fuzz.workbench import Workbench
+from helpers.recordings import recording
 
-USUAL = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "FLAC", "OGG", "MP3"}
+USUAL = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "FLAC", "OGG", "MP3", "MP4", "WEBM", "ADTS", "AMR"}
 """Containers that have to be read."""
+RECORDINGS = {
+    "MP4": ("mp4", "m4a", ("aac", "alac")), "WEBM": ("matroska", "webm", ("libopus", "flac")),
+    "ADTS": ("adts", "aac", ("aac",)), "AMR": ("amr", "amr", ("libopencore_amrnb",)), "AVI": ("avi", "avi", ("mp2",)),
+    "FLV": ("flv", "flv", ("libmp3lame",)), "TTA": ("tta", "tta", ("tta",)),
+}  # fmt: skip
+"""Containers that PyAV writes and reads: its name of each, the suffix, and codecs."""
 UNREAD = {"DWVW_12", "DWVW_16", "DWVW_24"}
 """Subtypes that libsndfile writes, and that soundfile cannot read: it seeks in them, and they have no way to."""
-MEASURED = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "FLAC", "OGG", "MP3", "CAF", "NIST"}
+MEASURED = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "FLAC", "OGG", "MP3", "CAF", "NIST", "MP4", "WEBM", "AVI"}
 """Containers that say how much sound is in them, so that a cut can be seen."""
 CHECKED = {"FLAC", "OGG"}
 """Containers with a checksum of their sound."""
@@ -44,6 +52,8 @@ class Sound:
     @property
     def data(self) -> bytes:
         """The file. raises ValueError where the container cannot hold it"""
+        if self.container in RECORDINGS:
+            return self._recording()
         stream = io.BytesIO()
         try:
             soundfile.write(stream, self.samples, self.rate, format=self.container, subtype=self.subtype)
@@ -51,8 +61,22 @@ class Sound:
             raise ValueError(str(error)) from None
         return stream.getvalue()
 
+    def _recording(self) -> bytes:
+        """Return the file as PyAV writes it."""
+        import av
+
+        samples = self.samples[:, 0] if self.samples.shape[1] == 1 else self.samples
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / f"a.{self.extension}"
+                return recording(path, samples, self.rate, self.subtype, RECORDINGS[self.container][0]).read_bytes()
+        except (av.FFmpegError, KeyError) as error:
+            raise ValueError(str(error)) from None
+
     @property
     def extension(self) -> str:
+        if self.container in RECORDINGS:
+            return RECORDINGS[self.container][1]
         return {"OGG": "opus" if self.subtype == "OPUS" else "ogg", "WAVEX": "wav"}.get(
             self.container, self.container.lower()
         )
@@ -72,6 +96,9 @@ def _kinds() -> Iterator[tuple[str, str]]:
             with contextlib.suppress(ValueError):
                 if Sound(np.zeros((1600, 1)), 16_000, container, subtype).data:
                     yield container, subtype
+    for container, (_, _, codecs) in RECORDINGS.items():
+        for codec in codecs:
+            yield container, codec
 
 
 KINDS = tuple(sorted(_kinds()))
@@ -95,9 +122,11 @@ def draw_sound(number: int, draw: Generator, workbench: Workbench) -> Sound:
 
 
 def reading(path: Path) -> np.ndarray | None:
-    """Return (T,) int16 at 16 kHz that soundfile reads of a file; None if it reads nothing, or too much."""
+    """Return (T,) int16 at 16 kHz that soundfile or PyAV reads of a file; None if it reads nothing, or too much."""
     if not path.is_file():
         return None
+    if path.suffix.removeprefix(".") in {suffix for _, suffix, _ in RECORDINGS.values()}:
+        return _reading_by_av(path)
     try:
         with soundfile.SoundFile(path) as file:
             if not 1000 <= file.samplerate <= 400_000 or file.channels > MOST_CHANNELS:
@@ -110,6 +139,25 @@ def reading(path: Path) -> np.ndarray | None:
     except (soundfile.LibsndfileError, RuntimeError, MemoryError, ValueError):
         return None
     return None if not blocks or count >= _MOST else at_16_khz(np.concatenate(blocks), rate)
+
+
+def _reading_by_av(path: Path) -> np.ndarray | None:
+    """Return what PyAV reads with all its tolerance."""
+    import av
+
+    blocks: list[np.ndarray] = []
+    rate = 0
+    try:
+        with av.open(str(path)) as file:
+            form = av.AudioResampler("fltp")  # its own way to mono is louder than the average
+            for frame in file.decode(audio=0):
+                rate = frame.sample_rate
+                blocks += [part.to_ndarray().mean(axis=0) for part in form.resample(frame)]
+                if sum(map(len, blocks)) >= _MOST:
+                    return None
+    except (av.FFmpegError, IndexError, OSError, ValueError, MemoryError):
+        pass  # what came before the damage was read
+    return at_16_khz(np.concatenate(blocks).astype(float), rate) if blocks else None
 
 
 def at_16_khz(wave: np.ndarray, rate: int) -> np.ndarray:

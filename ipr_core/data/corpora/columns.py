@@ -14,7 +14,7 @@ from ipr_core.data.faults import CorpusError, Fault, Note, enumeration
 from ipr_core.data.reading import Choice
 
 LAYOUT = "a CSV or Parquet file with the column path and, where known, label, votes_<emotion>, speaker, start, end"
-PLAIN = ("id", "path", "start", "end", "speaker", "session", "duration", "label", "part")
+PLAIN = ("id", "path", "start", "end", "speaker", "session", "duration", "label", "part", "channel")
 _ALIASES = {
     "id": "uttid utteranceid utterid clipid segmentid",
     "path": "file files filename filenames filepath fname wav wavs wavfile wavpath wavname audio audiofile audiopath "
@@ -24,6 +24,7 @@ _ALIASES = {
     "end": "endtime ends endsec endseconds endms endsample endframe stop stoptime tend tmax xmax to segmentend",
     "speaker": "speakerid speakername spk spkid spkr talker",
     "session": "sessionid sessionname sess",
+    "channel": "chan channelnumber channelno channelid channelindex audiochannel",
     "label": "emotion emotions emo class emotionlabel emolabel emotionclass emotionname classlabel goldlabel "
     "goldemotion truelabel majoritylabel majorityemotion finallabel affect",
     "votes_<emotion>": "vote votes",
@@ -82,7 +83,7 @@ def meaning(name: str, emotions: Collection[str]) -> str | None:
     by_letters = {same_letters(target): target for target in targets} | _SAME
     if squashed in by_letters:
         return by_letters[squashed]
-    alike = [target for target in PLAIN[:-1] if len(target) > 3 and _is_slip(squashed, target)]
+    alike = [target for target in PLAIN if target != "part" and len(target) > 3 and _is_slip(squashed, target)]
     return alike[0] if alike else _voted_emotion(name, emotions)
 
 

@@ -1,10 +1,10 @@
 """A corpus of your own: any CSV or Parquet file with a row per utterance.
 
 Columns: path (needed; relative to the file, or absolute), and where they are known id, start and end (seconds),
-speaker, session, duration, label, votes_<emotion>, votes_other, mixture_<class>, part. Other columns are passed over,
-and those that look like one of these are refused. Who voted may stand in votes.csv beside the file. A label left empty
-is made from the votes; the label "unlabelled" says that there is none. A folder instead of the file stands for every
-audio file in it, unlabelled.
+speaker, session, channel, duration, label, votes_<emotion>, votes_other, mixture_<class>, part. Other columns are
+passed over, and those that look like one of these are refused. Who voted may stand in votes.csv beside the file. A
+label left empty is made from the votes; the label "unlabelled" says that there is none. A folder instead of the file
+stands for every audio file in it, unlabelled.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ipr_core.data.corpora import columns, votes_table
 from ipr_core.data.corpora.paths import located
 from ipr_core.data.corpora.table import TEXTS, share_columns, with_points
 from ipr_core.data.faults import CorpusError, Fault, Note
-from ipr_core.data.listing import READ_KINDS, AudioFiles
+from ipr_core.data.listing import READ_KINDS, VIDEO_KINDS, AudioFiles
 from ipr_core.data.reading import Choice, Reading, joined
 
 LAYOUT = columns.LAYOUT
@@ -31,7 +31,7 @@ def read(data: Data, progress: bool = True) -> Reading:
     """Return the file's rows as they are, numbers unchecked, so that `table.check` can quote faulty ones.
 
     Rows are counted as an editor shows them: a CSV's header is row 1. An utterance without an id is named by its
-    path and, for a part of a file, its times.
+    path and, for a part of a file, its channel and its times.
     raises CorpusError if the file is not there, cannot be read or has no column path
     """
     utterances = joined(blocks(data))
@@ -78,14 +78,14 @@ def _folder(folder: Path, size: int) -> Iterator[Reading]:
 
 
 def _no_audio(folder: Path, note: Note) -> Fault:
-    cure = f"give {LAYOUT}, or a folder of audio files ({', '.join(sorted(READ_KINDS))})"
+    cure = f"give {LAYOUT}, or a folder of audio files ({', '.join(sorted(READ_KINDS | VIDEO_KINDS))})"
     return Fault(str(folder), None, f"there is no audio file in it that can be read ({note.text})", cure)
 
 
 def _utterances(table: DataFrame, file: Path) -> DataFrame:
     """Return the table with ids made and paths absolute."""
     cells = {name: table[name].fillna("").astype(str).str.strip() for name in (*TEXTS, "part") if name in table}
-    cells |= {name: with_points(table[name]) for name in ("start", "end", "duration") if name in table}
+    cells |= {name: with_points(table[name]) for name in ("start", "end", "duration", "channel") if name in table}
     cells |= {name: with_points(table[name]) for name in share_columns(table)}
     table = table.assign(source=file.name, **cells)
     paths = {path: located(file.parent, path) if path else "" for path in table["path"].unique()}
@@ -94,7 +94,7 @@ def _utterances(table: DataFrame, file: Path) -> DataFrame:
 
 def _ids(table: DataFrame) -> Series:
     part = Series("", index=table.index)
-    for name, mark in (("start", "@"), ("end", "-")):
+    for name, mark in (("channel", "#"), ("start", "@"), ("end", "-")):
         if name in table:
             cell = table[name].fillna("").astype(str).str.strip()
             part = part + (mark + cell).where(cell != "", "")

@@ -4,7 +4,7 @@ Columns: id, path (absolute), start and end (seconds, NaN: the whole file), spea
 (seconds, NaN until decoded), label (an emotion, "": none), a votes_<emotion> (0 or more) for each emotion,
 votes_other (the tag "other"), votes_unknown (known only to be for another emotion than the label), source and row
 (file and line that a fault is reported against; row 0: the file itself). A manifest may give an utterance's part ("",
-D1 or D3). A corpus may add columns of its own.
+D1 or D3) and its channel (counted from 1, NaN: the average of all). A corpus may add columns of its own.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ def check(table: DataFrame, data: Data, labels_needed: bool = True) -> list[Faul
         return [Fault(source, None, f"column {name!r} is missing", "add it") for name in absent]
     table = complete(table)
     faults = [
-        *_double_ids(table), *_no_files(table), *_bad_times(table), *_bad_shares(table), *_unknown_labels(table, data),
-        *_unknown_votes(table, data), *_excited_twice(data), *_bad_parts(table),
+        *_double_ids(table), *_no_files(table), *_bad_times(table), *_bad_channels(table), *_bad_shares(table),
+        *_unknown_labels(table, data), *_unknown_votes(table, data), *_excited_twice(data), *_bad_parts(table),
         *(_nothing_known(table) if labels_needed else []),
     ]  # fmt: skip
     return sorted(faults, key=lambda fault: (fault.source, fault.row or 0))
@@ -126,7 +126,8 @@ def tidy(table: DataFrame, data: Data) -> DataFrame:
     table = complete(table).reset_index(drop=True)
     votes = {name: counts(table[name]).fillna(0.0) for name in share_columns(table)}
     times = {name: numbers(table[name]) for name in ("start", "end", "duration")}
-    table = table.assign(**votes, **times)
+    channel = {"channel": numbers(table["channel"])} if "channel" in table else {}
+    table = table.assign(**votes, **times, **channel)
     if data.merge_excited:
         table = _merge_excited(table)
     table = table.assign(**{f"votes_{name}": 0.0 for name in data.classes if f"votes_{name}" not in table})
@@ -253,6 +254,15 @@ def _bad_times(table: DataFrame) -> list[Fault]:
             cause,
         ),
     ]
+
+
+def _bad_channels(table: DataFrame) -> list[Fault]:
+    if "channel" not in table:
+        return []
+    channel = numbers(table["channel"])
+    wrong = ~_blank(table["channel"]) & ~((channel >= 1) & (channel % 1 == 0))
+    cure = "channels are counted from 1; left empty, all are averaged. Or name the column otherwise"
+    return _faults(table, wrong, lambda row: f"has {row['channel']!r} as its channel", cure, "a channel that cannot be")
 
 
 def _bad_shares(table: DataFrame) -> list[Fault]:

@@ -105,14 +105,14 @@ def test_cremad_votes_that_are_no_numbers_are_refused_with_their_row(small_crema
 def test_cremad_says_which_clips_it_leaves_out(small_cremad, caplog):
     folder = Path(small_cremad.corpus_path) / "AudioWAV"
     (folder / "1001_IEO_HAP_LO.wav").rename(folder / "1001_IEO_HAP_LO.WAV")
-    for name in ("1002_IEO_ANG_X.wav", "1076_MTI_SAD_XX.wav", "1002_IEO_ANG_HI.m4a", "old/1002_IEO_ANG_HI.wav"):
+    for name in ("1002_IEO_ANG_X.wav", "1076_MTI_SAD_XX.wav", "1002_IEO_ANG_HI.shn", "old/1002_IEO_ANG_HI.wav"):
         wav(folder / "x.wav").rename(folder / name) if "/" not in name else wav(folder / name)
     with table_of(small_cremad).open("a") as file:
         file.write('"106174",0,1,0,0,5,3,"1076_MTI_SAD_XX"\n')
     with caplog.at_level(logging.INFO):
         assert list(corpora.read(small_cremad)["id"]) == ["1001_IEO_HAP_LO", "1002_IEO_ANG_HI"]
     note = caplog.messages[0]
-    assert "2 audio files read; 4 left out: 1 .m4a, which the decoder" in note
+    assert "2 audio files read; 4 left out: 1 .shn, which the decoder" in note
     assert "1 folder inside the one that is read (AudioWAV/old/)" in note
     assert "1 silent in the release (AudioWAV/1076_MTI_SAD_XX.wav)" in note
     assert "1 whose name has no votes (AudioWAV/1002_IEO_ANG_X.wav)" in note

@@ -39,9 +39,9 @@ def test_a_name_that_people_and_programs_write_for_a_known_column_is_recognised(
 HARMLESS = """
 age gender transcript text language state star_rating valence arousal n_votes total_votes num_annotators agreement
 intended soft_angry model_happy prototypes_sad single_label entropy share row source
-classifier_and_prototypes_agree emotion_intensity intensity notes notes_happy2x sample_rate channel duration_class
+classifier_and_prototypes_agree emotion_intensity intensity notes notes_happy2x sample_rate duration_class
 Unnamed:_0 level take kind date speaker_age speaker_gender actor path_length prob_angry predicted_emotion emoVote
-meanEmoResp numResponses
+channel_layout meanEmoResp numResponses
 """
 
 

@@ -33,6 +33,20 @@ def test_manifest_paths_are_relative_to_it_and_name_utterances_without_an_id(man
     assert list(table["row"]) == [2, 3]
 
 
+def test_manifest_channels_of_a_file_are_utterances_of_their_own(manifest):
+    table = corpora.read(manifest("path,channel,start,label\na.wav,,,happy\na.wav,1,,happy\na.wav,2,0.1,sad\n"))
+    assert list(table["id"]) == ["a.wav", "a.wav#1", "a.wav#2@0.1"]
+    assert table["channel"].fillna(0).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("cell", ["0", "-1", "1.5", "left", "inf"])
+def test_manifest_a_channel_that_cannot_be_is_refused_with_its_row(manifest, cell):
+    faults = corpora.survey(manifest(f"path,channel,label\na.wav,1,sad\nb.wav,{cell},sad\n"))[1]
+    assert [(fault.row, fault.problem, fault.cure[:31]) for fault in faults] == [
+        (3, f"utterance 'b.wav#{cell}' has {cell!r} as its channel", "channels are counted from 1; le")
+    ]
+
+
 def test_manifest_parts_of_a_file_are_utterances_of_their_own(manifest):
     table = corpora.read(manifest("path,start,end,label\na.wav,,0.1,happy\na.wav,0.1,,sad\n"))
     assert list(table["id"]) == ["a.wav-0.1", "a.wav@0.1"]
