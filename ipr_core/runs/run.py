@@ -395,6 +395,6 @@ class Run:
 
 def digest(data: Dataset) -> str:
     """Return hex digits that change with any waveform, label, vote or part."""
-    columns = [c for c in data.table.columns if c not in ("path", "source", "row", "duration", "sex", "text")]
+    columns = [c for c in data.table.columns if c not in ("path", "source", "row", "duration", "sex", "gender", "text")]
     text = data.table[columns].to_csv(index=False) + "".join(data.waves.keys)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -14,7 +14,7 @@ from ipr_core.data.faults import CorpusError, Fault, Note, enumeration
 from ipr_core.data.reading import Choice
 
 LAYOUT = "a CSV or Parquet file with the column path and, where known, label, votes_<emotion>, speaker, start, end"
-PLAIN = ("id", "path", "start", "end", "speaker", "session", "duration", "label", "part", "channel")
+PLAIN = ("id", "path", "start", "end", "speaker", "session", "duration", "label", "part", "channel", "sex", "gender")
 _ALIASES = {
     "id": "uttid utteranceid utterid clipid segmentid",
     "path": "file files filename filenames filepath fname wav wavs wavfile wavpath wavname audio audiofile audiopath "

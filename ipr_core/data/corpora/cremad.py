@@ -2,7 +2,7 @@
 
 Cao et al. 2014. Only the voice-only votes are read, since training hears the voice alone. The label is the emotion
 that most listeners heard, because the partition is by perceived emotion; if two share the first place there is none.
-The emotion that the actor was asked for is in the column `intended`.
+The emotion that the actor was asked for is in the column `intended`, the sex of VideoDemographics.csv in `sex`.
 
 Counts are those of tabulatedVotes.csv. Who voted is in finishedResponses.csv, if it is at hand: a row per response of a
 participant (localid). Responses that took longer than 10 s (ttr in finishedEmoResponses.csv) were not tabulated.
@@ -50,7 +50,11 @@ def read(data: Data, progress: bool = True) -> Reading:
     paths = table["id"].map({name: str(root / path) for name, path in clips.items()})
     notes = [files.note(), *_without_wav(table["id"][~audible & (table["id"] != SILENT)].tolist())]
     participants = cremad_raters.read(root, table)
-    table = table.assign(path=paths)[audible].reset_index(drop=True)
+    sexes, unread = _sexes(root / "VideoDemographics.csv")
+    faults += unread
+    table = table.assign(path=paths, sex=[sexes.get(name, "") for name in table["speaker"]])[audible].reset_index(
+        drop=True
+    )
     if participants is None:
         return Reading(table, [*faults, *files.faults], notes)
     return Reading(
@@ -106,6 +110,17 @@ def _voice_only(raw: DataFrame, path: Path) -> tuple[DataFrame, list[Fault]]:
     voice = raw[texts[name].str.startswith(str(VOICE_ONLY)[0]) & numbered[name]]
     rows = raw.loc[~numbered[name], ROW]
     return voice, [Fault(path.name, row, "it has no number from 100001 on", _CURE, "no number") for row in rows]
+
+
+def _sexes(path: Path) -> tuple[dict[str, str], list[Fault]]:
+    """Return the sex of each actor, and the faults of the file; nothing where it is not at hand."""
+    if not path.exists():
+        return {}, []
+    actors, faults = tables.read(path, "ActorID")[:2]
+    if "Sex" not in actors:
+        return {}, [*faults, Fault(str(path), 1, "there is no column Sex", "use it as released, or take it away")]
+    cells = actors[["ActorID", "Sex"]].fillna("").astype(str).apply(lambda column: column.str.strip())
+    return dict(zip(cells["ActorID"], cells["Sex"].str.lower(), strict=True)), faults
 
 
 def _without_wav(names: list[str]) -> list[Note]:

@@ -1,7 +1,7 @@
 """A corpus of your own: any CSV or Parquet file with a row per utterance.
 
 Columns: path (needed; relative to the file, or absolute), and where they are known id, start and end (seconds),
-speaker, session, channel, duration, label, votes_<emotion>, votes_other, mixture_<class>, part. Other columns are
+speaker, sex, session, channel, duration, label, votes_<emotion>, votes_other, mixture_<class>, part. Other columns are
 passed over, and those that look like one of these are refused. Who voted may stand in votes.csv beside the file. A
 label left empty is made from the votes; the label "unlabelled" says that there is none. A folder instead of the file
 stands for every audio file in it, unlabelled.
@@ -25,6 +25,7 @@ from ipr_core.data.listing import READ_KINDS, VIDEO_KINDS, AudioFiles
 from ipr_core.data.reading import Choice, Reading, joined
 
 LAYOUT = columns.LAYOUT
+_TEXTS = (*TEXTS, "part", "sex", "gender")
 
 
 def read(data: Data, progress: bool = True) -> Reading:
@@ -84,7 +85,7 @@ def _no_audio(folder: Path, note: Note) -> Fault:
 
 def _utterances(table: DataFrame, file: Path) -> DataFrame:
     """Return the table with ids made and paths absolute."""
-    cells = {name: table[name].fillna("").astype(str).str.strip() for name in (*TEXTS, "part") if name in table}
+    cells = {name: table[name].fillna("").astype(str).str.strip() for name in _TEXTS if name in table}
     cells |= {name: with_points(table[name]) for name in ("start", "end", "duration", "channel") if name in table}
     cells |= {name: with_points(table[name]) for name in share_columns(table)}
     table = table.assign(source=file.name, **cells)

@@ -59,6 +59,16 @@ def test_cremad_label_is_the_emotion_heard_and_none_for_a_tie(small_cremad):
     assert list(table["row"]) == [2, 4]
 
 
+def test_cremad_takes_the_sex_of_its_actors_where_the_release_is_whole(small_cremad):
+    demographics = Path(small_cremad.corpus_path) / "VideoDemographics.csv"
+    assert corpora.read(small_cremad)["sex"].tolist() == ["", ""]
+    demographics.write_text('"ActorID","Age","Sex"\n1001,51,"Male"\n1002,21,"Female"\n')
+    assert corpora.read(small_cremad)["sex"].tolist() == ["male", "female"]
+    demographics.write_text("ActorID,Age\n1001,51\n")
+    with pytest.raises(CorpusError, match="there is no column Sex; use it as released, or take it away"):
+        corpora.read(small_cremad)
+
+
 def table_of(data):
     return Path(data.corpus_path) / "processedResults" / "tabulatedVotes.csv"
 

@@ -37,7 +37,7 @@ def test_a_name_that_people_and_programs_write_for_a_known_column_is_recognised(
 
 
 HARMLESS = """
-age gender transcript text language state star_rating valence arousal n_votes total_votes num_annotators agreement
+age transcript text language state star_rating valence arousal n_votes total_votes num_annotators agreement
 intended soft_angry model_happy prototypes_sad single_label entropy share row source
 classifier_and_prototypes_agree emotion_intensity intensity notes notes_happy2x sample_rate duration_class
 Unnamed:_0 level take kind date speaker_age speaker_gender actor path_length prob_angry predicted_emotion emoVote
@@ -104,12 +104,12 @@ def test_without_a_path_the_nearest_column_is_named_and_the_other_faults_too():
 
 def test_columns_and_utterances_are_said(tmp_path, caplog):
     (tmp_path / "a.wav").touch()
-    (tmp_path / "m.csv").write_text("path,label,age,gender\na.wav,sad,3,f\na.wav,happy,4,m\n")
+    (tmp_path / "m.csv").write_text("path,label,age,accent\na.wav,sad,3,f\na.wav,happy,4,m\n")
     data = Data(corpus="manifest", corpus_path=str(tmp_path / "m.csv"))
     with caplog.at_level(logging.INFO):
         corpora.survey(data)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-    assert caplog.messages[0] == "m.csv: columns read: path, label; passed over: age, gender"
+    assert caplog.messages[0] == "m.csv: columns read: path, label; passed over: age, accent"
     assert caplog.messages[1].endswith("m.csv: 2 utterances in 1 audio file")
     caplog.clear()
     assert len(list(corpora.surveys(data, 1, notes=False))) == 2

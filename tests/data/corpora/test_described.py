@@ -312,9 +312,9 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path):
 
 
 def test_clips_that_the_decoder_does_not_read_are_told_of(tmp_path):
-    touch(tmp_path, "train_splits/dia0_utt0.mkv")
+    touch(tmp_path, "train_splits/dia0_utt0.mpg")
     with pytest.raises(
-        CorpusError, match=r"there is no audio file in it; meld needs .*1 \.mkv, which the decoder does"
+        CorpusError, match=r"there is no audio file in it; meld needs .*1 \.mpg, which the decoder does"
     ):
         corpora.read(Data(corpus="meld", corpus_path=str(tmp_path)))
 

@@ -39,6 +39,12 @@ def test_manifest_channels_of_a_file_are_utterances_of_their_own(manifest):
     assert table["channel"].fillna(0).tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("column", ["sex", "gender"])
+def test_manifest_keeps_the_sex_of_who_speaks(manifest, column):
+    table = corpora.read(manifest(f"path,speaker,{column},label\na.wav,a, Female ,happy\nb.wav,b,,sad\n"))
+    assert table[column].tolist() == ["Female", ""]
+
+
 @pytest.mark.parametrize("cell", ["0", "-1", "1.5", "left", "inf"])
 def test_manifest_a_channel_that_cannot_be_is_refused_with_its_row(manifest, cell):
     faults = corpora.survey(manifest(f"path,channel,label\na.wav,1,sad\nb.wav,{cell},sad\n"))[1]
