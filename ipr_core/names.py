@@ -38,3 +38,6 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "beyond": BEYOND,
 }
 """Words that stand for several systems; the oracle is none to compare with."""
+Segment = Literal["auto", "vad", "none"]
+SEGMENTS: tuple[str, ...] = get_args(Segment)
+"""Which recordings are cut into utterances: those that are too long, every whole file, or none."""
