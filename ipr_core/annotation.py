@@ -9,6 +9,9 @@ the same files on hardware of one kind.
 A model that is centred by speaker hears the whole corpus twice: first for the speakers' means, then for the labels.
 Then a piece's name is of the corpus's whole table too, since an utterance more moves the mean of its speaker.
 
+Recordings that are too long for the model are cut into utterances first, see `data.segmentation`: what is labelled is
+then the manifest that comes of it, under the name of the corpus that was given.
+
 NAME says whose labels they are: where the corpus lies, and a digest of its whole path and the run's name. So labels of
 another corpus or by another run are never replaced, those of the same corpus are, and all workers agree on the name.
 """
@@ -28,18 +31,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pandas import DataFrame, Series
 from pyarrow import ArrowException, Table
 from pyarrow.parquet import ParquetWriter
 
+from ipr_core import recordings
 from ipr_core.atomic import WriteError, locked, prepare_folder, write
 from ipr_core.config import Config, Data
-from ipr_core.data import corpora, dataset
+from ipr_core.data import corpora, dataset, segmentation
+from ipr_core.data.block_faults import BlockFaults
 from ipr_core.data.cache import default_cache
-from ipr_core.data.corpora.table import CorpusError, Fault
 from ipr_core.data.sources import DECODER
 from ipr_core.data.waves import WaveStore
+from ipr_core.names import Segment
 from ipr_core.progress import Progress
 from ipr_core.runs import corrections
 from ipr_core.runs.run import Run, RunError
@@ -56,6 +60,7 @@ _READ = 32 * PIECE  # utterances read at a time
 _WRITTEN = 64  # pieces put together at a time
 _COLUMNS = ("id", "path", "start", "end", "channel", "speaker", "label")
 _LENGTHS = ("seconds", "heard_seconds")  # of a recording, and of its middle, all that the model hears of a longer one
+_ENDINGS = (".parquet", ".csv", "-recordings.parquet", "-recordings.csv", "-textgrids")  # of what is written
 _KEYS = "audio"  # a piece's column of waveform keys, by which corrections are found
 _WHOLE = (1, 1)
 _LETTERS = 60  # of a corpus's name in a file's name
@@ -66,7 +71,13 @@ Piece = tuple[int, str, DataFrame]
 
 
 def annotate(
-    run: Run, corpus: Data, folder: Path | None = None, progress: bool = True, shard: tuple[int, int] = _WHOLE
+    run: Run,
+    corpus: Data,
+    folder: Path | None = None,
+    progress: bool = True,
+    shard: tuple[int, int] = _WHOLE,
+    segment: Segment = "auto",
+    textgrid: bool = False,
 ) -> list[Path]:
     """Label any corpus, with labels of its own or without, by a trained run; see `labels.table`.
 
@@ -74,25 +85,32 @@ def annotate(
     corpus: as for training; its classes do not matter   folder: for the labels, by default the run's own
     shard: (k, n) for the k-th of n workers, counted from 1: it labels every n-th piece. The worker that finds all
     pieces finished puts them together.
-    returns: the Parquet and the CSV file; none while pieces of other workers are missing
+    segment: which recordings are cut into utterances, see `segmentation.segmented`
+    textgrid: whether every recording whose parts are labelled gets a TextGrid too
+    returns: the labels as Parquet and CSV; of recordings in parts also their summary as both, and a folder of
+    TextGrids; none while pieces of other workers are missing
     raises CorpusError with every fault at once, of the whole table and of this shard's audio, before anything is
     labelled; WriteError, before anything is read, if the labels cannot lie there; RunError if the corrections' file
     or the model is damaged, or a piece of another worker
     """
     corrections.newest(run)  # refused now rather than after hours
     model = trained_model(run)
-    config = run.config.replace(**corpus.model_dump() | {"classes": run.config.data.classes})
     prefix = f"{folder or run.folder}/annotated-{name(run, corpus)}"
-    paths, pieces_folder = [Path(f"{prefix}.parquet"), Path(f"{prefix}.csv")], Path(f"{prefix}.pieces")
-    _check_place(pieces_folder, paths)
+    targets = [Path(prefix + ending) for ending in _ENDINGS]
+    pieces_folder = Path(f"{prefix}.pieces")
+    _check_place(pieces_folder, targets)
+    cut_corpus = segmentation.segmented(corpus, model.max_seconds, segment, None, shard, progress)
+    for sentence in cut_corpus.sentences:
+        _log.warning("%s", sentence)
+    config = run.config.replace(**cut_corpus.data.model_dump() | {"classes": run.config.data.classes})
     mark = _mark(run, config, model.centred)
-    names, unlabelled = _checked(config, mark, pieces_folder, shard, progress)
+    names, unlabelled = _checked(config, mark, pieces_folder, shard, progress, notes=segment == "none")
     pieces_folder.mkdir(parents=True, exist_ok=True)
     if unlabelled:
         model.to(best_device())
         means = _speaker_means(model, config, pieces_folder, mark, progress) if model.centred else None
         _label(model, means, config, mark, pieces_folder, unlabelled, progress)
-    return paths if _put_together([pieces_folder / name for name in names], run, corpus, paths) else []
+    return _put_together([pieces_folder / name for name in names], run, corpus, targets, textgrid)
 
 
 def name(run: Run, corpus: Data) -> str:
@@ -117,9 +135,12 @@ def _path(corpus: Data) -> Path:
 
 
 def _check_place(pieces_folder: Path, files: Sequence[Path]) -> None:
-    """Raise WriteError, before anything is read, if pieces or the files made of them cannot lie there."""
+    """Raise WriteError, before anything is read, if pieces or the files made of them cannot lie there.
+
+    files: the last one is a folder
+    """
     prepare_folder(pieces_folder)
-    for file in files:
+    for file in files[:-1]:
         if file.is_dir():
             raise WriteError(file, "it is a folder", "remove it, or name another place")
 
@@ -163,33 +184,27 @@ def _pieces(utterances: DataFrame, first: int, mark: bytes) -> Iterator[Piece]:
 
 
 def _checked(
-    config: Config, mark: bytes, folder: Path, shard: tuple[int, int], progress: bool
+    config: Config, mark: bytes, folder: Path, shard: tuple[int, int], progress: bool, notes: bool
 ) -> tuple[list[str], set[int]]:
     """Return the file name of every piece, and the numbers of those that this shard has to label.
 
-    raises CorpusError with every fault of the table and of the shard's audio; ids are compared by 8 bytes each
+    notes: whether it is logged what was read
+    raises CorpusError with every fault of the table and of the shard's audio
     """
     names: list[str] = []
     unlabelled: set[int] = set()
-    faults: list[Fault] = []
-    ids: list[NDArray[np.uint64]] = []
-    blocks = corpora.surveys(config.data, _READ, labels_needed=False, progress=progress)
+    block_faults = BlockFaults(config.data)
+    blocks = corpora.surveys(config.data, _READ, labels_needed=False, progress=progress, notes=notes)
     for utterances, table_faults in Progress(blocks, "Checking", "block", shown=progress):
         pieces = list(_pieces(utterances, len(names), mark))
         names += [name for _, name, _ in pieces]
-        ids.append(pd.util.hash_array(utterances["id"].to_numpy(object)))
         own_pieces = [piece for piece in pieces if piece[0] % shard[1] == shard[0] - 1]
         rows = pd.concat([part for *_, part in own_pieces]).index if own_pieces else utterances.index[:0]
         waves, audio_faults = dataset.existing_waves(utterances.loc[rows], default_cache(), progress)
-        faults += table_faults + audio_faults
-        if not faults:
+        block_faults.add(utterances, [*table_faults, *audio_faults])
+        if not block_faults:
             unlabelled |= _unlabelled(own_pieces, Series(waves.keys, rows, dtype=str), folder)
-    if len(np.unique(np.concatenate(ids))) < sum(
-        map(len, ids)
-    ):  # rare, so that reading the whole table now is affordable
-        faults += corpora.survey(config.data, labels_needed=False, progress=progress)[1]
-    if faults:
-        raise CorpusError(sorted(dict.fromkeys(faults), key=lambda fault: (fault.source, fault.row or 0)))
+    block_faults.refuse()
     return names, unlabelled
 
 
@@ -286,24 +301,40 @@ def cut(parquet: Path) -> tuple[int, float]:
     return int(longer.sum()), float(limits[longer].max(initial=0))
 
 
-def _put_together(pieces: list[Path], run: Run, corpus: Data, paths: list[Path]) -> bool:
-    """Write the Parquet and the CSV file and remove the pieces; False, without a write, if pieces are missing."""
+def _put_together(pieces: list[Path], run: Run, corpus: Data, targets: list[Path], textgrid: bool) -> list[Path]:
+    """Write the labels, and what they say of recordings, and remove the pieces.
+
+    targets: every file or folder that may be written
+    returns: those that were; none, without a write, if pieces are missing
+    """
     folder = pieces[0].parent
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(locked(folder / ".lock"))
         except FileNotFoundError:  # another worker came first
-            return False
+            return []
         if not all(piece.exists() for piece in pieces):
-            return False
-        parts = [folder / path.name for path in paths]
-        _join(pieces, corrections.newest(run), _origin(run, corpus), *parts)
-        for part, path in zip(parts, paths, strict=True):
-            os.replace(part, path)
+            return []
+        parts = [folder / path.name for path in targets]
+        _join(pieces, corrections.newest(run), _origin(run, corpus), *parts[:2])
+        grids = parts[4] if textgrid else None
+        recordings.write(parts[0], run.config.data.classes, parts[2], parts[3], grids)
+        for part, path in zip(parts, targets, strict=True):
+            _move(part, path)
         for piece in pieces:
             piece.unlink()
     shutil.rmtree(folder, ignore_errors=True)  # Windows keeps an open file: a worker may just look at the lock
-    return True
+    return [path for path in targets if path.exists()]
+
+
+def _move(part: Path, path: Path) -> None:
+    """Put a file or folder in its place, where nothing older stays."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    if part.exists():
+        os.replace(part, path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _origin(run: Run, corpus: Data) -> dict[str, str]:

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ipr_core.config import FIELDS, GROUPS, PRESETS, Config, allowed
+from ipr_core.names import SEGMENTS
 
 Args = argparse.Namespace
 """What was typed after `ipr`: an attribute per option, and settings under their own names."""
@@ -24,7 +25,9 @@ _USAGE = {
     "batch": f"[GRID] {_SETTINGS} [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]",
     "tune": "GRID [--SETTING VALUE ...] [--out FILE] [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]",
     "resume": "RUN",
-    "annotate": "RUN CORPUS [--config FILE] [--SETTING VALUE ...] [--out DIR] [--shard K/N]",
+    "annotate": "RUN CORPUS [--segment HOW] [--textgrid] [--config FILE] [--SETTING VALUE ...] [--out DIR]"
+    " [--shard K/N]",
+    "segment": "CORPUS --out FILE [--segment HOW] [--max-seconds S] [--config FILE] [--SETTING VALUE ...]",
     "export": "RUN FOLDER",
     "figures": "RUN FOLDER [--beside RUN ...] [--format pdf|svg ...]",
     "table": "RUN [RUN ...] [--against SYSTEM] [--page FILE [--name NAME]]",
@@ -195,8 +198,31 @@ def _add_annotate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, metavar="CORPUS", help="a manifest, a folder of audio, or of --corpus")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the labels go; else into the run folder")
     parser.add_argument("--shard", type=_shard, metavar="K/N", default=(1, 1), help="label as the k-th of n workers")
+    _add_segment(parser, SEGMENTS)
+    text = "write a TextGrid for Praat for every recording that is labelled in parts"
+    parser.add_argument("--textgrid", action="store_true", help=text)
     _add_config(parser)
     _add_settings(parser, ["data"])
+
+
+def _add_segmenting(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=Path, metavar="CORPUS", help="a manifest, a folder of audio, or of --corpus")
+    parser.add_argument("--out", type=Path, metavar="FILE", required=True, help="the manifest, a .csv file")
+    _add_segment(parser, SEGMENTS[:-1])
+    text = "of the longest utterance: the run's, if it is not the default of 15"
+    parser.add_argument("--max-seconds", dest="max_seconds", default=argparse.SUPPRESS, metavar="S", help=text)
+    _add_config(parser)
+    _add_settings(parser, ["data"])
+
+
+def _add_segment(parser: argparse.ArgumentParser, choices: Sequence[str]) -> None:
+    words = {
+        "auto": "auto: recordings longer than max_seconds are cut into utterances at pauses",
+        "vad": "vad: every file of which no part is named",
+        "none": "none: of a long one the middle is heard",
+    }
+    text = f"{'; '.join(words[name] for name in choices)}; default auto"
+    parser.add_argument("--segment", choices=choices, default="auto", metavar="HOW", help=text)
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
@@ -371,24 +397,9 @@ def _memory(text: str) -> str:
 
 
 _OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
-    "corpora": _add_corpora,
-    "config": _add_preset,
-    "partition": _add_partition,
-    "run": _add_run,
-    "train": _add_train,
-    "batch": _add_batch,
-    "tune": _add_tune,
-    "resume": _add_run_folder,
-    "annotate": _add_annotate,
-    "export": _add_export,
-    "figures": _add_figures,
-    "table": _add_table,
-    "bench": _add_bench,
-    "doctor": _add_runs,
-    "notebooks": _add_notebooks,
-    "lab": _add_lab,
-    "listen": _add_listen,
-    "votes": _add_votes,
-    "completion": _add_completion,
-    "again": _add_again,
-}
+    "corpora": _add_corpora, "config": _add_preset, "partition": _add_partition, "run": _add_run, "train": _add_train,
+    "batch": _add_batch, "tune": _add_tune, "resume": _add_run_folder, "annotate": _add_annotate, "segment": _add_segmenting,
+    "export": _add_export, "figures": _add_figures, "table": _add_table, "bench": _add_bench, "doctor": _add_runs,
+    "notebooks": _add_notebooks, "lab": _add_lab, "listen": _add_listen, "votes": _add_votes,
+    "completion": _add_completion, "again": _add_again,
+}  # fmt: skip

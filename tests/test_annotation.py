@@ -4,6 +4,7 @@ import multiprocessing
 import random
 import shutil
 import signal
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -15,12 +16,14 @@ import soundfile
 from helpers.corpus_files import wav
 from helpers.whole_runs import unvouched
 from ipr_core import annotation, cli
-from ipr_core.annotation import annotate
 from ipr_core.config import Data
 from ipr_core.data.corpora.table import CorpusError
 from ipr_core.runs import corrections
 from ipr_core.runs.run import Run, RunError
 from ipr_core.training.model import Recogniser
+
+annotate = partial(annotation.annotate, segment="none")
+"""Here every row of a corpus is an utterance, of which the middle is heard; see `test_segmented.py`."""
 
 
 @pytest.fixture(autouse=True)

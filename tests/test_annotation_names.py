@@ -30,7 +30,7 @@ def clips(data, tmp_path):
         target = tmp_path / path
         folder = target.parent if target.suffix else target
         folder.mkdir(parents=True, exist_ok=True)
-        soundfile.write(folder / f"clip-{i}.wav", np.asarray(data.waves[i]), 16_000)
+        soundfile.write(folder / f"clip-{i}.wav", data.waves[i][:16_000], 16_000)
         table = pd.DataFrame({"path": [f"clip-{i}.wav"]})
         if target.suffix == ".csv":
             table.to_csv(target, index=False)

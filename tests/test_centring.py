@@ -107,7 +107,7 @@ def config_of(corpus: Data, **settings) -> Config:
 
 
 def annotated(run: Run, corpus: Data, folder, **options) -> pd.DataFrame:
-    return pd.read_parquet(annotate(run, corpus, folder, progress=False, **options)[0]).set_index("id")
+    return pd.read_parquet(annotate(run, corpus, folder, progress=False, segment="none", **options)[0]).set_index("id")
 
 
 def test_one_answer(run, corpus, tmp_path):
@@ -125,7 +125,7 @@ def test_one_answer(run, corpus, tmp_path):
 
 def test_workers_agree(run, corpus, tmp_path, monkeypatch):
     monkeypatch.setattr("ipr_core.annotation.PIECE", 10)
-    assert annotate(run, corpus, tmp_path, progress=False, shard=(1, 2)) == []
+    assert annotate(run, corpus, tmp_path, progress=False, segment="none", shard=(1, 2)) == []
     labels = annotated(run, corpus, tmp_path, shard=(2, 2))
     np.testing.assert_allclose(labels[SOFT], run.labels.set_index("id").loc[labels.index, SOFT], atol=1e-5)
 

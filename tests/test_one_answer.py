@@ -77,7 +77,7 @@ def exported(run, tmp_path_factory) -> Recogniser:
 @pytest.fixture(scope="module")
 def annotated(run, corpus, tmp_path_factory) -> pd.DataFrame:
     folder = tmp_path_factory.mktemp("annotated")
-    return pd.read_parquet(annotate(run, corpus, folder, progress=False)[0]).set_index("id")
+    return pd.read_parquet(annotate(run, corpus, folder, progress=False, segment="none")[0]).set_index("id")
 
 
 def wave_of(path: str) -> tuple[np.ndarray, int]:

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipr_core.cli.again import again
+from ipr_core.cli.annotating import annotate, segment
 from ipr_core.cli.arguments import (
     check_encoders,
     check_new,
     check_places,
     config_of,
     configs_of,
+    finished,
     runs_folder,
     typed,
     with_file_,
@@ -28,7 +30,7 @@ from ipr_core.cli.figures import figures
 from ipr_core.cli.listening import listen
 from ipr_core.cli.notebooks import lab, notebooks
 from ipr_core.cli.votes import votes
-from ipr_core.config import SettingsError, build, for_notebook, in_file
+from ipr_core.config import SettingsError, for_notebook, in_file
 from ipr_core.endings import FAILED, WRONG, ended
 from ipr_core.options import Args, Command, parse
 
@@ -196,37 +198,12 @@ def _resume(args: Args) -> int:
     return 0
 
 
-def _annotate(args: Args) -> int:
-    """Label any corpus by a trained run: soft and single labels, as Parquet and CSV.
-
-    The corpus may have no labels. After a kill the same command continues. Several workers share a large corpus by
-    --shard 1/4, 2/4 and so on; the last one to end puts the labels together.
-    """
-    from ipr_core import annotation
-
-    settings = {"corpus": "manifest"} | typed(args) | {"corpus_path": str(args.path)}
-    corpus = build(settings=settings).data
-    run = _finished(args.run)
-    check_places(args.out or args.run)
-    paths = annotation.annotate(run, corpus, args.out, shard=args.shard)
-    message = "this shard is done; the last one to end, or the same command without --shard, puts all labels together"
-    print("\n".join(map(str, paths)) or message)
-    count, limit = annotation.cut(paths[0]) if paths else (0, 0.0)
-    if count:
-        recordings = "1 recording" if count == 1 else f"{count:,} recordings"
-        print(
-            f"Only the middle of {recordings} was heard: longer than {limit:g} s (column heard_seconds). "
-            "To have all of one labelled, give its utterances a row each in a manifest, with start and end."
-        )
-    return 0
-
-
 def _export(args: Args) -> int:
     """Write a run's model in Hugging Face form, its encoder included, with a model card."""
     from ipr_core.results import model_card
     from ipr_core.training.trained import export
 
-    run = _finished(args.run)
+    run = finished(args.run)
     check_places(args.folder)
     export(run, args.folder)
     model_card.write(run, args.folder)
@@ -281,15 +258,6 @@ def _doctor(args: Args) -> int:
 # What commands share.
 
 
-def _finished(folder: Path) -> Run:
-    from ipr_core.runs.run import Run, RunError
-
-    run = Run.open(folder)
-    if not run.finished:
-        raise RunError(f"{folder} is not trained to its end; `ipr resume {folder}` continues it")
-    return run
-
-
 def _planned(configs: Sequence[Config], args: Args) -> int:
     """Print the runs that a command would make or continue. returns: 0"""
     from ipr_core.runs.names import name
@@ -334,7 +302,8 @@ def _save(data: Dataset, path: Path) -> None:
 
 COMMANDS: dict[str, Command] = {
     "corpora": corpora, "config": _config, "partition": _partition, "run": _run, "train": _train, "batch": batch,
-    "tune": tune, "resume": _resume, "annotate": _annotate, "export": _export, "table": _table, "bench": _bench,
+    "tune": tune, "resume": _resume, "annotate": annotate, "segment": segment,
+    "export": _export, "table": _table, "bench": _bench,
     "doctor": _doctor, "notebooks": notebooks, "lab": lab, "listen": listen, "votes": votes,
     "completion": _completion, "again": again, "figures": figures,
 }  # fmt: skip

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ipr_core.config import FIELDS, GROUPS, Config, SettingsError, build, read_file
 from ipr_core.options import Args
+
+if TYPE_CHECKING:
+    from ipr_core.runs.run import Run
 
 
 def config_of(args: Args) -> Config:
@@ -80,3 +83,13 @@ def check_places(*folders: Path) -> None:
 
     for folder in (*folders, default_cache()):
         prepare_folder(folder)
+
+
+def finished(folder: Path) -> Run:
+    """Return the run of a folder. raises RunError if it is not trained to its end"""
+    from ipr_core.runs.run import Run, RunError
+
+    run = Run.open(folder)
+    if not run.finished:
+        raise RunError(f"{folder} is not trained to its end; `ipr resume {folder}` continues it")
+    return run

@@ -87,7 +87,7 @@ def test_it_is_exported_and_reloaded_without_the_original(run, small, data, tmp_
 def test_it_annotates(run, data, tmp_path):
     data.table[["id", "path"]].head(6).to_csv(tmp_path / "some.csv", index=False)
     corpus = Data(corpus="manifest", corpus_path=str(tmp_path / "some.csv"))
-    labels = pd.read_parquet(annotate(run, corpus, tmp_path, progress=False)[0])
+    labels = pd.read_parquet(annotate(run, corpus, tmp_path, progress=False, segment="none")[0])
     np.testing.assert_allclose(labels[SOFT], run.labels[SOFT].head(6), atol=1e-4)
 
 
@@ -114,7 +114,7 @@ def test_the_true_size_trains_resumes_exports_and_annotates(tiny, tmp_path):
     assert np.isfinite(list(run.history()[-1].losses.values())).all()
     data.table[["id", "path"]].head(3).to_csv(tmp_path / "some.csv", index=False)
     corpus = Data(corpus="manifest", corpus_path=str(tmp_path / "some.csv"))
-    labels = pd.read_parquet(annotate(run, corpus, tmp_path, progress=False)[0])
+    labels = pd.read_parquet(annotate(run, corpus, tmp_path, progress=False, segment="none")[0])
     np.testing.assert_allclose(labels[SOFT], run.labels[SOFT].head(3), atol=1e-4)
     seconds = [epoch.clock["seconds"] for epoch in run.history()]
     print(f"{len(data.table)} clips, {perf_counter() - began:.0f} s, epochs {seconds} s")

@@ -93,6 +93,6 @@ def test_it_resumes_after_its_warm_up(warmed_up_run):
 
 def test_it_annotates(run, tmp_path):
     corpus = Data(corpus="manifest", corpus_path="manifest.csv")
-    table = pd.read_parquet(annotate(run, corpus, tmp_path / "labels", progress=False)[0])
+    table = pd.read_parquet(annotate(run, corpus, tmp_path / "labels", progress=False, segment="none")[0])
     columns = ["single_label", "soft_angry", "soft_sad", "model_angry", "prototypes_sad"]
     assert_close(table.set_index("id")[columns], run.labels.set_index("id")[columns])

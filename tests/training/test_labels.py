@@ -155,7 +155,7 @@ def test_both_files_say_the_same(trained):
 def test_a_system_without_prototypes_labels_by_its_classifier(baseline, data, tmp_path):
     check(baseline.labels)
     check_calibrated(baseline, MODEL)
-    parquet, _ = annotate(baseline, manifest(tmp_path, data), tmp_path, progress=False)
+    parquet, _ = annotate(baseline, manifest(tmp_path, data), tmp_path, progress=False, segment="none")
     table = pd.read_parquet(parquet)
     np.testing.assert_allclose(
         table[SOFT], Recogniser.load(baseline.folder / "model").calibration(tensor(table[MODEL]))
@@ -164,7 +164,9 @@ def test_a_system_without_prototypes_labels_by_its_classifier(baseline, data, tm
 
 def test_a_runs_own_clips_are_labelled_again_alike(trained, data, tmp_path):
     """Read from disk, unlabelled, in other batches, by the exported model."""
-    places = annotate(trained, manifest(tmp_path, data, label="unlabelled"), tmp_path / "out", progress=False)
+    places = annotate(
+        trained, manifest(tmp_path, data, label="unlabelled"), tmp_path / "out", progress=False, segment="none"
+    )
     assert [path.suffix for path in places] == [".parquet", ".csv"]
     table = pd.read_parquet(places[0])
     check(table)
@@ -187,7 +189,9 @@ def test_a_folder_of_wavs(trained, data, tmp_path):
     for i in range(3):
         (folder / str(i)).mkdir(parents=True)
         soundfile.write(folder / str(i) / "clip.wav", np.asarray(data.waves[i]), 16_000)
-    places = annotate(trained, Data(corpus="manifest", corpus_path=str(folder)), tmp_path, progress=False)
+    places = annotate(
+        trained, Data(corpus="manifest", corpus_path=str(folder)), tmp_path, progress=False, segment="none"
+    )
     table = pd.read_parquet(places[0])
     check(table)
     assert table["id"].tolist() == ["0/clip.wav", "1/clip.wav", "2/clip.wav"]
@@ -195,14 +199,14 @@ def test_a_folder_of_wavs(trained, data, tmp_path):
 
 
 def test_labels_lie_in_the_runs_folder_unless_another_is_named(baseline, data, tmp_path):
-    places = annotate(baseline, manifest(tmp_path, data), progress=False)
+    places = annotate(baseline, manifest(tmp_path, data), progress=False, segment="none")
     assert [path.parent for path in places] == [baseline.folder] * 2
 
 
 def test_a_label_of_no_class_does_not_matter(baseline, data, tmp_path):
     """A corpus in other emotions is labelled in the run's classes."""
     corpus = manifest(tmp_path, data, label="bored").model_copy(update={"classes": ("bored", "calm")})
-    table = pd.read_parquet(annotate(baseline, corpus, tmp_path, progress=False)[0])
+    table = pd.read_parquet(annotate(baseline, corpus, tmp_path, progress=False, segment="none")[0])
     check(table)
     assert set(table["label"]) == {"bored"}
 
@@ -214,7 +218,7 @@ def test_every_fault_of_the_corpus_is_told(baseline, data, tmp_path):
     table.loc[5, "id"] = table.loc[4, "id"]
     table.to_csv(tmp_path / "own.csv", index=False)
     with pytest.raises(CorpusError, match=r"own\.csv, row 4: .*gone\.wav") as caught:
-        annotate(baseline, corpus, tmp_path / "out", progress=False)
+        annotate(baseline, corpus, tmp_path / "out", progress=False, segment="none")
     assert len(caught.value.faults) == 2
     assert not (tmp_path / "out").exists()
 
@@ -236,7 +240,9 @@ def test_annotate_honours_a_correction_and_nothing_else_changes(corrected, train
     corpus = manifest(tmp_path, data)
     (old, _), (new, csv) = (
         [pd.read_parquet(parquet), pd.read_csv(csv, keep_default_na=False)]
-        for parquet, csv in (annotate(row, corpus, tmp_path / "out", progress=False) for row in (trained, run))
+        for parquet, csv in (
+            annotate(row, corpus, tmp_path / "out", progress=False, segment="none") for row in (trained, run)
+        )
     )
     assert new["single_label"][2] == label != old["single_label"][2]
     assert new["corrected_by"].tolist() == ["", "", "Ada", *[""] * (len(new) - 3)]
@@ -257,11 +263,11 @@ def test_a_correction_follows_the_sound_and_not_the_id(corrected, data, tmp_path
     for i in (1, 2):
         shutil.copy(data.table["path"][i], folder / f"{i}.wav")
     corpus = Data(corpus="manifest", corpus_path=str(folder))
-    table = pd.read_parquet(annotate(run, corpus, tmp_path / "out", progress=False)[0])
+    table = pd.read_parquet(annotate(run, corpus, tmp_path / "out", progress=False, segment="none")[0])
     assert table["corrected_by"].tolist() == ["", "Ada"]
     assert table["single_label"][1] == label
     swapped = manifest(tmp_path, data, id=data.table["id"].to_numpy()[::-1])
-    table = pd.read_parquet(annotate(run, swapped, tmp_path / "out", progress=False)[0])
+    table = pd.read_parquet(annotate(run, swapped, tmp_path / "out", progress=False, segment="none")[0])
     assert np.flatnonzero(table["corrected_by"]).tolist() == [2]
 
 
@@ -274,5 +280,5 @@ def test_a_damaged_history_is_told_before_anything_is_labelled(corrected, data, 
     run, _ = corrected
     (run.folder / "corrections" / "history.csv").write_text("nonsense\n")
     with pytest.raises(RunError, match=r"history\.csv, line 1"):
-        annotate(run, manifest(tmp_path, data), tmp_path / "out", progress=False)
+        annotate(run, manifest(tmp_path, data), tmp_path / "out", progress=False, segment="none")
     assert not (tmp_path / "out").exists()

@@ -1,0 +1,71 @@
+"""The commands `ipr annotate` and `ipr segment`: labels of any corpus, and long recordings cut into utterances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ipr_core.cli.arguments import check_places, finished, typed
+from ipr_core.config import Config, SettingsError, build
+from ipr_core.options import Args
+
+
+def annotate(args: Args) -> int:
+    """Label any corpus by a trained run: soft and single labels, as Parquet and CSV.
+
+    The corpus may have no labels. Recordings that are longer than the run's max_seconds are cut into utterances at
+    pauses, and shares of time per emotion are written for each of them (--segment). After a kill the same command
+    continues. Several workers share a large corpus by --shard 1/4, 2/4 and so on; the last one to end puts the labels
+    together.
+    """
+    from ipr_core import annotation
+
+    corpus = _config(args).data
+    run = finished(args.run)
+    check_places(args.out or args.run)
+    paths = annotation.annotate(run, corpus, args.out, True, args.shard, args.segment, args.textgrid)
+    message = "this shard is done; the last one to end, or the same command without --shard, puts all labels together"
+    print("\n".join(map(str, paths)) or message)
+    for sentence in _endings(paths):
+        print(sentence)
+    return 0
+
+
+def segment(args: Args) -> int:
+    """Cut long recordings into utterances at pauses, and write a manifest, which every command reads as a corpus.
+
+    A recording that is not longer than --max-seconds stays one utterance, unless --segment vad. Labels and votes of a
+    recording are not those of its utterances: they have none.
+    """
+    from ipr_core.data.segmentation import segmented
+
+    if args.out.suffix != ".csv":
+        raise SettingsError([f"--out is {args.out}; it must be a file that ends in .csv"])
+    config = _config(args)
+    check_places(args.out.parent)
+    result = segmented(config.data, config.audio.max_seconds, args.segment, args.out)
+    lines = [sentence[0].upper() + sentence[1:] for sentence in result.sentences] or ["Nothing had to be cut"]
+    print("\n".join([str(args.out), *(f"{line}." for line in lines)]))
+    return 0
+
+
+def _config(args: Args) -> Config:
+    return build(settings={"corpus": "manifest"} | typed(args) | {"corpus_path": str(args.path)})
+
+
+def _endings(paths: list[Path]) -> Iterator[str]:
+    """Yield what has to be known of labels that were written."""
+    import pandas as pd
+
+    from ipr_core import annotation, recordings
+
+    summaries = [path for path in paths if path.name.endswith("-recordings.parquet")]
+    if summaries:
+        yield recordings.sentence(pd.read_parquet(summaries[0]))
+    count, limit = annotation.cut(paths[0]) if paths else (0, 0.0)
+    if count:
+        clips = "1 recording" if count == 1 else f"{count:,} recordings"
+        yield (
+            f"Only the middle of {clips} was heard: longer than {limit:g} s (column heard_seconds). "
+            "--segment auto cuts them into utterances."
+        )
