@@ -89,19 +89,18 @@ def annotate(
     textgrid: whether every recording whose parts are labelled gets a TextGrid too
     returns: the labels as Parquet and CSV; of recordings in parts also their summary as both, and a folder of
     TextGrids; none while pieces of other workers are missing
-    raises CorpusError with every fault at once, of the whole table and of this shard's audio, before anything is
-    labelled; WriteError, before anything is read, if the labels cannot lie there; RunError if the corrections' file
-    or the model is damaged, or a piece of another worker
+    raises CorpusError with every fault at once, of the table and the audio (with "none": of this shard's), before
+    anything is labelled; WriteError, before anything is read, if the labels cannot lie there; RunError if the
+    corrections' file or the model is damaged, or a piece of another worker
     """
     corrections.newest(run)  # refused now rather than after hours
     model = trained_model(run)
     prefix = f"{folder or run.folder}/annotated-{name(run, corpus)}"
-    targets = [Path(prefix + ending) for ending in _ENDINGS]
-    pieces_folder = Path(f"{prefix}.pieces")
+    targets, pieces_folder = [Path(prefix + ending) for ending in _ENDINGS], Path(f"{prefix}.pieces")
     _check_place(pieces_folder, targets)
     cut_corpus = segmentation.segmented(corpus, model.max_seconds, segment, None, shard, progress)
-    for sentence in cut_corpus.sentences:
-        _log.warning("%s", sentence)
+    if cut_corpus.changed:
+        _log.warning("%s", "; ".join(cut_corpus.sentences))
     config = run.config.replace(**cut_corpus.data.model_dump() | {"classes": run.config.data.classes})
     mark = _mark(run, config, model.centred)
     names, unlabelled = _checked(config, mark, pieces_folder, shard, progress, notes=segment == "none")

@@ -44,8 +44,8 @@ def summary(parquet: Path, classes: Iterable[str]) -> DataFrame:
         sums = sums.groupby(_KEY, sort=False, as_index=False).sum()
     if sums.empty:
         return DataFrame()
-    everyone = sums.assign(speaker="")
-    stretches = pd.concat([everyone, sums[sums["speaker"] != ""]])
+    together = sums.assign(speaker="")
+    stretches = pd.concat([together, sums[sums["speaker"] != ""]])
     whole = stretches.assign(minute=-1)  # before the first minute
     table = pd.concat([whole, stretches]).groupby(_KEY, sort=False, as_index=False).sum()
     order = {path: i for i, path in enumerate(sums["path"].unique())}
@@ -97,11 +97,11 @@ def _weighted(labels: DataFrame, names: list[str]) -> DataFrame:
 def sentence(table: DataFrame) -> str:
     """Return the shares of all recordings of a summary in words."""
     whole = table[(table["speaker"] == "") & ~table.duplicated(["path", "speaker"])]
-    spoken, total = whole["seconds"].sum(), whole["end"].sum()
+    speech, total = whole["seconds"].sum(), whole["end"].sum()
     names = [name for name in whole if name.startswith("share_")]
-    shares = {name.removeprefix("share_"): (whole[name] * whole["seconds"]).sum() / spoken for name in names}
+    shares = {name.removeprefix("share_"): (whole[name] * whole["seconds"]).sum() / speech for name in names}
     words = ", ".join(f"{name} {share:.0%}" for name, share in sorted(shares.items(), key=lambda item: -item[1]))
-    minutes = f"{spoken / 60:.1f} of {total / 60:.1f} minutes in utterances"
+    minutes = f"{speech / 60:.1f} of {total / 60:.1f} minutes in utterances"
     return f"{number_of(len(whole), 'recording')}, {minutes}: {words} of that time."
 
 

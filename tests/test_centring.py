@@ -9,8 +9,10 @@ import pytest
 import soundfile
 import torch
 
+from helpers import bursts
 from ipr_core.annotation import annotate
 from ipr_core.config import Config, Data, SettingsError, demo
+from ipr_core.data.segmentation import segmented
 from ipr_core.data.waves import SAMPLE_RATE
 from ipr_core.runs.run import Run
 from ipr_core.training.advance import advance, prepare
@@ -128,6 +130,22 @@ def test_workers_agree(run, corpus, tmp_path, monkeypatch):
     assert annotate(run, corpus, tmp_path, progress=False, segment="none", shard=(1, 2)) == []
     labels = annotated(run, corpus, tmp_path, shard=(2, 2))
     np.testing.assert_allclose(labels[SOFT], run.labels.set_index("id").loc[labels.index, SOFT], atol=1e-5)
+
+
+def test_utterances_of_long_recordings_are_centred_by_their_speaker(run, tmp_path, monkeypatch):
+    bursts.ears(monkeypatch, tmp_path / "cache")
+    for i, name in enumerate(("a", "b")):
+        bursts.record(tmp_path / f"{name}.wav", *[30, 60] * 8, seed=i)
+    (tmp_path / "long.csv").write_text("path,speaker\na.wav,ada\nb.wav,ben\n")
+    long = Data(corpus="manifest", corpus_path=str(tmp_path / "long.csv"))
+    labels = pd.read_parquet(annotate(run, long, tmp_path, progress=False)[0])
+    cut = segmented(long, run.config.audio.max_seconds, file=tmp_path / "cut.csv", progress=False).data
+    pd.testing.assert_frame_equal(labels, pd.read_parquet(annotate(run, cut, tmp_path, progress=False)[0]))
+    assert labels["speaker"].tolist() == ["ada"] * 8 + ["ben"] * 8
+    unknown = tmp_path / "cut.csv"
+    unknown.write_text(unknown.read_text("utf-8").replace(",ada,", ",,").replace(",ben,", ",,"), "utf-8")
+    unnamed = pd.read_parquet(annotate(run, cut, tmp_path, progress=False)[0])
+    assert np.abs(labels[SOFT] - unnamed[SOFT]).to_numpy().max() > 0.001
 
 
 def test_a_speaker_s_other_clips_matter_to_every_piece(run, corpus, tmp_path):

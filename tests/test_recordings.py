@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 import soundfile
+from test_textgrid import parse
 
 from ipr_core import recordings
-from test_textgrid import parse
 
 CLASSES = ("angry", "sad")
 ROWS = (

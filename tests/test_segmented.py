@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from test_textgrid import parse
 
 from helpers import bursts
 from helpers.bursts import record
@@ -11,7 +12,6 @@ from ipr_core import annotation, cli
 from ipr_core.annotation import annotate
 from ipr_core.config import Data
 from ipr_core.training.model import Recogniser
-from test_textgrid import parse
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def parse(content: str) -> tuple[float, float, dict[str, list[tuple[float, float
         count = int(next(values))
         tiers[name] = [(float(next(values)), float(next(values)), next(values)) for _ in range(count)]
         edges = [edge for start, end, _ in tiers[name] for edge in (start, end)]
-        assert edges[0] == xmin and edges[-1] == xmax, "a tier covers the whole sound"
+        assert (edges[0], edges[-1]) == (xmin, xmax), "a tier covers the whole sound"
         assert edges[1:-1:2] == edges[2::2], "without a hole"
     assert next(values, None) is None
     return xmin, xmax, tiers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -13,9 +14,10 @@ from ipr_core.data.audio import RATES, check_form
 from ipr_core.data.loudness import Channels
 from ipr_core.data.resampling import BLOCK, int16, resampled
 from ipr_core.data.unusable import Unusable
-from ipr_core.data.waves import MIN_SECONDS
+from ipr_core.data.waves import MIN_SECONDS, middle
 
 _ONE_CHANNEL = "give a 1-D array, of several channels their average"
+_log = logging.getLogger(__name__)
 _CAST = "give floats between -1 and 1, or int16"
 
 
@@ -32,6 +34,21 @@ def clips(waves: Iterable[ArrayLike], rate: int) -> Iterator[NDArray[np.int16]]:
             yield _clip(np.asarray(wave), int(rate))
         except Unusable as fault:
             raise ValueError(f"waves[{i}] {fault.problem}; {fault.cure}") from None
+
+
+def middles(waves: Iterable[ArrayLike], rate: int, max_seconds: float) -> Iterator[NDArray[np.int16]]:
+    """Yield the clips of waves, of a longer one its middle, and log at the end of how many that was all.
+
+    raises ValueError as `clips` does
+    """
+    count = longer = 0
+    for clip in clips(waves, rate):
+        count += 1
+        longer += len(clip) > round(max_seconds * SAMPLE_RATE)
+        yield middle(clip, max_seconds).copy()
+    if longer:
+        sentence = "of %d of %d waves only the middle was heard: they are longer than %g s; cut them into utterances"
+        _log.warning(f"{sentence}, as `ipr segment` cuts files", longer, count, max_seconds)
 
 
 def _check_rate(rate: Any) -> None:

@@ -131,10 +131,10 @@ def _surveys(data: Data, progress: bool, notes: bool = False) -> Iterator[tuple[
 def _hear_share(data: Data, max_seconds: float, segment: Segment, shard: tuple[int, int], progress: bool) -> None:
     """Put the speech of every n-th row into the cache. Faults are named later."""
     for first, table, _ in _surveys(data, progress):
-        own = table[(np.arange(first, first + len(table)) % shard[1]) == shard[0] - 1]
-        waves, faults = dataset.existing_waves(own, cache.default_cache(), progress)
+        share = table[(np.arange(first, first + len(table)) % shard[1]) == shard[0] - 1]
+        waves, faults = dataset.existing_waves(share, cache.default_cache(), progress)
         if not faults:
-            for _ in _hear(waves, _to_cut(waves, own, max_seconds, segment), progress):
+            for _ in _hear(waves, _to_cut(waves, share, max_seconds, segment), progress):
                 pass
 
 
@@ -148,8 +148,8 @@ def _cuts(data: Data, max_seconds: float, segment: Segment, progress: bool) -> _
         if block_faults:
             continue
         cuts.columns |= {name for name in (*PLAIN, *share_columns(table)) if name in table and _is_filled(table[name])}
-        chosen = _to_cut(waves, table, max_seconds, segment)
-        for i, speech in zip(chosen, _hear(waves, chosen, progress), strict=True):
+        rows_to_cut = _to_cut(waves, table, max_seconds, segment)
+        for i, speech in zip(rows_to_cut, _hear(waves, rows_to_cut, progress), strict=True):
             times = _times(waves, i, speech, max_seconds) + np.nan_to_num(table["start"].iloc[i])
             cuts.times[first + i] = times
             cuts.speechless += [] if len(times) else [table["id"].iloc[i]]
@@ -166,10 +166,10 @@ def _is_filled(cells: Series) -> bool:
 
 def _to_cut(waves: WaveStore, table: DataFrame, max_seconds: float, segment: Segment) -> list[int]:
     """Return the rows that are cut: what is too long, and with "vad" every file that is whole."""
-    chosen = waves.lengths > round(max_seconds * SAMPLE_RATE)
+    rows_to_cut = waves.lengths > round(max_seconds * SAMPLE_RATE)
     if segment == "vad":
-        chosen |= table[["start", "end"]].isna().all(axis=1).to_numpy()
-    return np.flatnonzero(chosen).tolist()
+        rows_to_cut |= table[["start", "end"]].isna().all(axis=1).to_numpy()
+    return np.flatnonzero(rows_to_cut).tolist()
 
 
 def _hear(waves: WaveStore, rows: list[int], progress: bool) -> Iterator[NDArray[np.float32]]:
@@ -191,7 +191,7 @@ def _speech(waves: WaveStore, i: int, bar: Progress[int]) -> NDArray[np.float32]
     cache.clear_once(file.parent)
     stored = cache.sealed(file, "<f4", 1)
     if stored is None:
-        speech = _heard(waves, i, int(waves.lengths[i]), bar)
+        speech = _probabilities(waves, i, int(waves.lengths[i]), bar)
 
         def save(copy: str) -> None:
             with open(copy, "wb") as stream:
@@ -203,7 +203,7 @@ def _speech(waves: WaveStore, i: int, bar: Progress[int]) -> NDArray[np.float32]
     return np.array(stored[0])
 
 
-def _heard(clips: Clips, i: int, samples: int, bar: Progress[int]) -> NDArray[np.float32]:
+def _probabilities(clips: Clips, i: int, samples: int, bar: Progress[int]) -> NDArray[np.float32]:
     """Hear a clip, a minute at a time: only that is in memory, and only that is mapped."""
     from ipr_core.data.voice_activity import Hearing
 

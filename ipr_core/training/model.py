@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from ipr_core.atomic import write, write_text
 from ipr_core.calibration import Calibration
 from ipr_core.config import SAMPLE_RATE, Audio, Config, Encoder, Method, Training
-from ipr_core.data.clips import clips
-from ipr_core.data.waves import Clips, middle, padded
+from ipr_core.data.clips import middles
+from ipr_core.data.waves import Clips, padded
 from ipr_core.encoders import SpeechEncoder, build_encoder, checkpoint_digest, load_encoder, valid
 from ipr_core.method.prototypes import Prototypes
 from ipr_core.method.systems import SYSTEMS
@@ -185,17 +185,18 @@ class Recogniser(nn.Module):
     ) -> Tensor:
         """Return the trained system's calibrated soft labels (N, C), on the CPU; rows sum to 1.
 
-        They are those that `ipr annotate` gives to files of these waves; (0, C) if there is none.
+        They are those that `ipr annotate` gives to files of these waves; (0, C) if there is none. Of a wave longer than
+        `max_seconds` the middle is heard, and a warning says so: cut it into utterances first.
 
         waves: N times (T,) of any lengths, floats with full scale at 1, or int16; of a generator, some hundred are held
         at a time, with speakers all   rate: their samples per second
         speakers: N names, "" if not known, for a model that is `centred`; by default none is known
         raises ValueError with the wave's number, the problem and the cure; see `clips.clips`
         """
-        middles = (middle(clip, self.max_seconds).copy() for clip in clips(waves, rate))
+        heard_clips = middles(waves, rate, self.max_seconds)
         if self.centred and speakers is not None:
-            return self._predict_by_speaker(list(middles), speakers)
-        parts = iter(lambda: list(islice(middles, _PART)), [])
+            return self._predict_by_speaker(list(heard_clips), speakers)
+        parts = iter(lambda: list(islice(heard_clips, _PART)), [])
         return torch.cat([torch.empty(0, len(self.classes)), *(self.soft_labels(part).soft for part in parts)])
 
     def _predict_by_speaker(self, middles: list[NDArray[np.int16]], speakers: Sequence[str]) -> Tensor:

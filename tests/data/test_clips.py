@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from helpers.sounds import decode, sine, wav
-from ipr_core.data.clips import clips
+from ipr_core.data.clips import clips, middles
 
 
 def only(wave, rate=16_000) -> np.ndarray:
@@ -73,3 +73,14 @@ def test_a_rate_within_the_bounds_is_taken(rate):
 def test_one_wave_in_place_of_a_list_is_refused():
     with pytest.raises(ValueError, match=r"waves\[0\] has 0 axes"):
         list(clips(sine(), 16_000))
+
+
+def test_of_long_waves_the_middle_is_heard_with_a_word(caplog):
+    waves = [np.arange(16_000, dtype=np.int16), np.arange(8_000, dtype=np.int16)]
+    first, second = middles(waves, 16_000, 0.5)
+    assert first.tolist() == list(range(4_000, 12_000))
+    assert len(second) == 8_000
+    assert "of 1 of 2 waves only the middle was heard: they are longer than 0.5 s" in caplog.text
+    caplog.clear()
+    assert len(list(middles(waves, 16_000, 1))) == 2
+    assert not caplog.text

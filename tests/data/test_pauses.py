@@ -6,7 +6,7 @@ import pytest
 from ipr_core.data import pauses
 from ipr_core.data.pauses import BRIEF, MARGIN, NEAR, PAUSE, SECOND, utterances
 
-LONG = int((15 * 16_000 - 1) // 512)
+LONG = (15 * 16_000 - 1) // 512
 
 
 def speech(*stretches):
@@ -79,7 +79,7 @@ def test_whatever_is_heard_none_is_too_long_and_all_are_in_order(max_seconds):
         assert spans.max(initial=0) <= len(level)
         loud = level >= pauses.SPEECH
         runs = np.flatnonzero(np.diff(np.concatenate([[0], loud, [0]]).astype(int))).reshape(-1, 2)
-        inside = np.zeros(len(level), bool)
+        covered = np.zeros(len(level), bool)
         for first, last in spans.tolist():
-            inside[first:last] = True
-        assert all(inside[first:last].all() for first, last in runs if last - first >= BRIEF)  # nothing is lost
+            covered[first:last] = True
+        assert all(covered[first:last].all() for first, last in runs if last - first >= BRIEF)  # nothing is lost

@@ -7,9 +7,9 @@ from helpers import bursts
 from helpers.bursts import record
 from ipr_core.config import Data
 from ipr_core.data import corpora, segmentation
+from ipr_core.data.faults import CorpusError
 from ipr_core.data.pauses import MARGIN
 from ipr_core.data.segmentation import segmented
-from ipr_core.data.faults import CorpusError
 
 FRAME = 512 / 16_000
 

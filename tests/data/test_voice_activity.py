@@ -34,7 +34,7 @@ def literal(clip):
     """Return the probabilities as one would write the network down, frame by frame, in double precision."""
     weights = {name: value.astype(float) for name, value in load_file(voice_activity._weights()).items()}
     wave = np.concatenate([clip / 32768, np.zeros(-len(clip) % FRAME)])
-    context, h, c, told = np.zeros(64), np.zeros(128), np.zeros(128), []
+    context, h, c, probabilities = np.zeros(64), np.zeros(128), np.zeros(128), []
     for begin in range(0, len(wave), FRAME):
         frame = np.concatenate([context, wave[begin : begin + FRAME]])
         context, frame = frame[-64:], np.concatenate([frame, frame[-2:-66:-1]])
@@ -47,8 +47,10 @@ def literal(clip):
         enter, forget, cell, leave = np.split(gates, 4)
         c = sigmoid(forget) * c + sigmoid(enter) * np.tanh(cell)
         h = sigmoid(leave) * np.tanh(c)
-        told.append(sigmoid(weights["final_conv.weight"][0, :, 0] @ np.maximum(0, h) + weights["final_conv.bias"])[0])
-    return np.array(told)
+        probabilities.append(
+            sigmoid(weights["final_conv.weight"][0, :, 0] @ np.maximum(0, h) + weights["final_conv.bias"])[0]
+        )
+    return np.array(probabilities)
 
 
 def test_it_is_the_literal_network(clip):
@@ -82,7 +84,9 @@ def test_on_real_speech_it_is_as_sure_as_the_network_that_silero_loads():
     waves = [np.concatenate([np.zeros(16_000, np.int16), soundfile.read(path, dtype="int16")[0]]) for path in paths]
     network = silero.load_silero_vad()
     with torch.no_grad():
-        theirs = [network.audio_forward(torch.from_numpy(wave / np.float32(32768))[None], 16_000)[0] for wave in waves]
-    ours = [Hearing().next(wave) for wave in waves]
-    agree = np.concatenate([(a > 0.5) == (b.numpy() > 0.5) for a, b in zip(ours, theirs, strict=True)])
+        references = [
+            network.audio_forward(torch.from_numpy(wave / np.float32(32768))[None], 16_000)[0] for wave in waves
+        ]
+    results = [Hearing().next(wave) for wave in waves]
+    agree = np.concatenate([(a > 0.5) == (b.numpy() > 0.5) for a, b in zip(results, references, strict=True)])
     assert agree.mean() > 0.97
