@@ -102,9 +102,8 @@ def measure(run: str, folder: str, minutes: str) -> None:
     print(f"{float(minutes):g} minutes, {len(clips)} clips", flush=True)
     seconds = float(clips["end"].iloc[-1])
     cost("to segment, with decoding", seconds, lambda: segmentation.segmented(corpus, 15, progress=False))
-    paths = cost(
-        "to annotate after it", seconds, lambda: annotate(Run.open(run), corpus, Path(folder) / "labels", False)
-    )
+    target = Path(folder) / "labels"
+    paths = cost("to annotate after it", seconds, lambda: annotate(Run.open(run), corpus, target, False))
     labels = pd.read_parquet(paths[0])
     successes, emodb = hits(clips, labels), clips["path"].str.contains("emodb").to_numpy()
     shares = f"EmoDB {successes[emodb].mean():.1%}, RAVDESS {successes[~emodb].mean():.1%}"
@@ -125,7 +124,7 @@ def cost(title: str, seconds: float, work: Callable[[], T]) -> T:
     processors = sum(os.times()[:4]) - sum(begin[:4])
     print(
         f"  {title}: {wall:.0f} s, {seconds / wall:.0f} x real time; {processors:.0f} s of processors, "
-        f"memory at most {memory.highest() / 2**20:.0f} MiB, {peak_memory() / 2**20:.0f} MiB with what is mapped so far",
+        f"at most {memory.highest() / 2**20:.0f} MiB, {peak_memory() / 2**20:.0f} MiB with what is mapped so far",
         flush=True,
     )
     return result
