@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ipr_core.config import Config, Data, SettingsError, demo, paper, recommended
     from ipr_core.data.corpora.table import CorpusError
     from ipr_core.data.dataset import Dataset, load
+    from ipr_core.data.segmentation import segmented
     from ipr_core.runs.run import Run, RunError
     from ipr_core.training.advance import advance, prepare, train_all
     from ipr_core.training.model import Recogniser
@@ -26,13 +27,14 @@ sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 __all__ = [
     "Config", "CorpusError", "Data", "Dataset", "Recogniser", "Run", "RunError", "SettingsError", "advance", "annotate",
-    "demo", "load", "paper", "prepare", "recommended", "train_all",
+    "demo", "load", "paper", "prepare", "recommended", "segmented", "train_all",
 ]  # fmt: skip
 _MODULES = {
     "annotation": ("annotate",),
     "config": ("Config", "Data", "SettingsError", "demo", "paper", "recommended"),
     "data.corpora.table": ("CorpusError",),
     "data.dataset": ("Dataset", "load"),
+    "data.segmentation": ("segmented",),
     "runs.run": ("Run", "RunError"),
     "training.advance": ("advance", "prepare", "train_all"),
     "training.model": ("Recogniser",),

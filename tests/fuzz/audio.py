@@ -32,7 +32,7 @@ def trial(number: int, draw: Generator, folder: Path, workbench: Workbench) -> V
     table = folder / "table.csv"
     with table.open("w", newline="") as stream:
         csv.writer(stream).writerows([["path"], [path.name]])
-    answer = call("annotate", workbench.finished, table, "--out", folder / "out", folder=folder)
+    answer = call("annotate", workbench.finished, table, "--segment", "none", "--out", folder / "out", folder=folder)
     wave = _read_by_the_product(path, folder) if answer.code == 0 else None
     return judge(answer, damage, lambda: alike(wave, reference), lambda: alike(wave, reading(path)))
 

@@ -86,7 +86,7 @@ def trial(draw: Generator, folder: Path, workbench: Workbench) -> Verdict:
         BROKEN[name](corpus / name)
     damage = Damage(_title(names, strangers, faulty), "corpus", ("corpus",), harmless=_is_plain(names, faulty))
     (folder / "damage.txt").write_text(ascii(damage.name))
-    answer = call("annotate", workbench.finished, corpus, "--out", folder / "out", folder=folder)
+    answer = call("annotate", workbench.finished, corpus, "--segment", "none", "--out", folder / "out", folder=folder)
     suffixes = {Path(name).suffix.lower() for name in names}
     tokens = [SAID[name] for name in strangers if name in SAID]
     verdict = judge(answer, damage, lambda: _all_labelled(answer, folder, names, tokens))
