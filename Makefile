@@ -1,5 +1,5 @@
-# Words: demo, test, quick, lab, check, speech, results, reachable, example, fuzz, kills, lock, clean. `make` alone says what they do.
-.PHONY: help demo test quick lab check speech results reachable example fuzz kills lock clean
+# Words: demo, test, quick, lab, check, speech, results, reachable, example, fuzz, kills, gpu, lock, clean. `make` alone says what they do.
+.PHONY: help demo test quick lab check speech results reachable example fuzz kills gpu lock clean
 .DEFAULT_GOAL := help
 
 # The newest Python that runs and is new enough, of those on the path.
@@ -71,6 +71,9 @@ example: $(READY)  ## notebooks/EXAMPLE.md, a finished example, drawn from its r
 kills: $(READY)  ## three hundred kills of train, annotate, corrections, run, batch and of votes (tests/fuzz)
 	PYTHONPATH=tests $(BIN)/python -m fuzz.kills
 	PYTHONPATH=tests $(BIN)/python -m fuzz.votes --kills 100
+
+gpu: $(READY)  ## on a machine with a GPU: the bench, real runs, a kill, a batch, the recipe (tests/benchmarks/gpu.py)
+	$(BIN)/python tests/benchmarks/gpu.py
 
 lab: $(READY)  ## open JupyterLab on copies of the notebooks (ipr-notebooks, which git ignores), on loopback
 	$(BIN)/ipr lab

@@ -105,7 +105,8 @@ def painted(grey: Tensor, colours: Tensor) -> Tensor:
     level = grey * (len(colours) - 1)
     index = level.long().clamp(max=len(colours) - 2)
     colour = torch.lerp(colours[index], colours[index + 1], (level - index)[..., None])  # (B, H, W, 3)
-    mean, deviation = (torch.tensor(values, device=grey.device) for values in (_MEAN, _DEVIATION))
+    # filled where they are, for a copy of them would wait for a GPU
+    mean, deviation = (torch.stack([grey.new_full((), x) for x in pixel]) for pixel in (_MEAN, _DEVIATION))
     return ((colour - mean) / deviation).permute(0, 3, 1, 2)
 
 

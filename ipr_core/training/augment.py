@@ -1,7 +1,8 @@
 """The second view x^aug of an utterance: noise, volume, reverberation and pitch in a random mix.
 
 Views are made for a minibatch at once, on the waves' device. Every draw of a view comes from its own key, so a view
-depends on its wave, its key and the settings alone: not on its neighbours, padding or earlier draws. On a CPU a
+depends on its wave, its key and the settings alone: not on its neighbours, padding or earlier draws. Draws are the
+CPU's wherever the waves lie, so that every device hears the same views; only their copies go to a GPU. On a CPU a
 minibatch is cut into groups that take a core each. Its operations are too small for several cores to share one: torch
 would wait for the last of them, which costs more than the work.
 """
@@ -26,6 +27,7 @@ from torchaudio.transforms import Resample
 
 from ipr_core.config import Audio, Range
 from ipr_core.data.waves import SAMPLE_RATE
+from ipr_core.training.transfer import on_device
 
 Part = TypeVar("Part")
 
@@ -51,7 +53,7 @@ def second_view(waves: Tensor, lengths: Tensor, keys: Sequence[int], audio: Audi
     returns: (B, T) in [-1, 1], zero beyond each length; clipped where it would be louder
     """
     if waves.device.type != "cpu":
-        return _mixed(waves, lengths.to(waves.device), keys, audio)
+        return _mixed(waves, on_device(lengths, waves.device), keys, audio)
     views = torch.zeros_like(waves)
 
     def fill(first: int) -> None:
@@ -97,7 +99,7 @@ def _mixed(waves: Tensor, lengths: Tensor, keys: Sequence[int], audio: Audio) ->
     for effect in ORDER:
         rows = recipe.effects[effect].nonzero().flatten()
         if len(rows):
-            index = rows.to(waves.device)
+            index = on_device(rows, waves.device)
             views[index] = _applied(effect, views[index], lengths[index], recipe.select(rows))
     return views.clamp_(-1, 1)
 
@@ -148,16 +150,16 @@ def _semitones(range: Range) -> Tensor:
 
 def _applied(effect: str, waves: Tensor, lengths: Tensor, recipe: _Recipe) -> Tensor:
     """Apply one effect to waves (B, T): zero beyond each length. Noise and rooms have keys of their own."""
-    keys, amounts = recipe.keys, recipe.amounts
+    keys, amounts, device = recipe.keys, recipe.amounts, waves.device
     if effect == "pitch":
         return change_pitch(waves, lengths, amounts["semitones"].tolist())
     if effect == "reverberation":
-        rooms = impulse_responses([key ^ 1 for key in keys], amounts["seconds"], amounts["direct_db"], waves.device)
+        rooms = impulse_responses([key ^ 1 for key in keys], amounts["seconds"], amounts["direct_db"], device)
         return _valid(reverberate(waves, rooms), lengths)
     if effect == "noise":
-        noise = coloured_noise([key ^ 2 for key in keys], waves.shape[1], amounts["colour"].to(waves))
-        return add_noise(waves, lengths, noise, amounts["snr_db"].to(waves))
-    return change_volume(waves, amounts["gain_db"].to(waves))
+        noise = coloured_noise([key ^ 2 for key in keys], waves.shape[1], on_device(amounts["colour"].float(), device))
+        return add_noise(waves, lengths, noise, on_device(amounts["snr_db"].float(), device))
+    return change_volume(waves, on_device(amounts["gain_db"].float(), device))
 
 
 def _valid(waves: Tensor, lengths: Tensor) -> Tensor:
@@ -165,10 +167,10 @@ def _valid(waves: Tensor, lengths: Tensor) -> Tensor:
     return torch.where(torch.arange(waves.shape[1], device=waves.device) < lengths[:, None], waves, 0)
 
 
-def _normal(keys: Sequence[int], n: int, device: torch.device | str) -> Tensor:
-    """Draw (B, n) standard normal numbers, each row from its key."""
-    generator = torch.Generator(device)
-    return torch.stack([torch.randn(n, generator=generator.manual_seed(key), device=device) for key in keys])
+def _normal(keys: Sequence[int], n: int) -> Tensor:
+    """Draw (B, n) standard normal numbers on the CPU, each row from its key."""
+    generator = torch.Generator()
+    return torch.stack([torch.randn(n, generator=generator.manual_seed(key)) for key in keys])
 
 
 # ---- noise ----
@@ -183,7 +185,7 @@ def coloured_noise(keys: Sequence[int], n: int, colour: Tensor) -> Tensor:
     """
     bins = _NOISE_PERIOD // 2
     f = torch.arange(1, bins + 1, device=colour.device)
-    spectrum = torch.view_as_complex(_normal(keys, 2 * bins, colour.device).view(-1, bins, 2))
+    spectrum = torch.view_as_complex(on_device(_normal(keys, 2 * bins), colour.device).view(-1, bins, 2))
     spectrum = spectrum * (f.log() * (-colour[:, None] / 2)).exp()
     period = torch.fft.irfft(F.pad(spectrum, (1, 0)), n=_NOISE_PERIOD)  # no constant part
     return period.repeat(1, -(-n // _NOISE_PERIOD))[:, :n]
@@ -222,11 +224,11 @@ def impulse_responses(
     ends = last.int().tolist()
     n = max(ends) + 1
     # A row's noise must not depend on the longest room of the batch: drawn as long as its own, then padded.
-    noise = [F.pad(_normal([key], m, device)[0], (1, n - m - 1)) for key, m in zip(keys, ends, strict=True)]
-    slope = (math.log(1e-3) / last.clamp_min(1)).to(device, torch.float32)
-    tail = torch.stack(noise) * (slope[:, None] * torch.arange(n, device=device)).exp()
+    noise = [F.pad(_normal([key], m)[0], (1, n - m - 1)) for key, m in zip(keys, ends, strict=True)]
+    slope = on_device((math.log(1e-3) / last.clamp_min(1)).float(), device)
+    tail = on_device(torch.stack(noise), device) * (slope[:, None] * torch.arange(n, device=device)).exp()
     energy = tail.square().sum(dim=1).clamp_min(torch.finfo(tail.dtype).tiny)
-    tail = tail * ((10 ** (-direct_db / 10)).to(tail) / energy).sqrt()[:, None]
+    tail = tail * (on_device((10 ** (-direct_db / 10)).float(), device) / energy).sqrt()[:, None]
     room = torch.cat([torch.ones_like(tail[:, :1]), tail[:, 1:]], dim=1)
     return room / room.norm(dim=1, keepdim=True)
 
@@ -256,10 +258,10 @@ def change_pitch(waves: Tensor, lengths: Tensor, semitones: Sequence[float]) -> 
     waves: (B, T)   lengths: (B,)   returns: (B, T), zero beyond each length
     """
     ratios = [Fraction(2 ** (step / 12)).limit_denominator(40) for step in semitones]
-    numerator, denominator = torch.tensor([(r.numerator, r.denominator) for r in ratios], device=waves.device).T
+    numerator, denominator = on_device([(r.numerator, r.denominator) for r in ratios], waves.device).T
     fast = waves.new_zeros(len(waves), max(_shorter(waves.shape[1], ratio) for ratio in ratios))
     for ratio in dict.fromkeys(ratios):
-        rows = torch.tensor([i for i in range(len(ratios)) if ratios[i] == ratio], device=waves.device)
+        rows = on_device([i for i in range(len(ratios)) if ratios[i] == ratio], waves.device)
         fast[rows, : _shorter(waves.shape[1], ratio)] = _resampled(waves[rows], ratio)
     fast = _valid(fast, (lengths * denominator + numerator - 1) // numerator)
     slow = stretch(fast, numerator / denominator, waves.shape[1])
@@ -287,7 +289,7 @@ def _filters(ratio: Fraction, device: torch.device) -> Tensor:
     """Return torchaudio's windowed sincs (taps, denominator), one for each sample that a step makes."""
     if ratio == 1:  # of which torchaudio makes none
         return torch.ones(1, 1, device=device)
-    return Resample(ratio.numerator, ratio.denominator).kernel[:, 0].T.to(device)
+    return on_device(Resample(ratio.numerator, ratio.denominator).kernel[:, 0].T, device)
 
 
 def stretch(waves: Tensor, factors: Tensor, n: int) -> Tensor:

@@ -17,7 +17,8 @@ from ipr_core.method.systems.system import System
 from ipr_core.training.minibatches import Minibatch, Rows
 from ipr_core.training.model import Recogniser
 from ipr_core.training.processes import Process
-from ipr_core.training.views import Padded, Views, on_device
+from ipr_core.training.transfer import on_device
+from ipr_core.training.views import Padded, Views
 
 
 class Passes:

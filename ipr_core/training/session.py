@@ -22,7 +22,8 @@ from ipr_core.training.minibatches import Minibatch, Rows
 from ipr_core.training.model import Recogniser, build_model
 from ipr_core.training.passes import Passes
 from ipr_core.training.processes import this_process
-from ipr_core.training.views import Padded, Views, on_device
+from ipr_core.training.transfer import on_device
+from ipr_core.training.views import Padded, Views
 
 _TURN = 1_000_000
 """Between the keys of an epoch's turns, more than there are epochs."""
@@ -187,7 +188,8 @@ class Session:
         return epochs / warm_up if epochs < warm_up else (epochs - warm_up) / max(whole - warm_up, 1)
 
     def evaluate_(self) -> None:
-        """Embed and classify every utterance, in evaluation mode."""
+        """Embed and classify every utterance, in evaluation mode; first the epoch's second views are kept."""
+        self.views.keep_()
         self.embeddings, self.classifier_soft = self.passes.evaluate(len(self.data.table))
 
     def state(self) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ from ipr_core.training.augment import second_view, view_key
 from ipr_core.training.centring import SpeakerMeans
 from ipr_core.training.kept_views import KeptViews
 from ipr_core.training.minibatches import PASS, Rows, by_length
+from ipr_core.training.transfer import on_device
 
 Stem = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 Padded = tuple[Tensor, Tensor]
@@ -94,7 +95,8 @@ class Views:
             self._shared[key] = view
             self._bytes_left -= view[0].nbytes
         if key in self._awaited:
-            self._keep_with_its_epoch(key, view)
+            self._awaited.remove(key)
+            self._to_keep[key] = view
         return self._centred(rows, view)
 
     def expect(self, requests: Iterable[tuple[Sequence[int] | Rows, bool]], epoch: int) -> None:
@@ -114,16 +116,15 @@ class Views:
         self._block_waves.expect([_rows(block) for block in self._blocks])
         self._waves.expect(rows for rows, augmented in pairs if not (augmented or self._clean))
 
+    def keep_(self) -> None:
+        """Keep the second views of the epoch on disk, if all of them were made; after its steps, as it takes time."""
+        if self._kept and self._to_keep and not self._awaited:
+            self._kept.write(self._to_keep)
+        self._to_keep = {}
+
     def passes(self) -> list[Rows]:
         """Return all rows in batches for an evaluation; always the same ones, so that results are to the bit."""
         return by_length(self.lengths, PASS)
-
-    def _keep_with_its_epoch(self, key: Key, view: Padded) -> None:
-        self._to_keep[key] = view
-        self._awaited.remove(key)
-        if self._kept and not self._awaited:
-            self._kept.write(self._to_keep)
-            self._to_keep = {}
 
     def _find_offsets(self) -> None:
         """Find the speakers' means over the clean views of all rows, and each row's offset."""
@@ -210,12 +211,6 @@ class Ahead(Generic[Input, Output]):
     def _fill(self) -> None:
         while len(self._futures) < self._depth and (key := next(self._inputs, None)) is not None:
             self._futures.append((key, self._thread.submit(self._make, key)))
-
-
-def on_device(values: Sequence[int] | Rows, device: torch.device) -> Tensor:
-    """Copy whole numbers to the device, without waiting for what a GPU has in hand."""
-    tensor = torch.as_tensor(values)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _budget(device: torch.device) -> int:

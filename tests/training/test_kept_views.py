@@ -3,9 +3,12 @@
 import pytest
 import torch
 
+from helpers.small_encoders import random_model
 from ipr_core.config import recommended
 from ipr_core.training.kept_views import KeptViews, kept_views
+from ipr_core.training.loop import refine
 from ipr_core.training.model import build_model
+from ipr_core.training.session import Session
 from ipr_core.training.views import Views
 
 CPU = torch.device("cpu")
@@ -34,7 +37,9 @@ def epoch(stem, data, tiny, tmp_path):
         views = Views(stem, data, tiny.audio, (0, 0), CPU, share, kept=KeptViews(basis, data, tmp_path))
         stem.passes = 0
         views.expect(requests, number)
-        return [views.augmented(rows, number) for rows, augmented in requests if augmented]
+        inputs = [views.augmented(rows, number) for rows, augmented in requests if augmented]
+        views.keep_()
+        return inputs
 
     return epoch
 
@@ -75,9 +80,11 @@ def test_an_epoch_that_is_not_made_to_its_end_is_not_kept(stem, data, tiny, tmp_
     views = Views(stem, data, tiny.audio, (0, 0), CPU, kept=KeptViews("an encoder", data, tmp_path))
     views.expect(REQUESTS, 2)
     views.augmented(AUGMENTED[0], 2)
+    views.keep_()
     views.expect(REQUESTS, 3)
     views.augmented(AUGMENTED[1], 3)
     views.augmented([7], 3)  # which nothing expects
+    views.keep_()
     assert not list(tmp_path.glob("*.npy"))
 
 
@@ -86,6 +93,15 @@ def test_a_cache_that_cannot_be_written_keeps_nothing(stem, data, tiny, tmp_path
     views = Views(stem, data, tiny.audio, (0, 0), CPU, kept=KeptViews("an encoder", data, tmp_path / "file"))
     views.expect(REQUESTS, 2)
     assert all(len(views.augmented(rows, 2)[0]) == len(rows) for rows in AUGMENTED)
+    views.keep_()
+
+
+def test_a_session_keeps_the_views_of_every_epoch_of_the_refinement(frozen, data, tmp_path, monkeypatch):
+    random_model("wav2vec2-base").save_pretrained(tmp_path / "encoder")
+    monkeypatch.setenv("IPR_CACHE", str(tmp_path / "cache"))
+    session = Session(frozen.replace(encoder=str(tmp_path / "encoder")), data)
+    list(refine(session))
+    assert len(list((tmp_path / "cache" / "second_views").glob("*.npy"))) == frozen.training.epochs - 1
 
 
 def test_nothing_is_kept_of_an_encoder_that_is_trained_or_has_no_file(data):

@@ -1,20 +1,12 @@
 """Every reading of the paper, trained once: it trains, and it makes a difference."""
 
-from typing import Literal, get_args, get_origin
-
 import pytest
 import torch
 
+from helpers.readings import READINGS
 from helpers.sessions import bits, equal, finite
 from ipr_core.config import FIELDS, paper
 from ipr_core.training.session import Session
-
-READINGS = [
-    (name, value)
-    for name, (section, field) in FIELDS.items()
-    if section == "method" and (get_origin(field.annotation) is Literal or field.annotation is bool)
-    for value in (get_args(field.annotation) or (False, True))
-]
 
 
 @pytest.mark.parametrize(("name", "value"), READINGS)

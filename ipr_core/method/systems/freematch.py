@@ -27,22 +27,25 @@ def thresholds(confidence: Tensor, shares: Tensor) -> Tensor:
     return shares / shares.max() * confidence
 
 
-def fairness(expected: Tensor, counts: Tensor, shares: Tensor) -> Tensor:
+def fairness(expected: Tensor, counts: Tensor, shares: Tensor, certain: Tensor) -> Tensor:
     """Return L_f = Σ_c a_c log b_c, which drives a minibatch from the mean prediction so far (Eq. 11).
 
     a is `expected` over `counts`, b the mean of `shares` over the counts of their pseudo-labels, both scaled to sum 1.
-    Classes that no pseudo-label of the minibatch names have no b and are left out.
+    Classes that no pseudo-label of the minibatch names have no b and are left out. Shapes do not depend on who is
+    certain, so that no GPU is waited for.
 
     expected, counts: (C,) mean soft label and share of each pseudo-label so far   shares: (B, C)
-    returns: scalar
+    certain: (B,) bool, the utterances that count
+    returns: scalar, 0 where none counts
     """
-    if len(shares) == 0:
-        return shares.sum()
-    frequency = F.one_hot(shares.argmax(dim=-1), shares.shape[-1]).to(shares).mean(dim=0)  # (C,)
-    present = frequency > 0
+    labels = F.one_hot(shares.argmax(dim=-1), shares.shape[-1]).to(shares)
+    size = certain.sum().clamp_min(1)
+    mean, frequency = ((part * certain[:, None]).sum(dim=0) / size for part in (shares, labels))  # (C,)
+    absent = frequency == 0
     a = expected / counts.clamp_min(1e-6)
-    b = shares.mean(dim=0)[present] / frequency[present]
-    return ((a / a.sum())[present] * (b / b.sum()).log()).sum()
+    b = (mean / frequency.masked_fill(absent, 1)).masked_fill(absent, 0)
+    ratio = (b / b.sum().clamp_min(torch.finfo(b.dtype).tiny)).masked_fill(absent, 1)
+    return (a / a.sum() * ratio.log()).sum()
 
 
 class Averages(Companion):
@@ -76,7 +79,7 @@ def refinement_terms(step: Step) -> Terms:
     shares, label = clean.detach().softmax(dim=-1).max(dim=-1)
     certain = shares >= thresholds(averages.confidence, averages.shares)[label]
     consistency = consistency_loss(clean, aug, certain.to(clean))
-    fair = fairness(averages.shares, averages.counts, aug[certain].softmax(dim=-1))
+    fair = fairness(averages.shares, averages.counts, aug.softmax(dim=-1), certain)
     weight = own_weight(step, LAMBDA)
     return terms(step, extra={"consistency": (consistency, weight), "fairness": (fair, FAIRNESS * weight)})
 

@@ -111,7 +111,8 @@ def contrast_of_classes(step: Step) -> Tensor:
 def refinement_terms(step: Step) -> Terms:
     """Return CE(D1), CE(D2) with the pseudo-targets, and the contrast: of utterances at first, then of classes."""
     companion = step.companion_as(Disambiguation)
-    contrast = contrast_of_classes(step) if companion.move else contrast_of_utterances(step)
+    # both are made, since a GPU would have to be waited for to learn which
+    contrast = torch.where(companion.move > 0, contrast_of_classes(step), contrast_of_utterances(step))
     targets = eq.cross_entropy(step.ambiguous.logits, companion.coming[step.rows])
     return terms(step, extra={"pseudo-targets": (targets, 1.0), "contrast": (contrast, own_weight(step, LAMBDA))})
 

@@ -82,13 +82,17 @@ def test_freematchs_averages_follow_the_predictions():
 
 
 def test_fairness_is_the_literal_cross_entropy_of_the_pseudo_labels():
-    p = torch.tensor([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1]])
+    p = torch.tensor([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6]], requires_grad=True)
+    certain = torch.tensor([True, True, True, False])
     expected, counts = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.25, 0.5, 0.25])
     a = [0.5 / 0.25, 0.3 / 0.5, 0.2 / 0.25]
     b = [(1.4 / 3) / (2 / 3), (1.3 / 3) / (1 / 3)]  # no pseudo-label names the third
     literal = sum(a[c] / sum(a) * math.log(b[c] / sum(b)) for c in range(2))
-    assert freematch.fairness(expected, counts, p).item() == pytest.approx(literal, rel=1e-5)
-    assert freematch.fairness(expected, counts, p[:0]).item() == 0
+    assert freematch.fairness(expected, counts, p, certain).item() == pytest.approx(literal, rel=1e-5)
+    none = freematch.fairness(expected, counts, p, torch.zeros(4, dtype=torch.bool))
+    none.backward()
+    assert none.item() == 0
+    assert not p.grad.any()  # and it is finite
 
 
 def test_softmatchs_weights_by_hand():
