@@ -11,6 +11,7 @@ participant (localid). Responses that took longer than 10 s (ttr in finishedEmoR
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def read(data: Data, progress: bool = True) -> Reading:
     notes = [files.note(), *_without_wav(table["id"][~audible & (table["id"] != SILENT)].tolist())]
     participants = cremad_raters.read(root, table)
     sexes, unread = _sexes(root / "VideoDemographics.csv")
-    faults += unread
+    faults = [*faults, *unread]
     table = table.assign(path=paths, sex=[sexes.get(name, "") for name in table["speaker"]])[audible].reset_index(
         drop=True
     )
@@ -112,7 +113,7 @@ def _voice_only(raw: DataFrame, path: Path) -> tuple[DataFrame, list[Fault]]:
     return voice, [Fault(path.name, row, "it has no number from 100001 on", _CURE, "no number") for row in rows]
 
 
-def _sexes(path: Path) -> tuple[dict[str, str], list[Fault]]:
+def _sexes(path: Path) -> tuple[dict[str, str], Sequence[Fault]]:
     """Return the sex of each actor, and the faults of the file; nothing where it is not at hand."""
     if not path.exists():
         return {}, []
