@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from ipr_core import option_values
 from ipr_core.config import FIELDS, GROUPS, PRESETS, Config, allowed
 from ipr_core.names import SEGMENTS
 
@@ -167,7 +168,9 @@ def _add_tune(parser: argparse.ArgumentParser) -> None:
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("workers", "Who does the work. The run folder must be seen by all of them.")
-    group.add_argument("--jobs", type=_count, default=1, metavar="N", help="worker processes, or jobs; default 1")
+    group.add_argument(
+        "--jobs", type=option_values.count, default=1, metavar="N", help="worker processes, or jobs; default 1"
+    )
     kinds = group.add_mutually_exclusive_group()
     kinds.add_argument("--dask", metavar="ADDRESS", help="the workers of a Dask scheduler, tcp://host:8786 for example")
     kinds.add_argument("--slurm", action="store_true", help="workers in jobs of SLURM")
@@ -179,14 +182,23 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
     }.items():
         group.add_argument(option, type=Path, metavar="FILE", help=f"with --dask tls://…: the {text}, in PEM format")
     group.add_argument(
-        "--partition", "--queue", dest="queue", type=_word, metavar="NAME", help="SLURM's partition, PBS's queue"
+        "--partition",
+        "--queue",
+        dest="queue",
+        type=option_values.word,
+        metavar="NAME",
+        help="SLURM's partition, PBS's queue",
     )
-    group.add_argument("--account", type=_word, metavar="NAME", help="whom the jobs are charged to")
-    group.add_argument("--walltime", type=_walltime, metavar="HH:MM:SS", help="a job's time; default 24:00:00")
-    group.add_argument("--memory", type=_memory, metavar="SIZE", help="a job's memory; default 8GB")
-    group.add_argument("--cores", type=_count, metavar="N", help="a job's cores; default 4")
-    group.add_argument("--gpus", type=_count, metavar="N", help="a job's GPUs; default none")
-    group.add_argument("--interface", type=_word, metavar="NAME", help="the network interface between jobs and batch")
+    group.add_argument("--account", type=option_values.word, metavar="NAME", help="whom the jobs are charged to")
+    group.add_argument(
+        "--walltime", type=option_values.walltime, metavar="HH:MM:SS", help="a job's time; default 24:00:00"
+    )
+    group.add_argument("--memory", type=option_values.memory, metavar="SIZE", help="a job's memory; default 8GB")
+    group.add_argument("--cores", type=option_values.count, metavar="N", help="a job's cores; default 4")
+    group.add_argument("--gpus", type=option_values.count, metavar="N", help="a job's GPUs; default none")
+    group.add_argument(
+        "--interface", type=option_values.word, metavar="NAME", help="the network interface between jobs and batch"
+    )
 
 
 def _add_run_folder(parser: argparse.ArgumentParser) -> None:
@@ -197,7 +209,9 @@ def _add_annotate(parser: argparse.ArgumentParser) -> None:
     _add_run_folder(parser)
     parser.add_argument("path", type=Path, metavar="CORPUS", help="a manifest, a folder of audio, or of --corpus")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the labels go; else into the run folder")
-    parser.add_argument("--shard", type=_shard, metavar="K/N", default=(1, 1), help="label as the k-th of n workers")
+    parser.add_argument(
+        "--shard", type=option_values.shard, metavar="K/N", default=(1, 1), help="label as the k-th of n workers"
+    )
     _add_segment(parser, SEGMENTS)
     text = "write a TextGrid for Praat for every recording that is labelled in parts"
     parser.add_argument("--textgrid", action="store_true", help=text)
@@ -244,12 +258,16 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, nargs="+", metavar="RUN", help="a run folder, or a folder of them")
     parser.add_argument("--against", metavar="SYSTEM", help="compare the others with it; default ipr, or the first one")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write the tables that this page's comments name")
-    parser.add_argument("--name", type=_word, metavar="NAME", help="of the page's tables; default the folder's")
+    parser.add_argument(
+        "--name", type=option_values.word, metavar="NAME", help="of the page's tables; default the folder's"
+    )
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--systems", nargs="+", metavar="SYSTEM", help="the systems to measure, or all")
-    parser.add_argument("--steps", type=_count, default=4, metavar="N", help="measured steps of each; default 4")
+    parser.add_argument(
+        "--steps", type=option_values.count, default=4, metavar="N", help="measured steps of each; default 4"
+    )
     _add_preset(parser)
 
 
@@ -270,10 +288,10 @@ def _add_listen(parser: argparse.ArgumentParser) -> None:
     text = "who listens: a name, or better a pseudonym; an order and a file of votes is each listener's own"
     parser.add_argument("--listener", metavar="NAME", required=True, help=text)
     parser.add_argument("--votes", type=Path, metavar="DIR", default=Path("votes"), help="their folder; default votes")
-    parser.add_argument("--seed", type=_seed, metavar="N", default=0, help="of the order; default 0")
+    parser.add_argument("--seed", type=option_values.seed, metavar="N", default=0, help="of the order; default 0")
     text = "of the clips that come twice, to see how consistent a listener is; default 0.1"
-    parser.add_argument("--repeats", type=_share, metavar="SHARE", default=0.1, help=text)
-    parser.add_argument("--port", type=_port, metavar="N", help="of the page; default any that is free")
+    parser.add_argument("--repeats", type=option_values.share, metavar="SHARE", default=0.1, help=text)
+    parser.add_argument("--port", type=option_values.port, metavar="N", help="of the page; default any that is free")
     text = "open the page in a browser, the default"
     parser.add_argument("--browser", action=argparse.BooleanOptionalAction, default=True, help=text)
     _add_config(parser)
@@ -340,66 +358,10 @@ def _help(name: str) -> str:
     return words.replace("%", "%%")
 
 
-# Values of options that are no settings.
-
-_LARGEST_COUNT = 10_000
-"""Of worker processes, cores, steps and shards: more is a slip of the finger."""
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= _LARGEST_COUNT:
-        raise argparse.ArgumentTypeError(f"is {text!r}; give a whole number, 1 to {_LARGEST_COUNT:,}")
-    return int(text)
-
-
-def _seed(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise argparse.ArgumentTypeError(f"is {text!r}; give a whole number from 0 on")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65_535:
-        raise argparse.ArgumentTypeError(f"is {text!r}; give a number from 1 to 65535")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    if not re.fullmatch(r"0|1|[01]?\.[0-9]{1,9}", text) or float(text) > 1:
-        raise argparse.ArgumentTypeError(f"is {text!r}; give a number from 0 to 1")
-    return float(text)
-
-
-def _shard(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
-    worker, total = map(int, match.groups()) if match else (0, 0)
-    if not 1 <= worker <= total <= _LARGEST_COUNT:
-        raise argparse.ArgumentTypeError(f"is {text!r}; give worker and total, for example 2/8")
-    return worker, total
-
-
-def _word(text: str) -> str:
-    if not re.fullmatch(r"[^\s\x00-\x1f]{1,200}", text):
-        raise argparse.ArgumentTypeError(f"is {text!r}; give one name without spaces")
-    return text
-
-
-def _walltime(text: str) -> str:
-    if not re.fullmatch(r"([0-9]{1,3}-)?[0-9]{1,4}(:[0-5][0-9]){0,2}", text) or not re.search("[1-9]", text):
-        raise argparse.ArgumentTypeError(f"is {text!r}; give hours, minutes and seconds, for example 24:00:00")
-    return text
-
-
-def _memory(text: str) -> str:
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?\s?[KkMmGgTt]i?[Bb]?", text) or not re.search("[1-9]", text):
-        raise argparse.ArgumentTypeError(f"is {text!r}; give a size, for example 16GB")
-    return text
-
-
 _OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "corpora": _add_corpora, "config": _add_preset, "partition": _add_partition, "run": _add_run, "train": _add_train,
-    "batch": _add_batch, "tune": _add_tune, "resume": _add_run_folder, "annotate": _add_annotate, "segment": _add_segmenting,
-    "export": _add_export, "figures": _add_figures, "table": _add_table, "bench": _add_bench, "doctor": _add_runs,
-    "notebooks": _add_notebooks, "lab": _add_lab, "listen": _add_listen, "votes": _add_votes,
-    "completion": _add_completion, "again": _add_again,
+    "batch": _add_batch, "tune": _add_tune, "resume": _add_run_folder, "annotate": _add_annotate,
+    "segment": _add_segmenting, "export": _add_export, "figures": _add_figures, "table": _add_table,
+    "bench": _add_bench, "doctor": _add_runs, "notebooks": _add_notebooks, "lab": _add_lab, "listen": _add_listen,
+    "votes": _add_votes, "completion": _add_completion, "again": _add_again,
 }  # fmt: skip

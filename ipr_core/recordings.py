@@ -52,12 +52,11 @@ def summary(parquet: Path, classes: Iterable[str]) -> DataFrame:
     table = table.sort_values(
         ["path", "speaker", "minute"], key=lambda cells: cells.map(order) if cells.name == "path" else cells
     )
-    return _in_seconds(table.reset_index(drop=True), names)
+    return _in_seconds(table.reset_index(drop=True), _lengths(parquet))
 
 
-def _in_seconds(table: DataFrame, names: list[str]) -> DataFrame:
+def _in_seconds(table: DataFrame, lengths: dict[str, float]) -> DataFrame:
     """Return sums as shares, and minutes as start and end."""
-    lengths = seconds_of(table["path"].unique())
     whole, ends = table["minute"] < 0, table["path"].map(lengths)
     start = table["minute"].clip(lower=0).astype(float) * MINUTE
     shares = {name: table[name] / table["seconds"] for name in table if name.startswith(("share_", "soft_"))}
@@ -65,18 +64,19 @@ def _in_seconds(table: DataFrame, names: list[str]) -> DataFrame:
     return table.assign(start=start, end=ends.where(whole, np.minimum(start + MINUTE, ends)), **shares)[columns]
 
 
-def seconds_of(paths: Iterable[str]) -> dict[str, float]:
-    """Return how long audio files are. raises CorpusError if one cannot be read any more"""
-    table = DataFrame({"path": list(paths)})
-    return dict(
-        zip(table["path"], WaveStore.build(table, default_cache(), progress=False).seconds.tolist(), strict=True)
-    )
+def _lengths(parquet: Path) -> dict[str, float]:
+    """Return how long the recordings are, each by a channel of it that was labelled. raises CorpusError"""
+    first_rows = [labels.drop_duplicates("path") for labels in _parts(parquet, [])]
+    table = pd.concat(first_rows).drop_duplicates("path").drop(columns=["start", "end"])
+    waves = WaveStore.build(table, default_cache(), progress=False)
+    return dict(zip(table["path"], waves.seconds.tolist(), strict=True))
 
 
 def _parts(parquet: Path, names: list[str]) -> Iterator[DataFrame]:
     """Yield the labels of utterances that are parts of a file, some at a time."""
     with ParquetFile(parquet) as file:
-        for batch in file.iter_batches(_BATCH, columns=[*_NEEDED, *(f"soft_{name}" for name in names)]):
+        columns = [*_NEEDED, *(["channel"] if "channel" in file.schema_arrow.names else [])]
+        for batch in file.iter_batches(_BATCH, columns=[*columns, *(f"soft_{name}" for name in names)]):
             labels = batch.to_pandas()
             labels = labels[labels[["start", "end"]].notna().any(axis=1)]
             yield labels.assign(start=labels["start"].fillna(0.0), speaker=labels["speaker"].fillna(""))
@@ -131,7 +131,7 @@ def textgrids(parquet: Path, classes: Iterable[str]) -> Iterator[tuple[str, str]
     """
     names = list(classes)
     labels = pd.concat(_parts(parquet, names), ignore_index=True)
-    lengths = seconds_of(labels["path"].unique())
+    lengths = _lengths(parquet)
     titles: set[str] = set()
     for path, utterances in labels.groupby("path", sort=False):
         length = lengths[str(path)]

@@ -1,5 +1,6 @@
 """What labels say of whole recordings: shares of time by hand, and their TextGrids."""
 
+import numpy as np
 import pandas as pd
 import pytest
 import soundfile
@@ -94,3 +95,12 @@ def test_two_recordings_of_one_name_have_two_textgrids():
     titles: set[str] = set()
     names = [recordings._new_title(stem, titles) for stem in ("day", "Day", "day-2", "day")]
     assert names == ["day", "Day-2", "day-2-2", "day-3"]
+
+
+def test_channels_that_cancel_each_other_are_one_recording(labels, tmp_path):
+    wave = np.random.default_rng(0).normal(0, 0.1, 70 * 16_000)
+    soundfile.write(tmp_path / "a.wav", np.column_stack([wave, -wave]), 16_000)
+    pd.read_parquet(labels).assign(channel=[1.0, 2.0, 1.0, None, None]).to_parquet(labels)
+    table = recordings.summary(labels, CLASSES)
+    assert table["end"].iloc[0] == 70
+    assert table["utterances"].iloc[0] == 3

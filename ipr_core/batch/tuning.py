@@ -161,10 +161,10 @@ def _trials(tune: Mapping[str, Any], system: str) -> Iterator[Mapping[str, Any]]
 
 def _entries(entries: Mapping[str, Any], system: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entries of one trial's grid."""
-    kept = {key: value for key, value in entries.items() if key in ("preset", "settings")}
+    common = {key: value for key, value in entries.items() if key in ("preset", "settings")}
     cross = {name: values for name, values in entries.get("cross", {}).items() if name != "stream"}
     own = entries.get("own", {}).get(system, {}) | settings
-    return kept | {
+    return common | {
         "cross": cross, "systems": [system], "own": {system: own}, "notebooks": [],
         "seeds": entries.get("tune", {}).get("seeds") or [0],
     }  # fmt: skip

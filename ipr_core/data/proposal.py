@@ -258,7 +258,7 @@ def _pattern(
         if index in (emotion, speaker):
             text = f"(?P<{'emotion' if index == emotion else 'speaker'}>{text})"
             if index == speaker and part.kind == "digits" and index and _is_sex(parts[index - 1]):
-                names = {name: other for name, other in names.items() if other is not parts[index - 1]}
+                names = {name: field for name, field in names.items() if field is not parts[index - 1]}
                 texts[-1] = f"(?P<speaker>(?P<sex>{_expression(parts[index - 1])}){_expression(part)})"
                 continue
         elif name_all and part.varies and part.kind in ("letters", "digits", "folder"):

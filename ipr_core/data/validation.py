@@ -52,14 +52,14 @@ def order(seed: int, name: object) -> int:
 def _whole_speakers(table: DataFrame, training: NDArray[np.bool_], share: float, seed: int) -> NDArray[np.bool_] | None:
     """Return (N,) the utterances of the drawn speakers; None where whole speakers are not near the share."""
     sizes = table.loc[training, "speaker"].value_counts()
-    drawn = sorted(sizes.index, key=lambda name: order(seed, f"validation:{name}"))
-    if "" in sizes.index or len(drawn) < 2:
+    speakers = sorted(sizes.index, key=lambda name: order(seed, f"validation:{name}"))
+    if "" in sizes.index or len(speakers) < 2:
         return None
-    shares = sizes[drawn].to_numpy().cumsum() / training.sum()
+    shares = sizes[speakers].to_numpy().cumsum() / training.sum()
     count = int(np.abs(shares - share).argmin()) + 1
     if not share / _NEAR <= shares[count - 1] <= share * _NEAR:
         return None
-    return table["speaker"].isin(drawn[:count]).to_numpy()
+    return table["speaker"].isin(speakers[:count]).to_numpy()
 
 
 def _of_every_class(

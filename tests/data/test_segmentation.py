@@ -1,7 +1,9 @@
 """Long recordings cut into a manifest: which rows, where, and what becomes of the others."""
 
+import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 from helpers import bursts
 from helpers.bursts import record
@@ -191,3 +193,18 @@ def test_all_faults_are_told_at_once_and_once_each(ears, tmp_path, monkeypatch):
         segmented(corpus(tmp_path / "m.csv"), 4, progress=False)
     assert [fault.row for fault in caught.value.faults] == [3, 4, 5]
     assert not ears.blocks[1:]
+
+
+def test_each_channel_of_a_call_is_cut_where_it_speaks(ears, tmp_path):
+    left, right = (soundfile.read(record(tmp_path / f"{i}.wav", *frames))[0] for i, frames in enumerate(CALL))
+    soundfile.write(tmp_path / "call.wav", np.column_stack([left, right]), 16_000)
+    (tmp_path / "m.csv").write_text("id,path,channel\nl,call.wav,1\nr,call.wav,2\n")
+    table = cut(tmp_path / "m.csv")
+    assert table["id"].str[0].tolist() == ["l", "l", "r"]
+    assert table["start"].tolist() == pytest.approx([(first - MARGIN) * FRAME for first in (50, 200, 150)])
+    read_again = corpora.read(corpus(tmp_path / "cut.csv"))
+    assert read_again["channel"].tolist() == [1, 1, 2]
+
+
+CALL = (50, 100, 50, 60, 50), (150, 60, 100)
+"""Pauses and bursts of two channels, equally long, in frames."""
