@@ -103,7 +103,7 @@ def _opened(path: str, folder: str) -> Iterator[Sound]:
         binary: BinaryIO = stack.enter_context(open(path, "rb", buffering=0))  # libsndfile moves its position too
         if extent and extent.mend:
             binary = _mend(binary, extent, stack.enter_context(tempfile.TemporaryFile(dir=folder, buffering=0)))
-        if kind := containers.of(binary):
+        if kind := containers.container(binary):
             yield stack.enter_context(media.opened(binary, kind.format))
             return
         descriptor = os.dup(binary.fileno())  # which libsndfile closes

@@ -43,11 +43,11 @@ class Container(NamedTuple):
     head: int
     """Bytes of a piece that say how long it is."""
     length: Length
-    needed: bytes = b""
+    index_name: bytes = b""
     """Name of a piece without which nothing can be read, written when a recording ends."""
 
 
-def of(file: BinaryIO) -> Container | None:
+def container(file: BinaryIO) -> Container | None:
     """Return the container of an open file, None if it is none of these."""
     file.seek(0)
     head = file.read(_HEAD)
@@ -95,7 +95,7 @@ def check_whole(file: BinaryIO, size: int, kind: Container) -> None:
         position = position + length if length else size
     if position > size:
         raise Unusable(f"is truncated: its header promises {position - size:,} bytes more than it has", "copy it again")
-    if kind.needed and kind.needed not in names:
+    if kind.index_name and kind.index_name not in names:
         problem = "is truncated: it has no index, as of a recording that was not ended"
         raise Unusable(problem, "copy it again; if there is no more of it, mend it with a program such as untrunc")
 

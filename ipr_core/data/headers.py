@@ -107,7 +107,7 @@ def extent(path: str) -> Extent | None:
             return _of_sphere(head, size)
         if head[:4] == b"OggS":
             _check_ogg(file)
-        elif kind := containers.of(file):
+        elif kind := containers.container(file):
             containers.check_whole(file, size, kind)
         elif head[:4] != b"fLaC":
             refuse_foreign(head)

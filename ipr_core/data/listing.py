@@ -28,11 +28,16 @@ OTHER_KINDS = frozenset((
 """Suffixes of sound that the decoder does not read."""
 NOT_CONTENT = frozenset(("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"))
 """Folders of operating systems and file servers, passed over as hidden ones are."""
+_TWIN = "video whose sound is in another file"
 _NAMED = 3  # examples in a note
 
 
+def _kind(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
 def _is_video(path: str) -> bool:
-    return os.path.splitext(path)[1].lower() in VIDEO_KINDS
+    return _kind(path) in VIDEO_KINDS
 
 
 class AudioFiles:
@@ -80,9 +85,8 @@ class AudioFiles:
         for path in sorted(self, key=_is_video):
             stem = os.path.splitext(os.path.basename(path))[0]
             if stem in paths and _is_video(path) and not _is_video(paths[stem]):
-                self.leave_out(path, "video whose sound is in another file")
-                continue
-            if stem in paths:
+                self.leave_out(path, _TWIN)
+            elif stem in paths:
                 problem = f"{paths[stem]} and {path} are both the clip {stem!r}"
                 self.faults.append(Fault(str(self.root), None, problem, "keep one of them", "clips of the same name"))
             paths.setdefault(stem, path)
@@ -126,10 +130,19 @@ class AudioFiles:
                 return iter(())
             visited.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as entries:
-                return iter(sorted(entries, key=lambda entry: entry.name))
+                return self._without_twins(sorted(entries, key=lambda entry: entry.name), prefix)
         except OSError as error:
             self._pass_over(prefix or str(folder), f"folder that cannot be read: {error.strerror}")
             return iter(())
+
+    def _without_twins(self, entries: list[os.DirEntry[str]], prefix: str) -> Iterator[os.DirEntry[str]]:
+        """Yield entries but for a video beside a sound of the same name."""
+        sounds = {os.path.splitext(entry.name)[0] for entry in entries if _kind(entry.name) in READ_KINDS}
+        for entry in entries:
+            if _is_video(entry.name) and os.path.splitext(entry.name)[0] in sounds:
+                self._pass_over(prefix + entry.name, _TWIN)
+            else:
+                yield entry
 
     def _is_folder(self, entry: os.DirEntry[str]) -> bool:
         try:
@@ -143,7 +156,7 @@ class AudioFiles:
         return self.deep
 
     def _is_audio(self, entry: os.DirEntry[str], prefix: str) -> bool:
-        kind = os.path.splitext(entry.name)[1].lower()
+        kind = _kind(entry.name)
         if kind in OTHER_KINDS and not entry.name.startswith("."):
             self._pass_over(prefix + entry.name, f"{kind}, which the decoder does not read: convert to wav")
             return False

@@ -21,7 +21,7 @@ from ipr_core.data.unusable import Unusable
 _ENCRYPTED = ("enca", "drms", "aavd")
 """What an encrypted track of an MP4 is called, in place of its codec."""
 _TIMED = ("mov", "matroska", "asf", "flv")
-"""Containers that say when a packet is heard."""
+"""Containers that say when a packet is count."""
 _COUNTED = ("wv", "tta")
 """Containers that say how many samples there are."""
 _LONGEST_GAP = 0.1
@@ -81,19 +81,19 @@ class Media:
             yield np.concatenate(parts)
 
     def _samples(self) -> Iterator[NDArray[np.float32]]:
-        frame, heard, end = self._first, 0, None
+        frame, count, end = self._first, 0, None
         while frame is not None:
             if (frame.sample_rate, frame.layout.nb_channels) != (self.rate, self.channels):
-                raise Unusable(f"changes its rate or its channels after {heard / self.rate:.1f} s", _CURE)
+                raise Unusable(f"changes its rate or its channels after {count / self.rate:.1f} s", _CURE)
             begin = float(frame.pts * frame.time_base) if self._timed and frame.pts is not None else None
             if begin is not None and end is not None and begin - end > _LONGEST_GAP:
-                raise _gap(begin - end, heard / self.rate)
+                raise _gap(begin - end, count / self.rate)
             end = begin + frame.samples / self.rate if begin is not None else None
-            heard += frame.samples
+            count += frame.samples
             yield _floats(frame)
             frame = next(self._frames, None)
-        if heard < self._expected:
-            raise Unusable(f"is truncated: {heard:,} of {self._expected:,} samples are there", "copy it again")
+        if count < self._expected:
+            raise Unusable(f"is truncated: {count:,} of {self._expected:,} samples are there", "copy it again")
 
 
 @contextmanager

@@ -52,9 +52,8 @@ def _by_agreement(labels: NDArray[np.int64], share: Series, n_classes: int) -> N
 def of_session(session: Session) -> DataFrame:
     """Return the labels of every utterance of a session's data after its last evaluation, as its model has them."""
     labels = session.model.calibrated(session.classifier_soft, session.schedule.soft)
-    given = session.data.table.columns
     columns = ["id", "path", "start", "end", "channel", "speaker", "part", "label", "share"]
-    columns = [name for name in columns if name != "channel" or name in given]
+    columns = [name for name in columns if name != "channel" or name in session.data.table]
     arrays = (shares.cpu().numpy() for shares in labels)
     return table(session.data.table[columns], session.data.classes, *arrays)
 

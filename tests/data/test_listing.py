@@ -148,8 +148,9 @@ def test_files_of_one_name_are_utterances_of_a_folder_each_and_one_clip_of_a_cor
 
 
 def test_a_video_beside_the_sound_of_the_same_clip_is_left_out_and_alone_it_is_read(tmp_path):
-    touch(tmp_path, "a.avi", "b.MP4", "b.wav", "c.mp4", "c.mkv")
+    touch(tmp_path, "a.avi", "b.MP4", "b.wav", "c.mp4", "c.mkv", "films/b.mov")
+    assert list(AudioFiles(tmp_path)) == ["a.avi", "b.wav", "c.mkv", "c.mp4", "films/b.mov"]
     files = AudioFiles(tmp_path)
     assert files.by_stem() == {"b": "b.wav", "a": "a.avi", "c": "c.mkv"}
-    assert "1 video whose sound is in another file (b.MP4)" in files.note().text
+    assert "2 video whose sound is in another file (b.MP4, films/b.mov)" in files.note().text
     assert [fault.problem for fault in files.faults] == ["c.mkv and c.mp4 are both the clip 'c'"]

@@ -54,7 +54,7 @@ def voice(rate, seconds=2.0):
     return (buzz * (0.05 + 0.15 * time / seconds)).astype(np.float32)
 
 
-def written(folder, name):
+def recorded_file(folder, name):
     codec, rate, form = SOUND[name]
     return recording(folder / name, voice(rate), rate, codec, **form)
 
@@ -68,7 +68,7 @@ def loudness(wave):
 @pytest.mark.parametrize("name", SOUND)
 def test_a_recording_is_heard_as_its_wav_is(tmp_path, name, caplog):
     rate = SOUND[name][1]
-    wave = decode(written(tmp_path, name), tmp_path / "cache")
+    wave = decode(recorded_file(tmp_path, name), tmp_path / "cache")
     twin = decode(wav(tmp_path / "twin.wav", voice(rate), rate, subtype="FLOAT"), tmp_path / "cache")
     assert abs(len(wave) - len(twin)) < 0.05 * SAMPLE_RATE, "the codec's own frame is longer"
     if name in LOSSLESS:
@@ -82,7 +82,7 @@ def test_a_recording_is_heard_as_its_wav_is(tmp_path, name, caplog):
 
 @pytest.mark.parametrize("name", sorted(SOUND))
 def test_a_recording_that_was_cut_off_is_refused(tmp_path, name):
-    whole = written(tmp_path, name).read_bytes()
+    whole = recorded_file(tmp_path, name).read_bytes()
     for share in (0.05, 0.3, 0.605, 0.9, 0.97):
         path = tmp_path / f"{share}-{name}"
         path.write_bytes(whole[: int(share * len(whole))])
@@ -91,7 +91,7 @@ def test_a_recording_that_was_cut_off_is_refused(tmp_path, name):
 
 @pytest.mark.parametrize("name", sorted(SOUND.keys() - PAYLOAD_UNCHECKED))
 def test_a_damaged_packet_is_refused(tmp_path, name):
-    path = written(tmp_path, name)
+    path = recorded_file(tmp_path, name)
     size = path.stat().st_size
     changed(path, size // 2, np.random.default_rng(1).bytes(200))
     assert problem(path, tmp_path / "cache").startswith(("cannot be decoded (", "is damaged", "is truncated"))
@@ -195,8 +195,8 @@ def test_sphere_of_mu_law_is_read_by_channel_and_shorten_is_refused(tmp_path):
 def test_channels_of_a_call_are_utterances_of_their_own(tmp_path, name):
     rate = 16_000 if name == "16.wav" else 8_000
     sides = [sine(rate=rate, hz=300), sine(rate=rate, hz=500, amplitude=0.25)]
-    both, path = np.stack(sides, axis=1), tmp_path / name
-    path = recording(path, both, rate, "alac", form="ipod") if name == "a.m4a" else wav(path, both, rate)
+    stereo, path = np.stack(sides, axis=1), tmp_path / name
+    path = recording(path, stereo, rate, "alac", form="ipod") if name == "a.m4a" else wav(path, stereo, rate)
     store = WaveStore.build(table(path, path, path).assign(channel=[1, 2, np.nan]), tmp_path / "cache", progress=False)
     singles = [decode(wav(tmp_path / f"{i}.wav", side, rate), tmp_path / "cache") for i, side in enumerate(sides)]
     for clip, single in zip(store, [*singles, np.mean(singles, axis=0)], strict=True):

@@ -55,8 +55,12 @@ def cut_a_little(sound: Sound, draw: Generator) -> Damaged:
 
 
 def flip(sound: Sound, draw: Generator) -> Damaged | None:
-    """Flip bits in the sound; not of floats, which become so large that each reader cuts them off in its own way."""
-    if sound.subtype in ("FLOAT", "DOUBLE"):
+    """Flip bits in the sound.
+
+    Not of floats, which become so large that each reader cuts them off in its own way, nor of AMR, of which each
+    decoder makes another noise.
+    """
+    if sound.subtype in ("FLOAT", "DOUBLE") or sound.container == "AMR":
         return None
     data = _array(sound)
     begin = min(len(data) - 1, 512)
@@ -65,15 +69,19 @@ def flip(sound: Sound, draw: Generator) -> Damaged | None:
     return Damaged("flipped bits", sound, data.tobytes(), invisible=sound.container not in CHECKED)
 
 
-def flip_in_header(sound: Sound, draw: Generator) -> Damaged:
+def flip_in_header(sound: Sound, draw: Generator) -> Damaged | None:
+    if sound.container == "AMR":
+        return None
     data = _array(sound)
     index = draw.integers(0, min(64, len(data)), draw.integers(1, 5))
     data[index] ^= (1 << draw.integers(0, 8, len(index))).astype(np.uint8)
     return Damaged("flipped header", sound, data.tobytes(), invisible=True)
 
 
-def blank(sound: Sound, draw: Generator) -> Damaged:
+def blank(sound: Sound, draw: Generator) -> Damaged | None:
     """Set a block to zero, as a disk or a broken copy does."""
+    if sound.container == "AMR":
+        return None
     data = _array(sound)
     begin = int(draw.integers(min(512, len(data) - 1), len(data)))
     data[begin : begin + int(draw.integers(256, 4097))] = 0

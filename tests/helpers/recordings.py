@@ -25,7 +25,7 @@ def recording(
         layout = "mono" if samples.ndim == 1 else "stereo"
         streams = [file.add_stream(codec, rate=rate, layout=layout) for _ in range(tracks if codec else 0)]
         for stream in streams:
-            forms = [known.name for known in stream.codec_context.codec.audio_formats]
+            forms = [choice.name for choice in stream.codec_context.codec.audio_formats]
             stream.format = next((name for name in forms if name.startswith("s16")), forms[0])
             if bit_rate:
                 stream.bit_rate = bit_rate

@@ -29,7 +29,7 @@ from ipr_core import refusals, toml_file
 from ipr_core.data.corpora.columns import known_emotion
 from ipr_core.data.corpora.table import EMOTIONS, UNLABELLED
 from ipr_core.data.faults import CorpusError, Fault
-from ipr_core.data.listing import OTHER_KINDS, READ_KINDS
+from ipr_core.data.listing import OTHER_KINDS, READ_KINDS, VIDEO_KINDS
 from ipr_core.sections import Section, Text, Words
 
 FOLDER = Path(__file__).parent / "readers"
@@ -212,7 +212,7 @@ def checked(content: Mapping[str, Any], file: Path) -> Description:
 def without_kind(path: str) -> str:
     """Return a path without the suffix of an audio file."""
     stem, kind = os.path.splitext(path)
-    return stem if kind.lower() in READ_KINDS | OTHER_KINDS else path
+    return stem if kind.lower() in READ_KINDS | VIDEO_KINDS | OTHER_KINDS else path
 
 
 def variables(text: str) -> list[str]:
