@@ -22,7 +22,7 @@ _USAGE = {
     "config": _SETTINGS,
     "partition": f"{_SETTINGS} [--out FILE]",
     "run": f"{_SETTINGS} [--beside SYSTEM ...] [--runs DIR] [--dry-run]",
-    "train": f"{_SETTINGS} [--systems SYSTEM ...] [--seeds SEED ...] [--runs DIR] [--dry-run]",
+    "train": f"{_SETTINGS} [--systems SYSTEM ...] [--seeds SEED ...] [--runs DIR] [--tensorboard] [--dry-run]",
     "batch": f"[GRID] {_SETTINGS} [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]",
     "tune": "GRID [--SETTING VALUE ...] [--out FILE] [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]",
     "resume": "RUN",
@@ -131,6 +131,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--systems", nargs="+", metavar="SYSTEM", help=f"the systems to train; {_WORDS}")
     parser.add_argument("--seeds", nargs="+", metavar="SEED", help="the seeds to train them with")
     parser.add_argument("--dry-run", action="store_true", help="show which runs it would make or continue")
+    parser.add_argument("--tensorboard", action="store_true", help="write what is recorded for TensorBoard too")
     _add_runs(parser)
     _add_preset(parser)
 

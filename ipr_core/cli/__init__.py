@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ipr_core.config import Config
     from ipr_core.data.dataset import Dataset
     from ipr_core.runs.run import Run
+    from ipr_core.training.advance import Watcher
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -170,6 +171,7 @@ def _train(args: Args) -> int:
     """Train systems over seeds, without a notebook."""
     config = config_of(args)
     configs = configs_of(config, args.systems or [config.training.system], args.seeds or [config.training.seed])
+    tensorboard = _tensorboard(args)
     check_new(args, configs)
     from ipr_core.results import summary
     from ipr_core.training.advance import train_all
@@ -178,7 +180,7 @@ def _train(args: Args) -> int:
     if args.dry_run:
         return _planned(configs, args)
     check_places(runs_folder(args))
-    print(summary.summary(train_all(configs, args.runs)))
+    print(summary.summary(train_all(configs, args.runs, watcher=tensorboard)))
     return 0
 
 
@@ -256,6 +258,16 @@ def _doctor(args: Args) -> int:
 
 
 # What commands share.
+
+
+def _tensorboard(args: Args) -> Callable[[Run], Watcher] | None:
+    """Return what makes the watcher of --tensorboard, None without it. raises SettingsError if it is not installed"""
+    if not args.tensorboard:
+        return None
+    from ipr_core.training import tensorboard
+
+    tensorboard.check()
+    return tensorboard.TensorBoard
 
 
 def _planned(configs: Sequence[Config], args: Args) -> int:

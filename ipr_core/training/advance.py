@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
@@ -46,6 +46,16 @@ Goal = Literal["warm_up", "end"]
 
 def ignore(event: Event) -> None:
     """Watch nothing."""
+
+
+def joint_watcher(watchers: Sequence[Watcher]) -> Watcher:
+    """Return a watcher that tells several of every event."""
+
+    def watch(event: Event) -> None:
+        for watcher in watchers:
+            watcher(event)
+
+    return watch
 
 
 def encoder_faults(configs: Iterable[Config], runs: Path | str | None = None) -> list[str]:
@@ -197,12 +207,17 @@ def _events(session: Session, goal: Goal) -> Iterator[Event]:
 
 
 def train_all(
-    configs: Iterable[Config], runs: Path | str | None = None, cache: Path | None = None, progress: bool = True
+    configs: Iterable[Config],
+    runs: Path | str | None = None,
+    cache: Path | None = None,
+    progress: bool = True,
+    watcher: Callable[[Run], Watcher] | None = None,
 ) -> list[Run]:
     """Train one configuration after another; finished runs are left as they are.
 
     Neighbours that see the same second views (systems of one seed, say) share them: they pass through the
     encoder's frozen part once. Results are the same to the bit as without sharing.
+    watcher: makes one more watcher of each run, of a finished one too
     """
     finished: list[Run] = []
     datasets: dict[Any, Dataset] = {}
@@ -212,13 +227,15 @@ def train_all(
         corpus = config.data, config.partition
         run, datasets[corpus] = prepare(config, runs, cache, progress, datasets.get(corpus))
         reopen_if_damaged_(run)
+        watchers = [watcher(run)] if watcher and this_process().main else []
         if not run.finished:
             if origin != _origin_of_views(run):
                 views, origin = {}, _origin_of_views(run)
             encoder = _own_encoder(config)
             if encoder not in views:
                 views[encoder] = shared_views(config, datasets[corpus], _threads(run))
-            advance(run, datasets[corpus], watch=ProgressBar(config) if progress else ignore, views=views[encoder])
+            watchers += [ProgressBar(config)] if progress else []
+            advance(run, datasets[corpus], watch=joint_watcher(watchers), views=views[encoder])
         finished.append(run)
     return finished
 
