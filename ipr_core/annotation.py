@@ -38,7 +38,7 @@ from pyarrow.parquet import ParquetWriter
 from ipr_core import recordings
 from ipr_core.atomic import WriteError, locked, prepare_folder, write
 from ipr_core.config import Config, Data
-from ipr_core.data import corpora, dataset, segmentation
+from ipr_core.data import audformat_labels, corpora, dataset, segmentation
 from ipr_core.data.block_faults import BlockFaults
 from ipr_core.data.cache import default_cache
 from ipr_core.data.sources import DECODER
@@ -288,6 +288,17 @@ def _labelled(model: Recogniser, means: SpeakerMeans | None, utterances: DataFra
     labels = table(utterances, model.classes, *(shares.numpy() for shares in model.soft_labels(waves, offsets)))
     heard_seconds = np.minimum(waves.seconds, model.max_seconds)
     return labels.assign(**dict(zip(_LENGTHS, (waves.seconds, heard_seconds), strict=True)), **{_KEYS: waves.keys})
+
+
+def in_audformat(parquet: Path, run: Run, corpus: Data) -> Path:
+    """Write labels as a database in audformat too, beside the files that `annotate` wrote; see `audformat_labels`.
+
+    returns: its folder   raises CorpusError, WriteError
+    """
+    root = _path(corpus) if _path(corpus).is_dir() else _path(corpus).parent
+    description = f"labels by the run {run.folder.resolve().name}"
+    folder = parquet.with_suffix(".audformat")
+    return audformat_labels.save(pd.read_parquet(parquet), run.config.data.classes, root, folder, description)
 
 
 def cut(parquet: Path) -> tuple[int, float]:

@@ -7,7 +7,9 @@ Described = Literal[
     "urdu", "oreau",
 ]  # fmt: skip
 """Corpora of a few lines each: `data/corpora/readers/NAME.toml`."""
-Corpus = Literal["synthetic", "iemocap", "cremad", "emodb", "msp_podcast", "msp_improv", "manifest", Described]
+Corpus = Literal[
+    "synthetic", "iemocap", "cremad", "emodb", "msp_podcast", "msp_improv", "manifest", "audformat", Described
+]
 CORPORA: tuple[str, ...] = get_args(Corpus)
 """Every corpus: `data/corpora/NAME.py` reads it, or a file of `Described`. A new reader is a file and its name."""
 

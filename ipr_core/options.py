@@ -27,7 +27,7 @@ _USAGE = {
     "tune": "GRID [--SETTING VALUE ...] [--out FILE] [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]",
     "resume": "RUN",
     "annotate": "RUN CORPUS [--segment HOW] [--textgrid] [--config FILE] [--SETTING VALUE ...] [--out DIR]"
-    " [--shard K/N]",
+    " [--format audformat] [--shard K/N]",
     "segment": "CORPUS --out FILE [--segment HOW] [--max-seconds S] [--config FILE] [--SETTING VALUE ...]",
     "export": "RUN FOLDER",
     "figures": "RUN FOLDER [--beside RUN ...] [--format pdf|svg ...]",
@@ -210,6 +210,7 @@ def _add_annotate(parser: argparse.ArgumentParser) -> None:
     _add_run_folder(parser)
     parser.add_argument("path", type=Path, metavar="CORPUS", help="a manifest, a folder of audio, or of --corpus")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the labels go; else into the run folder")
+    parser.add_argument("--format", choices=("audformat",), help="write the labels in this form too")
     parser.add_argument(
         "--shard", type=option_values.shard, metavar="K/N", default=(1, 1), help="label as the k-th of n workers"
     )

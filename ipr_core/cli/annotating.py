@@ -19,13 +19,18 @@ def annotate(args: Args) -> int:
     together.
     """
     from ipr_core import annotation
+    from ipr_core.data.corpora import audformat
 
     corpus = _config(args).data
     run = finished(args.run)
     check_places(args.out or args.run)
+    if args.format:
+        audformat.require()
     paths = annotation.annotate(run, corpus, args.out, True, args.shard, args.segment, args.textgrid)
     message = "this shard is done; the last one to end, or the same command without --shard, puts all labels together"
     print("\n".join(map(str, paths)) or message)
+    if args.format and paths:
+        print(annotation.in_audformat(paths[0], run, corpus))
     for sentence in _endings(paths):
         print(sentence)
     return 0

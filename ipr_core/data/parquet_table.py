@@ -1,15 +1,21 @@
-"""Tables that are Parquet files: an index that pandas or audformat stored is a column like any other."""
+"""Tables that are Parquet files: an index that pandas or audformat stored is a column like any other.
+
+Of a table that Hugging Face `datasets` wrote, its sounds are put into the cache, and classes have their names.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
+from pandas import DataFrame
 from pyarrow.parquet import ParquetFile
 
+from ipr_core.data import embedded_sounds
 from ipr_core.data.faults import Fault, quoted, shortened
 from ipr_core.data.reading import ROW, Choose, Reading, cleaned, refuse_width, without_odd_cells
 
@@ -24,8 +30,10 @@ def blocks(file: Path, choose: Choose, size: int) -> Iterator[Reading]:
     with ParquetFile(file) as stored:
         schema = stored.schema_arrow
         refuse_width(schema.names, file.name, None)
-        choice = choose(cleaned(schema.names), None)
-        fields = {name: schema.field(i) for name, i in choice.columns.items()}
+        sound = next((field.name for field in schema if embedded_sounds.is_sound(field.type)), None)
+        sounds = embedded_sounds.files(file, sound) if sound and "path" not in schema.names else None
+        choice = choose(cleaned(["path" if sounds and name == sound else name for name in schema.names]), None)
+        fields = {name: schema.field(i) for name, i in choice.columns.items() if not (sounds and name == "path")}
         unreadable = [field for field in fields.values() if not _target(field.type)]
         faults = [*choice.faults, *(_no_cells(field, file.name) for field in unreadable)]
         fields = {name: field for name, field in fields.items() if _target(field.type)}
@@ -37,8 +45,28 @@ def blocks(file: Path, choose: Choose, size: int) -> Iterator[Reading]:
             rows = pa.array(range(first, first + batch.num_rows), pa.int64())
             table, not_utf8 = _utf8(pa.table(columns | {ROW: rows}), file.name)
             table, odd = without_odd_cells(table, file.name)
-            yield Reading(table.to_pandas(integer_object_nulls=True), [*faults, *not_utf8, *odd], notes)
+            frame = _with_names(table.to_pandas(integer_object_nulls=True), schema, fields)
+            yield Reading(_with_sounds(frame, sounds, batch.num_rows, first), [*faults, *not_utf8, *odd], notes)
             faults, notes, first = [], (), first + batch.num_rows
+
+
+def _with_names(table: DataFrame, schema: pa.Schema, fields: Mapping[str, pa.Field]) -> DataFrame:
+    """Return a table with the names of classes in place of their numbers; -1, which has none, is no class."""
+    names = embedded_sounds.class_names(schema)
+    words_of = {name: dict(enumerate(names[field.name])) for name, field in fields.items() if field.name in names}
+    return table.assign(**{name: table[name].map(words).fillna("").astype(str) for name, words in words_of.items()})
+
+
+def _with_sounds(table: DataFrame, sounds: Iterator[tuple[str, str]] | None, count: int, first: int) -> DataFrame:
+    """Return a table with the paths of its sounds, and their names as ids if it has none.
+
+    sounds: of all rows   count: rows of the batch, of which the table may lack some   first: number of its first row
+    """
+    if sounds is None:
+        return table
+    pairs = dict(enumerate(islice(sounds, count), first))
+    paths, names = ([pairs[row][i] for row in table[ROW]] for i in (0, 1))
+    return table.assign(path=paths, **({} if "id" in table else {"id": names}))
 
 
 def _target(kind: pa.DataType) -> pa.DataType | None:

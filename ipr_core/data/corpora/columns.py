@@ -14,6 +14,8 @@ from ipr_core.data.faults import CorpusError, Fault, Note, enumeration
 from ipr_core.data.reading import Choice
 
 LAYOUT = "a CSV or Parquet file with the column path and, where known, label, votes_<emotion>, speaker, start, end"
+FILE_NAME = "file_name"
+"""The path in metadata.csv of a Hugging Face audiofolder."""
 PLAIN = ("id", "path", "start", "end", "speaker", "session", "duration", "label", "part", "channel", "sex", "gender")
 _ALIASES = {
     "id": "uttid utteranceid utterid clipid segmentid",
@@ -55,6 +57,8 @@ def choose(names: list[str], row: int | None, data: Data, source: str) -> Choice
     returns: the columns, with a fault for each that is named twice or looks like a known one, and a note
     raises CorpusError if no column is named "path"
     """
+    if "path" not in names:  # a Hugging Face audiofolder
+        names = ["path" if name == FILE_NAME else name for name in names]
     emotions = {*EMOTIONS, *data.classes}
     columns: dict[str, int] = {}
     faults: list[Fault] = []

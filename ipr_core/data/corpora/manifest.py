@@ -5,6 +5,9 @@ speaker, sex, session, channel, duration, label, votes_<emotion>, votes_other, m
 passed over, and those that look like one of these are refused. Who voted may stand in votes.csv beside the file. A
 label left empty is made from the votes; the label "unlabelled" says that there is none. A folder instead of the file
 stands for every audio file in it, unlabelled.
+
+Hugging Face's two forms are read too: an audiofolder, whose metadata.csv has `file_name` for `path`, and a Parquet file
+of `datasets` with a column of Audio, whose sounds are put into the cache.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from ipr_core.data.listing import READ_KINDS, VIDEO_KINDS, AudioFiles
 from ipr_core.data.reading import Choice, Reading, joined
 
 LAYOUT = columns.LAYOUT
+METADATA = "metadata.csv"
 _TEXTS = (*TEXTS, "part", "sex", "gender")
 
 
@@ -51,7 +55,17 @@ def blocks(data: Data, size: int = 65_536) -> Iterator[Reading]:
 
 def _path(data: Data) -> Path:
     assert data.corpus_path is not None, "the configuration refuses a manifest without a path"
-    return Path(data.corpus_path).expanduser().resolve()
+    path = Path(data.corpus_path).expanduser().resolve()
+    return path / METADATA if _is_audiofolder(path) else path
+
+
+def _is_audiofolder(folder: Path) -> bool:
+    """Tell whether a folder's table is one of Hugging Face's, beside other files called so."""
+    try:
+        with open(folder / METADATA, encoding="utf-8", errors="replace") as stream:
+            return columns.FILE_NAME in stream.readline(10_000)
+    except OSError:
+        return False
 
 
 def _file(file: Path, data: Data, size: int) -> Iterator[Reading]:
