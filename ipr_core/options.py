@@ -26,8 +26,8 @@ _USAGE = {
     "batch": f"[GRID] {_SETTINGS} [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]",
     "tune": "GRID [--SETTING VALUE ...] [--out FILE] [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]",
     "resume": "RUN",
-    "annotate": "RUN CORPUS [--segment HOW] [--textgrid] [--config FILE] [--SETTING VALUE ...] [--out DIR]"
-    " [--format audformat] [--shard K/N]",
+    "annotate": "RUN CORPUS [--segment HOW] [--config FILE] [--SETTING VALUE ...] [--out DIR]"
+    " [--format audformat|textgrid ...] [--shard K/N]",
     "segment": "CORPUS --out FILE [--segment HOW] [--max-seconds S] [--config FILE] [--SETTING VALUE ...]",
     "export": "RUN FOLDER",
     "figures": "RUN FOLDER [--beside RUN ...] [--format pdf|svg ...]",
@@ -210,13 +210,13 @@ def _add_annotate(parser: argparse.ArgumentParser) -> None:
     _add_run_folder(parser)
     parser.add_argument("path", type=Path, metavar="CORPUS", help="a manifest, a folder of audio, or of --corpus")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the labels go; else into the run folder")
-    parser.add_argument("--format", choices=("audformat",), help="write the labels in this form too")
+    text = "write the labels in these forms too: audformat, or textgrid (for Praat, of recordings in parts)"
+    formats = ("audformat", "textgrid")
+    parser.add_argument("--format", nargs="+", choices=formats, default=(), metavar="FORMAT", help=text)
     parser.add_argument(
         "--shard", type=option_values.shard, metavar="K/N", default=(1, 1), help="label as the k-th of n workers"
     )
     _add_segment(parser, SEGMENTS)
-    text = "write a TextGrid for Praat for every recording that is labelled in parts"
-    parser.add_argument("--textgrid", action="store_true", help=text)
     _add_config(parser)
     _add_settings(parser, ["data"])
 

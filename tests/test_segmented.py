@@ -50,8 +50,8 @@ def test_it_labels_what_segment_writes_to_the_bit(trained, folder, tmp_path, mon
 
 
 def test_every_file_is_written_and_told_of(trained, folder, tmp_path, capsys):
-    arguments = ["annotate", str(trained.folder), str(folder), "--out", str(tmp_path / "labels"), "--textgrid"]
-    assert cli.main(arguments) == 0
+    command = ["annotate", str(trained.folder), str(folder), "--format", "textgrid", "--out", str(tmp_path / "labels")]
+    assert cli.main(command) == 0
     output = capsys.readouterr()
     assert "2 recordings cut at pauses into 8 utterances" in output.err
     prefix = tmp_path / "labels" / f"annotated-{annotation.name(trained, corpus(folder))}"

@@ -24,12 +24,13 @@ def annotate(args: Args) -> int:
     corpus = _config(args).data
     run = finished(args.run)
     check_places(args.out or args.run)
-    if args.format:
+    if "audformat" in args.format:
         audformat.require()
-    paths = annotation.annotate(run, corpus, args.out, True, args.shard, args.segment, args.textgrid)
+    textgrids = "textgrid" in args.format
+    paths = annotation.annotate(run, corpus, args.out, True, args.shard, args.segment, textgrids)
     message = "this shard is done; the last one to end, or the same command without --shard, puts all labels together"
     print("\n".join(map(str, paths)) or message)
-    if args.format and paths:
+    if "audformat" in args.format and paths:
         print(annotation.in_audformat(paths[0], run, corpus))
     for sentence in _endings(paths):
         print(sentence)
