@@ -169,9 +169,7 @@ class Live:
 
 def _view(figure: LiveFigure) -> dict[str, Any]:
     """Return the bundle by which a page shows the figure."""
-    bundle = figure._repr_mimebundle_()
-    assert bundle is not None  # it has a view
-    return bundle[0]
+    return figure._repr_mimebundle_()
 
 
 def _requested(events: Sequence[EpochEnd], run: Run, goal: Goal) -> list[EpochEnd]:
