@@ -17,7 +17,9 @@ def curves(run):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(run.folder / FOLDER)).Reload()
-    return {name: {e.step: e.value for e in events.Scalars(name)} for name in events.Tags()["scalars"]}
+    points = {name: [(e.step, e.value) for e in events.Scalars(name)] for name in events.Tags()["scalars"]}
+    assert all(len(dict(pairs)) == len(pairs) for pairs in points.values()), "an epoch is there twice"
+    return {name: dict(pairs) for name, pairs in points.items()}
 
 
 def recorded(run):
