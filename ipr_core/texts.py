@@ -39,7 +39,6 @@ def in_html(text: object, letters: int = LETTERS) -> str:
 
 
 @lru_cache(maxsize=100_000)  # a plane of thousands of utterances is drawn at every move of a slider
-@lru_cache(maxsize=2**14)  # a slider over the epochs shows the same utterances again and again
 def in_figure(text: str, letters: int = LETTERS) -> str:
     """Return a text for plotly, which reads tags and formulas in titles, names, labels and what a pointer shows."""
     line = plain(text, letters)

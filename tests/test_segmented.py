@@ -82,18 +82,18 @@ def test_nothing_of_an_earlier_summary_stays(trained, folder, tmp_path, capsys):
 def test_shards_share_the_hearing_and_give_the_same(trained, folder, ears, tmp_path, monkeypatch):
     monkeypatch.setattr(annotation, "PIECE", 2)
     whole = [path.read_bytes() for path in annotate(trained, corpus(folder), tmp_path / "whole", progress=False)]
-    count = len(ears.blocks)
+    count = len(ears.clips)
     monkeypatch.setenv("IPR_CACHE", str(tmp_path / "another"))
     assert annotate(trained, corpus(folder), tmp_path / "shards", progress=False, shard=(2, 2)) == []
     paths = annotate(trained, corpus(folder), tmp_path / "shards", progress=False, shard=(1, 2))
     assert [path.read_bytes() for path in paths] == whole
-    assert len(ears.blocks) == 2 * count
+    assert len(ears.clips) == 2 * count
 
 
 def test_after_a_kill_neither_pauses_nor_labels_are_made_again(trained, folder, ears, tmp_path, monkeypatch):
     monkeypatch.setattr(annotation, "PIECE", 2)
     whole = [path.read_bytes() for path in annotate(trained, corpus(folder), tmp_path / "whole", progress=False)]
-    count, literal, pieces = len(ears.blocks), Recogniser.soft_labels, []
+    count, literal, pieces = len(ears.clips), Recogniser.soft_labels, []
 
     def soft_labels(*args):
         if len(pieces) == 2:
@@ -107,7 +107,7 @@ def test_after_a_kill_neither_pauses_nor_labels_are_made_again(trained, folder, 
     monkeypatch.setattr(Recogniser, "soft_labels", literal)
     paths = annotate(trained, corpus(folder), tmp_path / "out", progress=False)
     assert [path.read_bytes() for path in paths] == whole
-    assert len(ears.blocks) == count
+    assert len(ears.clips) == count
 
 
 def test_segment_says_what_it_did(folder, tmp_path, capsys):

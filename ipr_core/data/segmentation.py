@@ -31,13 +31,12 @@ from ipr_core.data.corpora.table import UNLABELLED, share_columns, vote_columns
 from ipr_core.data.faults import CorpusError, Fault, enumeration, number_of
 from ipr_core.data.loudness import FEWEST_FRAMES, sounding
 from ipr_core.data.sources import DECODER
-from ipr_core.data.waves import Clips, WaveStore
+from ipr_core.data.waves import WaveStore
 from ipr_core.names import Segment
 from ipr_core.progress import Progress
 from ipr_core.spreadsheets import to_csv
 
 _READ = 8192  # utterances read at a time
-_MINUTE = 60 * SAMPLE_RATE  # samples, 1875 frames, that are heard at a time
 _DIGITS = 6  # of seconds
 _log = logging.getLogger(__name__)
 
@@ -174,24 +173,21 @@ def _to_cut(waves: WaveStore, table: DataFrame, max_seconds: float, segment: Seg
 
 def _hear(waves: WaveStore, rows: list[int], progress: bool) -> Iterator[NDArray[np.float32]]:
     """Yield how likely the frames of some clips are speech, (N,) each, from the cache where it has them."""
-    minutes = sum(-(-int(waves.lengths[i]) // _MINUTE) for i in rows)
-    with (
-        cache.writable(cache.default_cache()),
-        Progress(range(0), "Finding pauses", "minute", minutes, progress) as bar,
-    ):
-        for i in rows:
-            yield _speech(waves, i, bar)
+    with cache.writable(cache.default_cache()):
+        for i in Progress(rows, "Finding pauses", "recording", shown=progress):
+            yield _speech(waves, i)
 
 
-def _speech(waves: WaveStore, i: int, bar: Progress[int]) -> NDArray[np.float32]:
-    from ipr_core.data.voice_activity import NETWORK
+def _speech(waves: WaveStore, i: int) -> NDArray[np.float32]:
+    from ipr_core.data import voice_activity
 
-    name = hashlib.blake2b(f"{waves.keys[i]} {DECODER} {NETWORK}".encode(), digest_size=16).hexdigest()
+    parts = f"{waves.keys[i]} {DECODER} {voice_activity.network()}"
+    name = hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
     file = cache.default_cache() / "speech" / name[:2] / f"{name}.npy"
     cache.clear_once(file.parent)
     stored = cache.sealed(file, "<f4", 1)
     if stored is None:
-        speech = _probabilities(waves, i, int(waves.lengths[i]), bar)
+        speech = voice_activity.speech(waves, i).astype("<f4")
 
         def save(copy: str) -> None:
             with open(copy, "wb") as stream:
@@ -201,17 +197,6 @@ def _speech(waves: WaveStore, i: int, bar: Progress[int]) -> NDArray[np.float32]
         write(file, save)
         return speech
     return np.array(stored[0])
-
-
-def _probabilities(clips: Clips, i: int, samples: int, bar: Progress[int]) -> NDArray[np.float32]:
-    """Hear a clip, a minute at a time: only that is in memory, and only that is mapped."""
-    from ipr_core.data.voice_activity import Hearing
-
-    hearing, parts = Hearing(), []
-    for begin in range(0, samples, _MINUTE):
-        parts.append(hearing.next(clips[i][begin : begin + _MINUTE]))
-        bar.update()
-    return np.concatenate(parts).astype("<f4")
 
 
 def _times(waves: WaveStore, i: int, speech: NDArray[np.float32], max_seconds: float) -> Times:

@@ -96,11 +96,8 @@ def _simulated(run: Run, record: DataFrame | None, cache: Path, folder: Path) ->
         answered = record.loc[~record["cannot_tell"], "audio"]
         table.loc[pd.Series(keys, table.index).isin(set(answered)), names] = 0.0
     unnamed = DataFrame(columns=["id", "annotator", "label", "weight"])
-    columns = [
-        *_BASIC,
-        *table.columns.intersection(["channel"]),
-        *share_columns(table),
-    ]  # with the true mixtures of a generated corpus
+    # with the true mixtures of a generated corpus
+    columns = [*_BASIC, *table.columns.intersection(["channel"]), *share_columns(table)]
     path = merge.save(Merged(table[columns], unnamed, []), folder)[1]
     path.with_name(merge.NAME).unlink()
     return run.config.data.model_copy(update={"corpus": "manifest", "corpus_path": str(path), "annotators": "released"})

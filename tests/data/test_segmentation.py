@@ -54,7 +54,7 @@ def test_a_corpus_without_long_recordings_is_itself(ears, tmp_path):
     assert result.data is data
     assert not result.sentences
     assert segmented(data, 0.5, "none", progress=False).data is data
-    assert not ears.blocks
+    assert not ears.clips
 
 
 def test_vad_cuts_short_files_too_but_no_row_with_times(ears, tmp_path):
@@ -140,16 +140,6 @@ def test_an_utterance_is_never_silent(ears, tmp_path, monkeypatch):
 # What is heard, and how often
 
 
-def test_a_minute_at_a_time(ears, tmp_path, monkeypatch):
-    monkeypatch.setattr(segmentation, "_MINUTE", 100 * 512)
-    record(tmp_path / "in" / "a.wav", 50, 100, 50, 60, 50)
-    table = cut(tmp_path / "in")
-    assert ears.blocks == [51_200, 51_200, 51_200, 10 * 512]
-    monkeypatch.setattr(segmentation, "_MINUTE", 60 * 16_000)
-    monkeypatch.setenv("IPR_CACHE", str(tmp_path / "another"))
-    pd.testing.assert_frame_equal(table, cut(tmp_path / "in"))
-
-
 def test_nothing_is_heard_twice_even_after_a_kill_or_for_another_length(ears, tmp_path):
     for i in range(3):
         record(tmp_path / "in" / f"{i}.wav", 50, 100, 50, 60, 50, seed=i)
@@ -158,12 +148,12 @@ def test_nothing_is_heard_twice_even_after_a_kill_or_for_another_length(ears, tm
         cut(tmp_path / "in")
     ears.limit = None
     cut(tmp_path / "in")
-    assert len(ears.blocks) == 3
+    assert len(ears.clips) == 3
     segmented(corpus(tmp_path / "in"), 3, progress=False)
-    assert len(ears.blocks) == 3
+    assert len(ears.clips) == 3
     record(tmp_path / "in" / "1.wav", 50, 100, 50, 60, 50, seed=9)
     cut(tmp_path / "in")
-    assert len(ears.blocks) == 4
+    assert len(ears.clips) == 4
 
 
 def test_damaged_speech_in_the_cache_is_heard_again(ears, tmp_path):
@@ -174,14 +164,14 @@ def test_damaged_speech_in_the_cache_is_heard_again(ears, tmp_path):
     content[200] ^= 1
     file.write_bytes(content)
     pd.testing.assert_frame_equal(table, cut(tmp_path / "in"))
-    assert len(ears.blocks) == 2
+    assert len(ears.clips) == 2
 
 
 def test_a_worker_hears_its_share_first(ears, tmp_path):
     for i in range(4):
         record(tmp_path / "in" / f"{i}.wav", 50, 100 + i, 50, 60, 50, seed=i)
     segmented(corpus(tmp_path / "in"), 4, progress=False, shard=(2, 2))
-    assert [size // 512 - 310 for size in ears.blocks] == [1, 3, 0, 2]
+    assert [size // 512 - 310 for size in ears.clips] == [1, 3, 0, 2]
 
 
 def test_all_faults_are_told_at_once_and_once_each(ears, tmp_path, monkeypatch):
@@ -192,7 +182,7 @@ def test_all_faults_are_told_at_once_and_once_each(ears, tmp_path, monkeypatch):
     with pytest.raises(CorpusError) as caught:
         segmented(corpus(tmp_path / "m.csv"), 4, progress=False)
     assert [fault.row for fault in caught.value.faults] == [3, 4, 5]
-    assert not ears.blocks[1:]
+    assert not ears.clips[1:]
 
 
 def test_each_channel_of_a_call_is_cut_where_it_speaks(ears, tmp_path):

@@ -22,23 +22,24 @@ def record(path: Path, *frames: int, seed: int = 0) -> Path:
 
 
 class Ears:
-    """What was heard: the samples of every block; with a limit, the block after so many is interrupted."""
+    """What was heard: the samples of every clip; with a limit, the clip after so many is interrupted."""
 
     def __init__(self) -> None:
-        self.blocks: list[int] = []
+        self.clips: list[int] = []
         self.limit: int | None = None
 
-    def next(self, samples):
-        if len(self.blocks) == self.limit:
+    def speech(self, clips, i):
+        if len(self.clips) == self.limit:
             raise KeyboardInterrupt
-        self.blocks.append(len(samples))
+        samples = clips[i]
+        self.clips.append(len(samples))
         frames = np.pad(samples.astype(float), (0, -len(samples) % FRAME)).reshape(-1, FRAME)
         return (frames.std(axis=1) > 300).astype(np.float32)
 
 
 def ears(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Ears:
     """Hear loudness in place of speech from now on, with an empty cache."""
-    heard_blocks = Ears()
+    heard = Ears()
     monkeypatch.setenv("IPR_CACHE", str(cache))
-    monkeypatch.setattr(voice_activity.Hearing, "next", lambda _, samples: heard_blocks.next(samples))
-    return heard_blocks
+    monkeypatch.setattr(voice_activity, "speech", heard.speech)
+    return heard
