@@ -11,7 +11,7 @@ import traitlets as t
 from ipr_core.data.dataset import Dataset
 from ipr_core.runs.run import Run
 from ipr_core.training.runner import Began, Runner
-from ipr_widgets import control, explorer, pseudo, similarity, umap
+from ipr_widgets import control, explorer, microphone, pseudo, similarity, umap
 from ipr_widgets.listing import least_certain
 from ipr_widgets.page import Keys
 from ipr_widgets.state import RunState
@@ -36,7 +36,10 @@ class Board(w.VBox):
         self._grid = w.Box([_in_grid(panels[name], area) for name, area in _AREAS.items()]).add_class("ipr-panels")
         state.follow(self._place, ["run"])
         self._place()
-        super().__init__([*head.values(), panels["epochs"], self._grid, Keys()])
+        speech = panels["microphone"]
+        folds = [speech.fold] if isinstance(speech, microphone.Microphone) else []
+        line = w.HBox([panels["epochs"], *folds], layout=w.Layout(width="100%"))
+        super().__init__([*head.values(), line, speech, self._grid, Keys()])
         self.add_class("ipr-page").add_class("ipr-board")
 
     def _place(self) -> None:
@@ -99,7 +102,7 @@ class EpochBar(w.HBox):
         tip = "The epoch that every figure shows"
         self.slider = w.IntSlider(description="Epoch", min=0, max=0, layout=size, tooltip=tip)
         self.play = w.Play(min=0, max=0, interval=_MILLISECONDS, tooltip="Play the epochs")
-        super().__init__([self.play, self.slider], layout=w.Layout(width="100%"))
+        super().__init__([self.play, self.slider], layout=w.Layout(width="100%", min_width="0"))
         # Not linked in the page: each move of one would reach Python twice, and the figures wait for the second.
         self.slider.observe(self._move, "value")
         self.play.observe(self._move, "value")
@@ -142,6 +145,7 @@ _PANELS: dict[str, Callable[[RunState], w.Widget]] = {
     "explorer": lambda state: explorer.panel(state),
     "pseudo-labels": lambda state: pseudo.Panel(state),
     "epochs": EpochBar,
+    "microphone": microphone.Microphone,
 }
 """Name → the panel of a state, for every run."""
 

@@ -7,6 +7,7 @@ point in any panel plays that utterance here.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import ipywidgets as w
 import numpy as np
@@ -170,38 +171,25 @@ def nearest(vectors: Shares, number: int, candidates: Rows, limit: int = NEIGHBO
     return candidates[order], cosines[order]
 
 
-class Neighbours(w.HBox):
-    """The nearest precise utterances, as buttons that choose them; `rows` are theirs, nearest first."""
+class Nearest(w.HBox):
+    """The precise utterances that are nearest to one, as buttons that choose them."""
 
-    def __init__(self, state: RunState):
+    def __init__(self, state: RunState, more: Sequence[w.Widget] = ()):
+        """more: widgets after the buttons"""
         self.state = state
         self.rows: list[int] = []
         self.message = w.HTML(layout=w.Layout(min_width="0", flex="0 1 auto"))
         self.buttons = [w.Button(layout=w.Layout(**THIN, flex="0 0 auto", padding="0 3px")) for _ in range(NEIGHBOURS)]
         for number, button in enumerate(self.buttons):
             button.on_click(functools.partial(self._choose, number))
-        self.beside = w.Button(description="A/B", layout=w.Layout(**THIN, flex="0 0 auto", padding="0 4px"))
-        self.beside.tooltip = "Hear this utterance, and then the nearest one of D1"
         row = w.Layout(**THIN, align_items="center", min_height="32px", flex_flow="row wrap")
-        super().__init__([self.message, *self.buttons, self.beside], layout=row)
-        follow(state, "nearest utterances", ["focus", "epoch"], self._find)
+        super().__init__([self.message, *self.buttons, *more], layout=row)
+        self.show((), np.empty(0, np.float32))
 
-    def _find(self) -> None:
-        state = self.state
-        self.rows, cosines = [], np.empty(0, np.float32)
-        self.message.value = f"{look.term('Nearest in D1', _NEAREST_TIP)}:"
-        if state.focus >= 0 and state.epoch >= 0:
-            facts = run_facts(state)
-            sample, number = facts.sample, int(np.searchsorted(facts.sample, state.focus))
-            if number < len(sample) and sample[number] == state.focus:
-                numbers, cosines = nearest(state.arrays(state.epoch)["map"], number, facts.precise)
-                self.rows = sample[numbers].tolist()
-            else:
-                self.message.value += f" not known, it is not in the sample of {len(sample):,} embeddings (map_size)"
-        self._show(cosines)
-
-    def _show(self, cosines: Shares) -> None:
-        self.beside.disabled = not self.rows
+    def show(self, rows: Sequence[int], cosines: Shares, excuse: str = "") -> None:
+        """Show these rows of the utterance table, nearest first, or why there are none."""
+        self.rows = list(rows)
+        self.message.value = f"{look.term('Nearest in D1', _NEAREST_TIP)}:{excuse}"
         for number, button in enumerate(self.buttons):
             visible = number < len(self.rows)
             button.layout.display = None if visible else "none"
@@ -214,7 +202,31 @@ class Neighbours(w.HBox):
 
     def _choose(self, number: int, _: object = None) -> None:
         with self.state.guard("nearest utterances"):
-            self.state.change(focus=self.rows[number])
+            row = self.rows[number]
+            self.state.change(focus=row, clicks=self.state.clicks + (row == self.state.focus))
+
+
+class Neighbours(Nearest):
+    """Those of the utterance in view, and a button to hear the first beside it."""
+
+    def __init__(self, state: RunState):
+        self.beside = w.Button(description="A/B", layout=w.Layout(**THIN, flex="0 0 auto", padding="0 4px"))
+        self.beside.tooltip = "Hear this utterance, and then the nearest one of D1"
+        super().__init__(state, [self.beside])
+        follow(state, "nearest utterances", ["focus", "epoch"], self._find)
+
+    def _find(self) -> None:
+        state, rows, cosines, excuse = self.state, [], np.empty(0, np.float32), ""
+        if state.focus >= 0 and state.epoch >= 0:
+            facts = run_facts(state)
+            sample, number = facts.sample, int(np.searchsorted(facts.sample, state.focus))
+            if number < len(sample) and sample[number] == state.focus:
+                numbers, cosines = nearest(state.arrays(state.epoch)["map"], number, facts.precise)
+                rows = sample[numbers].tolist()
+            else:
+                excuse = f" not known, it is not in the sample of {len(sample):,} embeddings (map_size)"
+        self.show(rows, cosines, excuse)
+        self.beside.disabled = not rows
 
 
 def _sound(state: RunState) -> go.Figure:

@@ -48,19 +48,26 @@ function fillFigure({ el, sheet, send }) {
   div.style.width = "100%";
   div.classList.add("ipr-figure");
   el.append(div);
-  let isDrawn = false, isScheduled = false, isClosed = false, figure = {};
+  let isDrawn = false, isScheduled = false, isClosed = false, figure = {}, drawn = null;
 
   const report = (kind) => (event) => send({ kind, points: (event?.points ?? []).map(fields) });
 
+  // Give plotly the width: its own fitting of a figure to its place, while it is drawn anew, never ended now and then.
   async function draw() {
     isScheduled = false;
-    const Plotly = await page.plotly;
-    if (isClosed || !sheet.get("value")) return;
-    figure = reuse(figure, JSON.parse(sheet.get("value")));
+    const Plotly = await page.plotly, value = sheet.get("value"), width = div.clientWidth;  // 0 where nobody sees it
+    if (isClosed || !value) return;
+    if (value === drawn) {
+      if (width && width !== div._fullLayout.width) await Plotly.relayout(div, { width });
+      return;
+    }
+    const next = JSON.parse(value);
+    if (width) next.layout.width = width;
+    figure = reuse(figure, next);
     const { data, layout } = figure;
     div.style.height = `${layout.height}px`;
     await Plotly.react(div, data, layout, options(layout));
-    fitLater();
+    drawn = value;
     div.setAttribute("role", "group");  // not "img", which would hide its buttons
     div.setAttribute("aria-label", layout.title?.text ?? "figure");
     if (isDrawn) return;
@@ -73,7 +80,7 @@ function fillFigure({ el, sheet, send }) {
     div.on("plotly_deselect", report("deselect"));
   }
 
-  // Changes that come faster than the page draws are drawn together.
+  // Changes that come faster than the page draws, of figure and of width, are drawn together.
   const schedule = () => {
     if (isScheduled) return;
     isScheduled = true;
@@ -82,15 +89,8 @@ function fillFigure({ el, sheet, send }) {
   sheet.on("change:value", schedule);
   schedule();
 
-  // A drawing may have begun before its place changed its width: each looks at the width after the one before it.
-  let latest = Promise.resolve();
-  const fit = async () => {
-    const Plotly = await page.plotly, width = div._fullLayout?.width;
-    if (!isClosed && div.offsetParent && width && Math.abs(div.clientWidth - width) > 1) await Plotly.Plots.resize(div);
-  };
-  const fitLater = () => { latest = latest.then(fit, fit); };
-  const observer = new ResizeObserver(() => (isDrawn ? fitLater() : schedule()));
-  observer.observe(el);
+  const observer = new ResizeObserver(schedule);  // tells once at first
+  observer.observe(div);
   return async () => {
     isClosed = true;
     sheet.off("change:value", schedule);

@@ -1,5 +1,5 @@
 // Fills the places that widgets keep in the page, and empties those that leave it.
-const FILL = { figure: fillFigure, shortcuts: fillShortcuts, tips: fillTips };
+const FILL = { figure: fillFigure, shortcuts: fillShortcuts, tips: fillTips, microphone: fillMicrophone };
 
 function initialize({ model }) {
   // When the page is idle: plotly takes a while to load.
@@ -10,7 +10,8 @@ function initialize({ model }) {
   async function fill(el) {
     const id = [...el.classList].find((name) => name.startsWith("ipr-sheet-")).slice("ipr-sheet-".length);
     const sheet = await model.widget_manager.get_model(id);
-    return FILL[sheet.get("description")]({ el, sheet, send: (content) => model.send({ sheet: id, content }) });
+    const send = (content, buffers) => model.send({ sheet: id, content }, undefined, buffers);
+    return FILL[sheet.get("description")]({ el, sheet, send });
   }
 
   const look = () => {

@@ -7,7 +7,7 @@ draws. So there is one anywidget for a kernel, made before all others, and a pla
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -20,7 +20,7 @@ import ipywidgets as w
 import traitlets as t
 
 _HERE = Path(__file__).parent
-_SCRIPTS = ("figures.js", "shortcuts.js", "tips.js", "page.js")
+_SCRIPTS = ("figures.js", "shortcuts.js", "tips.js", "microphone.js", "page.js")
 
 
 class Script(anywidget.AnyWidget):
@@ -37,23 +37,23 @@ class Script(anywidget.AnyWidget):
         self.places: WeakValueDictionary[str, Place] = WeakValueDictionary()
         self.on_msg(self._pass_on)
 
-    def _pass_on(self, _: object, message: dict[str, Any], buffers: object) -> None:
+    def _pass_on(self, _: object, message: dict[str, Any], buffers: Sequence[memoryview]) -> None:
         place = self.places.get(message["sheet"])
         if place is not None:
-            place.receive(message["content"])
+            place.receive(message["content"], *buffers)
 
 
 class Place(w.Box):
     """A box that the script fills: by its kind, with what its sheet holds.
 
-    kind: "figure", "shortcuts" or "tips"; one of the script's
-    receive: is called with what the place sends back
+    kind: "figure", "shortcuts", "tips" or "microphone"; one of the script's
+    receive: is called with what the place sends back, and with the bytes beside it
     """
 
-    def __init__(self, kind: str, receive: Callable[[dict[str, Any]], None] | None = None, **layout: str):
+    def __init__(self, kind: str, receive: Callable[..., None] | None = None, **layout: str):
         script = _script()
         self.sheet = w.Text(description=kind)
-        self.receive = receive or (lambda content: None)
+        self.receive = receive or (lambda content, *buffers: None)
         super().__init__(layout=w.Layout(**layout))
         self.add_class(script.name).add_class(f"ipr-sheet-{self.sheet.model_id}")
         script.places[self.sheet.model_id] = self

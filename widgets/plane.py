@@ -52,6 +52,10 @@ class View:
     """(E, 2) where the utterance in view was in each epoch so far."""
     size: int = _SIZE
     """Of a point, in pixels."""
+    recordings: NDArray[np.floating] = field(default_factory=lambda: np.empty((0, 2)))
+    """(S, 2) where recordings of a microphone are."""
+    emotions: Sequence[str] = ()
+    """S names, their single labels."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +200,7 @@ def traces(plane: Plane, utterances: DataFrame, classes: Sequence[str], colourin
     mask = utterances.index.isin(view.selection) if len(view.selection) else None
     ring = _ring(plane.points[utterances.index == view.focus])
     clouds = _traces(plane, utterances, classes, colouring, mask, view.size)
-    return [*clouds, _path(view.trail), ring, *_keys(colouring, plane, utterances)]
+    return [*clouds, _path(view.trail), ring, _recordings(view), *_keys(colouring, plane, utterances)]
 
 
 def extent(planes: Sequence[Plane]) -> Extent:
@@ -309,6 +313,21 @@ def _ring(points: NDArray) -> Trace:
     """Return a ring round the utterance in view, which no click meets."""
     marker = dict(color="rgba(0, 0, 0, 0)", size=18, symbol="circle", line=dict(width=3, color=colours.INK))
     return _markers(points, "looked at", marker=marker, showlegend=False, hoverinfo="skip", unselected=_STAYS)
+
+
+def _recordings(view: View) -> Trace:
+    """Return the recordings of a microphone as numbered squares in the colours of their single labels."""
+    line = dict(width=2, color=colours.INK)
+    return _markers(
+        view.recordings,
+        "recording",
+        marker=dict(color=[colours.colour(name) for name in view.emotions], size=15, symbol="square", line=line),
+        showlegend=len(view.recordings) > 0,
+        unselected=_STAYS,
+        text=[str(number) for number in range(1, len(view.recordings) + 1)],
+        textposition="top center",
+        hovertemplate="recording %{text}<extra></extra>",
+    ) | dict(mode="markers+text")
 
 
 def _keys(colouring: str, plane: Plane, utterances: DataFrame) -> list[Trace]:

@@ -56,6 +56,7 @@ class RunState(t.HasTraits):
     clicks = t.Int(0, help="grows with every click on the utterance in view, to hear it again")
     selection = t.Tuple(help="the selected utterances, rows of the utterance table")
     listed = t.Tuple(None, allow_none=True, help="rows that pass the list's filters; None: no filter is set")
+    recordings = t.Tuple(help="of a microphone, `recording.Recording`, the newest last")
     corrected = t.Int(0, help="grows with every correction")
     faults = t.Dict(help="widget → its latest error")
 
@@ -187,7 +188,7 @@ class RunState(t.HasTraits):
         events, newest = tuple(run.history()), len(self.events) - 1
         same = self.run is not None and self.run.folder == run.folder
         epoch = min(self.epoch, len(events) - 1) if same and self.epoch < newest else len(events) - 1
-        view: dict[str, Any] = {} if same else dict(pair=(), focus=-1, selection=())
+        view: dict[str, Any] = {} if same else dict(pair=(), focus=-1, selection=(), recordings=())
         self.change(run=run, data=data, events=events, epoch=epoch, step=None, **view)
 
     @contextmanager

@@ -20,7 +20,7 @@ from ipr_core.spreadsheets import to_csv
 from ipr_core.texts import SENTENCE, in_figure, in_html, plain
 from ipr_core.training import labels
 from ipr_widgets import colours, layout, look, plane
-from ipr_widgets.layout import Plane
+from ipr_widgets.layout import Plane, Points
 from ipr_widgets.live import LiveFigure, Touch
 from ipr_widgets.parts import failed_figure
 from ipr_widgets.planes import Planes
@@ -135,7 +135,7 @@ class UmapPanel(w.VBox):
         state = self.state
         state.follow(self._offer, ["run"])
         state.follow(self._follow, ["run", "events"])
-        state.follow(self._redraw, ["run", "data", "events", "epoch", "selection", "listed", "focus"])
+        state.follow(self._redraw, ["run", "data", "events", "epoch", "selection", "listed", "focus", "recordings"])
         state.follow(self._show_selection, ["run", "epoch", "selection"], patient=True)
         state.follow(self._show_words, ["run", "events", "faults"])
         self.source.observe(self._on_plane, ["latest", "working"])
@@ -168,7 +168,7 @@ class UmapPanel(w.VBox):
         state, planes, colouring = self.state, self.planes, self.colour.value
         with state.lock, state.guard(_NAME):
             epoch, axes = min(state.epoch, len(planes) - 1), self._extent(planes)
-            frame = state.run, bool(state.events), axes, colouring, state.highlighted, self.size.value
+            frame = state.run, bool(state.events), axes, colouring, state.highlighted, self.size.value, state.recordings
             view = epoch, planes[epoch].points.tobytes() if epoch >= 0 else b"", state.focus
             if (frame, view) == self._picture:
                 return
@@ -314,7 +314,19 @@ def _view(state: RunState, planes: Sequence[Plane], size: int) -> plane.View:
     """Return what the reader looks at.  planes: up to the epoch in view, for the way of the utterance in view"""
     number = np.flatnonzero(_sample(state) == state.focus)
     trail = np.concatenate([p.points[number] for p in planes])
-    return plane.View(state.highlighted, state.focus, trail, size)
+    return plane.View(state.highlighted, state.focus, trail, size, *_recordings(state, planes))
+
+
+def _recordings(state: RunState, planes: Sequence[Plane]) -> tuple[Points, list[str]]:
+    """Return where recordings are, and their single labels; none but on the last plane, whose model has heard them."""
+    if not state.recordings or not state.final or len(planes) != len(state.events):
+        return np.empty((0, 2), np.float32), []
+    vectors, embeddings = (
+        np.stack([recording.embedding for recording in state.recordings]),
+        state.arrays(state.epoch)["map"],
+    )
+    names = [state.classes[int(recording.soft.argmax())] for recording in state.recordings]
+    return layout.among(vectors, embeddings, planes[-1].points), names
 
 
 def _sample(state: RunState) -> NDArray[np.int64]:

@@ -140,14 +140,17 @@ def caption(utterance: Series, soft: Shares | None, classes: Sequence[str], cali
         f"released label {emotion(utterance['label']) if utterance['label'] else TIED}, {agreed}",
     ]
     if soft is not None:
-        best, bits = int(np.argmax(soft)), float(metrics.entropy(np.asarray(soft)[None])[0])
-        single = look.term("single label", "the class with the largest share in the soft label of this epoch")
-        kind = look.term("calibrated" if calibrated else "uncalibrated", _CALIBRATION)
-        lines.append(
-            f"{single} {emotion(classes[best])}, {kind} share {soft[best]:.0%}, "
-            f"{look.term(f'{bits:.2f} bits', _ENTROPY)}"
-        )
+        lines.append(labels(soft, classes, calibrated))
     return "<br>".join(lines)
+
+
+def labels(soft: Shares, classes: Sequence[str], calibrated: bool = False) -> str:
+    """Return the single label of a soft one, its share and the entropy as HTML.  soft: (C,)"""
+    best, bits = int(np.argmax(soft)), float(metrics.entropy(np.asarray(soft)[None])[0])
+    single = look.term("single label", "the class with the largest share in the soft label of this epoch")
+    kind = look.term("calibrated" if calibrated else "uncalibrated", _CALIBRATION)
+    share = f"{kind} share {soft[best]:.0%}, {look.term(f'{bits:.2f} bits', _ENTROPY)}"
+    return f"{single} {emotion(classes[best])}, {share}"
 
 
 def emotion(name: str) -> str:

@@ -118,6 +118,21 @@ def test_at_no_width_and_in_no_theme_is_text_cut_or_on_other_text(page, emotions
                 assert span(page, "plane", "explorer") <= WINDOW, (theme, width)
 
 
+def test_a_recording_of_the_microphone_fits_at_every_width(page):
+    page.in_kernel(
+        "from ipr_widgets.players import mp3\n"
+        "microphone = shown.panels['microphone']\n"
+        "microphone.fold.value = True\n"
+        "microphone._receive({}, memoryview(mp3(state.data.waves[3])))"
+    )
+    page.page.wait_for_function("() => document.querySelectorAll('.ipr-board .js-plotly-plot').length >= 9")
+    for width in WIDTHS:
+        widen(page, width)
+        assert faults(page) == [], width
+    assert page.in_kernel("print(len(state.recordings), state.faults)") == "1 {}"
+    page.in_kernel("microphone.fold.value = False")
+
+
 def test_ten_changes_of_the_windows_size_leave_every_figure_as_wide_as_its_place(page):
     for width in (1100, 1600, 1000, 1900, 1300, 1240, 1260, 800, 1700, 1440):
         page.page.set_viewport_size({"width": width + AROUND, "height": HIGH})
