@@ -26,7 +26,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ from pandas import DataFrame, Series
 from pyarrow import ArrowException, Table
 from pyarrow.parquet import ParquetWriter
 
-from ipr_core import recordings
+from ipr_core import labelling, recordings
 from ipr_core.atomic import WriteError, locked, prepare_folder, write
 from ipr_core.config import Config, Data
 from ipr_core.data import audformat_labels, corpora, dataset, segmentation
@@ -43,6 +43,7 @@ from ipr_core.data.block_faults import BlockFaults
 from ipr_core.data.cache import default_cache
 from ipr_core.data.sources import DECODER
 from ipr_core.data.waves import WaveStore
+from ipr_core.labelling import KEYS, LENGTHS, Order, Piece, Work, in_this_process
 from ipr_core.names import Segment
 from ipr_core.progress import Progress
 from ipr_core.runs import corrections
@@ -50,24 +51,17 @@ from ipr_core.runs.run import Run, RunError
 from ipr_core.spreadsheets import to_csv
 from ipr_core.training.centring import SpeakerMeans
 from ipr_core.training.labels import table
-from ipr_core.training.model import DESCRIPTION, WEIGHTS, Recogniser
+from ipr_core.training.model import Recogniser
 from ipr_core.training.processes import best_device
-from ipr_core.training.trained import trained_model
 
 PIECE = 256
 """Utterances of a piece."""
 _READ = 32 * PIECE  # utterances read at a time
 _WRITTEN = 64  # pieces put together at a time
 _COLUMNS = ("id", "path", "start", "end", "channel", "speaker", "label")
-_LENGTHS = ("seconds", "heard_seconds")  # of a recording, and of its middle, all that the model hears of a longer one
 _ENDINGS = (".parquet", ".csv", "-recordings.parquet", "-recordings.csv", "-textgrids")  # of what is written
-_KEYS = "audio"  # a piece's column of waveform keys, by which corrections are found
-_WHOLE = (1, 1)
 _LETTERS = 60  # of a corpus's name in a file's name
 _log = logging.getLogger(__name__)
-
-Piece = tuple[int, str, DataFrame]
-"""Number, file name, utterances."""
 
 
 def annotate(
@@ -75,18 +69,18 @@ def annotate(
     corpus: Data,
     folder: Path | None = None,
     progress: bool = True,
-    shard: tuple[int, int] = _WHOLE,
+    shard: tuple[int, int] = (1, 1),
     segment: Segment = "auto",
     textgrid: bool = False,
+    work: Work = in_this_process,
 ) -> list[Path]:
     """Label any corpus, with labels of its own or without, by a trained run; see `labels.table`.
 
     Utterances that were corrected in this run have the corrected single label; see `corrections.apply`.
     corpus: as for training; its classes do not matter   folder: for the labels, by default the run's own
-    shard: (k, n) for the k-th of n workers, counted from 1: it labels every n-th piece. The worker that finds all
-    pieces finished puts them together.
+    shard: (k, n) for the k-th of n, counted from 1: every n-th piece. Whoever finds all finished puts them together
     segment: which recordings are cut into utterances, see `segmentation.segmented`
-    textgrid: whether every recording whose parts are labelled gets a TextGrid too
+    textgrid: whether recordings in parts get TextGrids too   work: who labels the pieces, see `batch.pieces`
     returns: the labels as Parquet and CSV; of recordings in parts also their summary as both, and a folder of
     TextGrids; none while pieces of other workers are missing
     raises CorpusError with every fault at once, of the table and the audio (with "none": of this shard's), before
@@ -94,7 +88,7 @@ def annotate(
     corrections' file or the model is damaged, or a piece of another worker
     """
     corrections.newest(run)  # refused now rather than after hours
-    model = trained_model(run)
+    model = labelling.model(os.path.abspath(run.folder), weights := labelling.weights(run))
     prefix = f"{folder or run.folder}/annotated-{name(run, corpus)}"
     targets, pieces_folder = [Path(prefix + ending) for ending in _ENDINGS], Path(f"{prefix}.pieces")
     _check_place(pieces_folder, targets)
@@ -102,13 +96,13 @@ def annotate(
     if cut_corpus.changed:
         _log.warning("%s", "; ".join(cut_corpus.sentences))
     config = run.config.replace(**cut_corpus.data.model_dump() | {"classes": run.config.data.classes})
-    mark = _mark(run, config, model.centred)
+    mark = _mark(weights, config, model.centred)
     names, unlabelled = _checked(config, mark, pieces_folder, shard, progress, notes=segment == "none")
     pieces_folder.mkdir(parents=True, exist_ok=True)
     if unlabelled:
-        model.to(best_device())
-        means = _speaker_means(model, config, pieces_folder, mark, progress) if model.centred else None
-        _label(model, means, config, mark, pieces_folder, unlabelled, progress)
+        order = Order(os.path.abspath(run.folder), weights, os.path.abspath(pieces_folder))
+        _label(order, model, config, mark, unlabelled, work, progress)
+    labelling.model.cache_clear()
     return _put_together([pieces_folder / name for name in names], run, corpus, targets, textgrid)
 
 
@@ -118,15 +112,12 @@ def name(run: Run, corpus: Data) -> str:
     The digest is of the corpus's whole path, without links, and of the run's name.
     """
     path = _path(corpus)
-    title = corpus.corpus if corpus.corpus != "manifest" else path.name if path.is_dir() else _title(path)
+    of_files = path.name if path.is_dir() else f"{path.parent.name}-{path.stem}"
+    title = of_files if corpus.corpus == "manifest" else corpus.corpus
     plain = re.sub(r"[^\w.-]+", "_", title)[:_LETTERS].strip("._-")
     parts = (corpus.corpus, os.fspath(path), run.folder.resolve().name)
     digest = hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
     return f"{plain}-{digest}" if plain else digest
-
-
-def _title(manifest: Path) -> str:
-    return f"{manifest.parent.name}-{manifest.stem}"
 
 
 def _path(corpus: Data) -> Path:
@@ -144,18 +135,15 @@ def _check_place(pieces_folder: Path, files: Sequence[Path]) -> None:
             raise WriteError(file, "it is a folder", "remove it, or name another place")
 
 
-def _mark(run: Run, config: Config, whole_table: bool) -> bytes:
+def _mark(weights: str, config: Config, whole_table: bool) -> bytes:
     """Return a digest of the model, of its settings, the decoder and the labels' columns: pieces depend on all.
 
     whole_table: and of every utterance of the corpus
     """
     shares = np.empty((0, len(config.data.classes)), np.float32)
     columns = table(DataFrame(columns=_COLUMNS), config.data.classes, shares, shares, shares).columns
-    parts = [config.audio.max_seconds, config.training.precision, DECODER, *columns, *_LENGTHS, _KEYS]
+    parts = [config.audio.max_seconds, config.training.precision, DECODER, *columns, *LENGTHS, KEYS, weights]
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=16)
-    for part in (DESCRIPTION, WEIGHTS):
-        with open(run.folder / "model" / part, "rb") as file:
-            digest.update(hashlib.file_digest(file, "blake2b").digest())
     for utterances in _blocks(config) if whole_table else ():
         digest.update(_hash(utterances))
     return digest.digest()
@@ -219,7 +207,7 @@ def _unlabelled(pieces: list[Piece], keys: Series, folder: Path) -> set[int]:
         except RunError as error:
             _log.warning("%s", error)
             labels = None
-        if labels is None or labels[_KEYS].tolist() != keys[utterances.index].tolist():
+        if labels is None or labels[KEYS].tolist() != keys[utterances.index].tolist():
             numbers.add(number)
     return numbers
 
@@ -228,8 +216,8 @@ def _stored(piece: Path) -> DataFrame:
     """Return the labels of a piece. raises RunError if it is damaged"""
     try:
         labels = pd.read_parquet(piece, page_checksum_verification=True)
-        if _KEYS not in labels:
-            raise ValueError(f"it has no column {_KEYS!r}")
+        if KEYS not in labels:
+            raise ValueError(f"it has no column {KEYS!r}")
         return labels
     except (OSError, ValueError, ArrowException) as error:
         cure = "the same command labels this piece again, without --shard if another worker has labelled it"
@@ -244,13 +232,24 @@ def _all_pieces(config: Config, mark: bytes) -> Iterator[Piece]:
         yield from pieces
 
 
-def _speaker_means(model: Recogniser, config: Config, folder: Path, mark: bytes, progress: bool) -> SpeakerMeans:
-    """Return the means of the corpus's speakers, and keep them beside the pieces, so that they are found once."""
+def _label(
+    order: Order, model: Recogniser, config: Config, mark: bytes, numbers: set[int], work: Work, progress: bool
+) -> None:
+    """Have the pieces with these numbers labelled."""
+    if model.centred:
+        order = replace(order, means=str(_speaker_means(model, config, Path(order.folder), mark, progress)))
+    pieces = (piece for piece in _all_pieces(config, mark) if piece[0] in numbers)
+    with Progress(range(0), "Labelling", "piece", len(numbers), progress) as bar:
+        for _ in work(order, pieces, len(numbers)):
+            bar.update()
+
+
+def _speaker_means(model: Recogniser, config: Config, folder: Path, mark: bytes, progress: bool) -> Path:
+    """Find the means of the corpus's speakers, and keep them in a file beside the pieces, so that it is done once."""
     path = folder / f"speakers-{mark.hex()[:16]}.safetensors"
-    means = SpeakerMeans.read(path, model.centre) if path.is_file() else None
-    if means is not None:
-        return means
-    means = SpeakerMeans(model.centre)
+    if path.is_file() and SpeakerMeans.read(path, model.centre) is not None:
+        return path
+    means = SpeakerMeans(model.to(best_device()).centre)
     for _, _, piece in Progress(_all_pieces(config, mark), "Hearing the speakers", "piece", shown=progress):
         waves = WaveStore.build(piece, default_cache(), progress=False)
         model.add_to_means_(means, waves, piece["speaker"].tolist())
@@ -260,34 +259,7 @@ def _speaker_means(model: Recogniser, config: Config, folder: Path, mark: bytes,
             " without: give a column `speaker`"
         )
     write(path, means.save)
-    return means
-
-
-def _label(
-    model: Recogniser,
-    means: SpeakerMeans | None,
-    config: Config,
-    mark: bytes,
-    folder: Path,
-    numbers: set[int],
-    progress: bool,
-) -> None:
-    """Label the pieces with these numbers."""
-    with Progress(range(0), "Labelling", "piece", len(numbers), progress) as bar:
-        for number, name, piece in _all_pieces(config, mark):
-            if number in numbers:
-                labels = _labelled(model, means, piece)
-                write(folder / name, partial(labels.to_parquet, write_page_checksum=True))
-                bar.update()
-
-
-def _labelled(model: Recogniser, means: SpeakerMeans | None, utterances: DataFrame) -> DataFrame:
-    """Return a piece's labels, the seconds of its recordings and how many were heard, and the keys of its waveforms."""
-    waves = WaveStore.build(utterances, default_cache(), progress=False)
-    offsets = means.offsets(utterances["speaker"].tolist()) if means else None
-    labels = table(utterances, model.classes, *(shares.numpy() for shares in model.soft_labels(waves, offsets)))
-    heard_seconds = np.minimum(waves.seconds, model.max_seconds)
-    return labels.assign(**dict(zip(_LENGTHS, (waves.seconds, heard_seconds), strict=True)), **{_KEYS: waves.keys})
+    return path
 
 
 def in_audformat(parquet: Path, run: Run, corpus: Data) -> Path:
@@ -306,7 +278,7 @@ def cut(parquet: Path) -> tuple[int, float]:
 
     parquet: the file of the labels   returns: the limit in seconds, 0 if there is none
     """
-    seconds, limits = pd.read_parquet(parquet, columns=list(_LENGTHS)).to_numpy().T
+    seconds, limits = pd.read_parquet(parquet, columns=list(LENGTHS)).to_numpy().T
     longer = seconds > limits
     return int(longer.sum()), float(limits[longer].max(initial=0))
 
@@ -360,7 +332,7 @@ def _join(pieces: list[Path], newest: DataFrame, origin: dict[str, str], parquet
         writer = None
         for first in range(0, len(pieces), _WRITTEN):
             labels = pd.concat(map(_stored, pieces[first : first + _WRITTEN]), ignore_index=True)
-            labels = corrections.apply(labels.drop(columns=_KEYS), labels[_KEYS], newest)
+            labels = corrections.apply(labels.drop(columns=KEYS), labels[KEYS], newest)
             block = Table.from_pandas(labels, schema, preserve_index=False)
             if writer is None:
                 schema = block.schema.with_metadata((block.schema.metadata or {}) | origin)

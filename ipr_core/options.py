@@ -27,7 +27,7 @@ _USAGE = {
     "tune": "GRID [--SETTING VALUE ...] [--out FILE] [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]",
     "resume": "RUN",
     "annotate": "RUN CORPUS [--segment HOW] [--config FILE] [--SETTING VALUE ...] [--out DIR]"
-    " [--format audformat|textgrid ...] [--shard K/N]",
+    " [--format audformat|textgrid ...] [--jobs N | --dask ADDRESS | --slurm | --pbs | --shard K/N]",
     "segment": "CORPUS --out FILE [--segment HOW] [--max-seconds S] [--config FILE] [--SETTING VALUE ...]",
     "export": "RUN FOLDER",
     "figures": "RUN FOLDER [--beside RUN ...] [--format pdf|svg ...]",
@@ -217,6 +217,7 @@ def _add_annotate(parser: argparse.ArgumentParser) -> None:
         "--shard", type=option_values.shard, metavar="K/N", default=(1, 1), help="label as the k-th of n workers"
     )
     _add_segment(parser, SEGMENTS)
+    _add_workers(parser)
     _add_config(parser)
     _add_settings(parser, ["data"])
 

@@ -42,7 +42,7 @@ class Microphone(w.VBox):
         self.fold = w.ToggleButton(description="Speak", layout=w.Layout(width="auto", flex="0 0 auto"))
         self.fold.tooltip = "Record yourself: the plane shows where your utterance lies, and its soft label"
         self.recorder = Place(_NAME, self._receive, flex="0 0 auto", min_width="0")
-        self.choice = w.Dropdown(layout=w.Layout(width="130px", min_width="0"), tooltip="Which recording is shown")
+        self.choice = w.Dropdown(layout=w.Layout(width="130px", min_width="0"), tooltip="Which recording is clip")
         self.audio = w.Audio(value=players.SILENCE, format="mp3", autoplay=False, loop=False, controls=True)
         self.audio.layout = w.Layout(height="32px", min_width="0", flex="0 1 260px")
         self.words = w.HTML(layout=w.Layout(**THIN))
@@ -112,15 +112,15 @@ class Microphone(w.VBox):
     def _show(self, _: object = None) -> None:
         state, number = self.state, self.choice.value
         with state.lock, state.guard(_NAME):
-            shown: Recording = state.recordings[number]
+            clip: Recording = state.recordings[number]
             calibrated = calibration(state.opened.run).utterances > 0
-            seconds = f"{len(shown.wave) / SAMPLE_RATE:.1f} s"
-            self.words.value = f"{seconds}, {utterance.labels(shown.soft, state.classes, calibrated)}"
-            self.audio.value = players.mp3(shown.wave)
-            self.sound.draw(utterance.sound(shown.wave, f"recording {number + 1}", _HEIGHT))
-            prototypes = shown.prototypes if state.shows_prototypes else None
-            self.shares.draw(utterance.shares(prototypes, shown.classifier, None, state.classes, _HEIGHT))
-            self.nearest.show(*_nearest(state, shown.embedding))
+            seconds = f"{len(clip.wave) / SAMPLE_RATE:.1f} s"
+            self.words.value = f"{seconds}, {utterance.labels(clip.soft, state.classes, calibrated)}"
+            self.audio.value = players.mp3(clip.wave)
+            self.sound.draw(utterance.sound(clip.wave, f"recording {number + 1}", _HEIGHT))
+            prototypes = clip.prototypes if state.shows_prototypes else None
+            self.shares.draw(utterance.shares(prototypes, clip.classifier, None, state.classes, _HEIGHT))
+            self.nearest.show(*_nearest(state, clip.embedding))
 
 
 def _nearest(state: RunState, embedding: utterance.Shares) -> tuple[list[int], utterance.Shares]:

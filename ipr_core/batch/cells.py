@@ -154,11 +154,11 @@ def _work(run: Run, task: Task, record: Record) -> Record:
         record = replace(record, warm_up_of=donor.folder.name)
         save_record(run, record)
     if not task.notebooks:
-        with _gpu(task.gpus):
+        with gpu(task.gpus):
             advance(run, run.dataset(progress=False))
         return record
     folder = run.folder / "notebooks"
-    with _gpu(task.gpus), notebooks.kernel(folder / "kernel.log", task.cwd) as kernel:
+    with gpu(task.gpus), notebooks.kernel(folder / "kernel.log", task.cwd) as kernel:
         for notebook in _unexecuted(task, record):
             notebooks.execute(notebook, folder / notebook.name, task.parameters, kernel, progress=False)
             version = {notebook.stem: provenance.notebook_version(notebook)}
@@ -193,7 +193,7 @@ def _wait_for_training(run: Run) -> None:
 
 
 @contextlib.contextmanager
-def _gpu(gpus: tuple[str, ...]) -> Iterator[None]:
+def gpu(gpus: tuple[str, ...]) -> Iterator[None]:
     """Restrict the kernels of this worker to its GPU; without `gpus` nothing changes."""
     if not gpus:
         yield

@@ -162,7 +162,7 @@ def _count(entries: Mapping[str, Any]) -> int:
 def _combinations(entries: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Yield preset, settings and the varied ones in words for every cell; some may be alike."""
     base = {name: value for name, value in entries.get("settings", {}).items() if name not in RESERVED}
-    own = entries.get("own", {})
+    of_systems = entries.get("own", {})
     cross = {name: values for name, values in _lists(entries, "cross").items() if name not in RESERVED}
     single = [(name, value) for name, values in _lists(entries, "one_at_a_time").items() for value in values]
     preset, systems = entries.get("preset", "recommended"), systems_of(entries, "systems")
@@ -171,12 +171,12 @@ def _combinations(entries: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, A
             for system in systems_of(entries, "beside"):
                 yield (
                     preset,
-                    base | _own(own, system) | corpus | {"system": system, "seed": seed},
+                    base | _of_system(of_systems, system) | corpus | {"system": system, "seed": seed},
                     _in_words(corpus.items()),
                 )
         for crossed in _products(cross):
             for system in systems or ["ipr"]:
-                settings = base | _own(own, system) | crossed | {"system": system, "seed": seed}
+                settings = base | _of_system(of_systems, system) | crossed | {"system": system, "seed": seed}
                 yield preset, settings, _in_words(crossed.items())
                 for name, value in single:
                     varied = dict(value) if isinstance(value, dict) else {name: value}
@@ -195,9 +195,9 @@ def _products(lists: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
         yield dict(zip(lists, values, strict=True))
 
 
-def _own(own: Mapping[str, Any], system: Any) -> dict[str, Any]:
+def _of_system(of_systems: Mapping[str, Any], system: Any) -> dict[str, Any]:
     """Return the settings of one system alone."""
-    settings = own.get(system, {})
+    settings = of_systems.get(system, {})
     return (
         {name: value for name, value in settings.items() if name not in RESERVED} if isinstance(settings, dict) else {}
     )

@@ -106,9 +106,9 @@ def tuned(search: Search, table: DataFrame) -> dict[str, Any]:
     """Return the entries of the tuned grid.  table: of `curve`"""
     entries = {key: value for key, value in search.entries.items() if key != "tune"}
     choices = {row.system: json.loads(row.settings) for row in table[table["chosen"]].itertuples()}
-    own = entries.get("own", {})
-    entries["own"] = {system: own.get(system, {}) | choice for system, choice in choices.items()}
-    names = {name for settings in own.values() for name in settings}  # one system's alone, tuned or not
+    of_systems = entries.get("own", {})
+    entries["own"] = {system: of_systems.get(system, {}) | choice for system, choice in choices.items()}
+    names = {name for settings in of_systems.values() for name in settings}  # one system's alone, tuned or not
     names |= {name for trials in search.trials.values() for settings in trials for name in settings}
     entries["tuned"] = {
         "score": search.score,
@@ -163,9 +163,9 @@ def _entries(entries: Mapping[str, Any], system: str, settings: Mapping[str, Any
     """Return the entries of one trial's grid."""
     common = {key: value for key, value in entries.items() if key in ("preset", "settings")}
     cross = {name: values for name, values in entries.get("cross", {}).items() if name != "stream"}
-    own = entries.get("own", {}).get(system, {}) | settings
+    of_system = entries.get("own", {}).get(system, {}) | settings
     return common | {
-        "cross": cross, "systems": [system], "own": {system: own}, "notebooks": [],
+        "cross": cross, "systems": [system], "own": {system: of_system}, "notebooks": [],
         "seeds": entries.get("tune", {}).get("seeds") or [0],
     }  # fmt: skip
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ipr_core.cli.arguments import check_places, finished, typed
+from ipr_core.cli.batches import is_here, workers_of
 from ipr_core.config import Config, SettingsError, build
 from ipr_core.options import Args
+
+if TYPE_CHECKING:
+    from ipr_core.labelling import Work
 
 
 def annotate(args: Args) -> int:
@@ -15,8 +20,8 @@ def annotate(args: Args) -> int:
 
     The corpus may have no labels. Recordings that are longer than the run's max_seconds are cut into utterances at
     pauses, and shares of time per emotion are written for each of them (--segment). After a kill the same command
-    continues. Several workers share a large corpus by --shard 1/4, 2/4 and so on; the last one to end puts the labels
-    together.
+    continues. Workers share a large corpus (--jobs 4, --dask, --slurm, --pbs), with the same labels. Where nobody can
+    start them for you, start them yourself by --shard 1/4, 2/4 and so on; the last one to end puts the labels together.
     """
     from ipr_core import annotation
     from ipr_core.data.corpora import audformat
@@ -27,7 +32,7 @@ def annotate(args: Args) -> int:
     if "audformat" in args.format:
         audformat.require()
     textgrids = "textgrid" in args.format
-    paths = annotation.annotate(run, corpus, args.out, True, args.shard, args.segment, textgrids)
+    paths = annotation.annotate(run, corpus, args.out, True, args.shard, args.segment, textgrids, _work(args))
     message = "this shard is done; the last one to end, or the same command without --shard, puts all labels together"
     print("\n".join(map(str, paths)) or message)
     if "audformat" in args.format and paths:
@@ -53,6 +58,17 @@ def segment(args: Args) -> int:
     lines = [sentence[0].upper() + sentence[1:] for sentence in result.sentences] or ["Nothing had to be cut"]
     print("\n".join([str(args.out), *(f"{line}." for line in lines)]))
     return 0
+
+
+def _work(args: Args) -> Work:
+    """Return who labels: this process, or the workers that the options name."""
+    from ipr_core import labelling
+    from ipr_core.batch import pieces
+
+    if args.jobs == 1 and is_here(args):
+        return labelling.in_this_process
+    logs = args.out or args.run
+    return pieces.by_workers(lambda count: workers_of(args, count, logs))
 
 
 def _config(args: Args) -> Config:

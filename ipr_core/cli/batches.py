@@ -39,7 +39,7 @@ def batch(args: Args) -> int:
     if not args.dry_run:
         check_places(runs_folder(args))
     plan = make_plan(args.grid, options, args.runs, args.any_version)
-    if _is_here(args) and (faults := device_faults([cell.config for cell in plan.grid.cells])):
+    if is_here(args) and (faults := device_faults([cell.config for cell in plan.grid.cells])):
         raise SettingsError(faults)
     screen = Screen(lambda: status(plan.grid, plan.runs))
     print(describe(plan, args.jobs, _workers_in_words(args, plan.runs)), flush=True)
@@ -107,7 +107,8 @@ def _varied(options: Sequence[Sequence[str]]) -> dict[str, list[str]]:
     return {name.replace("-", "_"): list(values) for name, *values in options}
 
 
-def _is_here(args: Args) -> bool:
+def is_here(args: Args) -> bool:
+    """Return whether the work is done on this machine."""
     return not (args.dask or args.slurm or args.pbs)
 
 
@@ -118,22 +119,23 @@ def _workers_in_words(args: Args, runs: Path) -> str:
     plural = "s" * (args.jobs > 1)
     if args.dask:
         return f"the workers at {args.dask}"
-    if _is_here(args):
+    if is_here(args):
         return f"{args.jobs} worker{plural} on this machine, {share(args.jobs)}"
     return f"{args.jobs} job{plural} of {'SLURM' if args.slurm else 'PBS'}, whose logs go to {runs / 'jobs'}"
 
 
-def _workers(args: Args, plan: Plan) -> AbstractContextManager[Workers]:
+def workers_of(args: Args, count: int, runs: Path) -> AbstractContextManager[Workers]:
+    """Return the workers that the options name.  count: of cells or pieces   runs: the folder of the logs of jobs"""
     from ipr_core.batch import workers
 
-    count = min(args.jobs, len(plan.unfinished))
+    count = min(args.jobs, count)
     if args.dask:
         return workers.workers_at(args.dask, _certificate(args))
-    if _is_here(args):
+    if is_here(args):
         return workers.local_workers(count, workers.share(args.jobs))
     names = [field.name for field in dataclasses.fields(workers.Job)]
     values = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    return workers.job_workers("slurm" if args.slurm else "pbs", count, workers.Job(**values), plan.runs / "jobs")
+    return workers.job_workers("slurm" if args.slurm else "pbs", count, workers.Job(**values), runs / "jobs")
 
 
 def _work(args: Args, plan: Plan, screen: Screen) -> list[str]:
@@ -142,7 +144,7 @@ def _work(args: Args, plan: Plan, screen: Screen) -> list[str]:
 
     if not plan.unfinished:
         return []
-    with _workers(args, plan) as workers:
+    with workers_of(args, len(plan.unfinished), plan.runs) as workers:
         failures = run_plan(plan, workers, screen)
     screen(last=True)
     return failures
