@@ -29,7 +29,7 @@ _USAGE = {
     "annotate": "RUN CORPUS [--segment HOW] [--config FILE] [--SETTING VALUE ...] [--out DIR]"
     " [--format audformat|textgrid ...] [--jobs N | --dask ADDRESS | --slurm | --pbs | --shard K/N]",
     "segment": "CORPUS --out FILE [--segment HOW] [--max-seconds S] [--config FILE] [--SETTING VALUE ...]",
-    "export": "RUN FOLDER",
+    "export": "RUN FOLDER [--onnx]",
     "figures": "RUN FOLDER [--beside RUN ...] [--format pdf|svg ...]",
     "table": "RUN [RUN ...] [--against SYSTEM] [--page FILE [--name NAME]]",
     "bench": f"{_SETTINGS} [--systems SYSTEM ...] [--steps N]",
@@ -245,6 +245,7 @@ def _add_segment(parser: argparse.ArgumentParser, choices: Sequence[str]) -> Non
 def _add_export(parser: argparse.ArgumentParser) -> None:
     _add_run_folder(parser)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the model goes")
+    parser.add_argument("--onnx", action="store_true", help="write the model as ONNX too, for programs without torch")
 
 
 def _add_figures(parser: argparse.ArgumentParser) -> None:

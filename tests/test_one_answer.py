@@ -1,6 +1,16 @@
-"""A clip has the same soft labels in labels.csv, by `ipr annotate` and by the exported model, whatever its file is."""
+"""A clip has the same soft labels in labels.csv, by `ipr annotate` and by the exported model, whatever its file is.
+
+The exported model is that of Hugging Face's form, and that of ONNX.
+"""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pytest
 import soundfile
@@ -8,14 +18,19 @@ import torch
 from scipy.signal import resample
 
 from helpers.checkpoints import WHISPER_TINY
+from helpers.small_encoders import random_model
+from ipr_core import cli
 from ipr_core.annotation import annotate
-from ipr_core.config import Config, Data, demo
-from ipr_core.data.waves import SAMPLE_RATE
+from ipr_core.calibration import Calibration
+from ipr_core.config import Config, Data, Encoder, demo
+from ipr_core.data.clips import clips as ready
+from ipr_core.data.waves import SAMPLE_RATE, padded
+from ipr_core.encoders import load_encoder
 from ipr_core.results.soft_labels import calibrated_labels
 from ipr_core.runs.run import Run
+from ipr_core.training import onnx_file
 from ipr_core.training.advance import advance, prepare
 from ipr_core.training.model import Recogniser
-from ipr_core.training.trained import export
 
 CLASSES = ("angry", "happy", "sad", "neutral")
 SOFT = [f"soft_{name}" for name in CLASSES]
@@ -68,10 +83,16 @@ def config_of(corpus: Data, **settings) -> Config:
 
 
 @pytest.fixture(scope="module")
-def exported(run, tmp_path_factory) -> Recogniser:
+def export(run, tmp_path_factory) -> Path:
+    """The folder of the exported model."""
     folder = tmp_path_factory.mktemp("export")
-    export(run, folder)
-    return Recogniser.from_pretrained(folder)
+    assert cli.main(["export", str(run.folder), str(folder), "--onnx"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(export) -> Recogniser:
+    return Recogniser.from_pretrained(export)
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +151,72 @@ def test_a_48_khz_clip_and_its_16_khz_copy_have_nearly_the_same_answer(exported,
     high = [resample(wave.astype(np.float64), 3 * len(wave)) for wave in clips]
     difference = (exported.predict(high, 3 * SAMPLE_RATE) - exported.predict(clips)).abs()
     assert difference.max() < 0.01
+
+
+# ONNX.
+
+
+def of_onnx(folder: Path, clips: list[np.ndarray]) -> list[np.ndarray]:
+    """Return embeddings and shares of clips at 16 kHz by the ONNX file of a folder."""
+    waves, lengths = padded(clips, LONGEST)
+    session = onnxruntime.InferenceSession(folder / onnx_file.FILE)
+    return session.run(onnx_file.OUTPUTS, {"waves": waves.numpy(), "lengths": lengths.numpy()})
+
+
+def test_the_onnx_file_answers_as_annotate_does(export, annotated):
+    columns = [[f"{kind}_{name}" for name in CLASSES] for kind in ("soft", "model", "prototypes")]
+    ids = [id for id, (_, rate) in zip(annotated.index, PAIRS, strict=True) if rate in (8_000, 16_000, 44_100)]
+    ids.sort(key=lambda id: PAIRS[int(id[1:])])
+    for batch in ([ids[0], ids[-1]], *(ids[i : i + 5] for i in range(0, len(ids), 5))):  # very unlike lengths, too
+        clips = [clip for wave, rate in map(wave_of, annotated.loc[batch, "path"]) for clip in ready([wave], rate)]
+        for shares, names in zip(of_onnx(export, clips)[1:], columns, strict=True):
+            np.testing.assert_allclose(shares, annotated.loc[batch, names], atol=1e-4)
+
+
+def test_wav2vec2_answers_alike_in_onnx(tmp_path):
+    """A small one that has not learnt anything, calibrated with a bias; the others are of a run above."""
+    random_model("wav2vec2-base").save_pretrained(tmp_path / "encoder")
+    choice = Encoder(encoder=str(tmp_path / "encoder"), layers=(0, -1), pooling="mean+deviation")
+    torch.manual_seed(0)
+    model = Recogniser(load_encoder(choice), CLASSES, choice)
+    torch.nn.init.normal_(model.prototypes)
+    model.calibration, model.max_seconds = Calibration(1.7, (0.1, -0.3, 0.2, 0.0)), LONGEST
+    onnx_file.save(model, tmp_path / onnx_file.FILE)
+    clips = list(ready([voice(i, seconds, SAMPLE_RATE) for i, seconds in enumerate(SHORT + LONG)], SAMPLE_RATE))
+    embedding, *answers = of_onnx(tmp_path, clips)
+    for shares, expected in zip(answers, model.soft_labels(clips), strict=True):
+        np.testing.assert_allclose(shares, expected, atol=1e-4)
+    with torch.no_grad():
+        np.testing.assert_allclose(embedding, model.eval()(*model.stem(*padded(clips, LONGEST)))[0], atol=1e-4)
+
+
+PLAIN = """
+import json, sys
+import numpy, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1])
+noise = numpy.random.default_rng(0).standard_normal((3, 20_000)).astype("float32") / 10
+[soft] = session.run(["soft"], {"waves": noise, "lengths": numpy.array([20_000, 1_600, 9_999])})
+assert not {"torch", "ipr_core"} & set(sys.modules)
+print(json.dumps([soft.tolist(), session.get_modelmeta().custom_metadata_map]))
+"""
+
+
+def test_a_program_without_torch_can_use_the_onnx_file(export, exported):
+    command = [sys.executable, "-c", PLAIN, str(export / onnx_file.FILE)]
+    soft, metadata = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+    noise = np.random.default_rng(0).standard_normal((3, 20_000)).astype(np.float32) / 10
+    with torch.no_grad():
+        expected = exported.label(
+            *exported(*exported.stem(torch.from_numpy(noise), torch.tensor([20_000, 1_600, 9_999])))
+        )
+    np.testing.assert_allclose(soft, expected.soft, atol=1e-4)
+    assert json.loads(metadata["classes"]) == list(CLASSES)
+    assert (metadata["sample_rate"], metadata["min_seconds"], metadata["max_seconds"]) == ("16000", "0.1", "15.0")
+
+
+def test_the_onnx_file_is_compared_with_its_model(export, exported):
+    file, seconds = str(export / onnx_file.FILE), (1.3, 0.4)
+    assert onnx_file._difference(exported, file, seconds) < onnx_file.TOLERANCE
+    other = Recogniser.from_pretrained(export)
+    other.calibration = replace(other.calibration, temperature=2 * other.calibration.temperature)
+    assert onnx_file._difference(other, file, seconds) > onnx_file.TOLERANCE

@@ -201,15 +201,21 @@ def _resume(args: Args) -> int:
 
 
 def _export(args: Args) -> int:
-    """Write a run's model in Hugging Face form, its encoder included, with a model card."""
+    """Write a run's model in Hugging Face form, its encoder included, with a model card.
+
+    With --onnx, write model.onnx too: from waves to embedding and shares, for programs without torch.
+    """
     from ipr_core.results import model_card
+    from ipr_core.training import onnx_file
     from ipr_core.training.trained import export
 
     run = finished(args.run)
     check_places(args.folder)
-    export(run, args.folder)
+    export(run, args.folder, args.onnx)
     model_card.write(run, args.folder)
     print(f'{args.folder}: reload it by ipr_core.Recogniser.from_pretrained("{args.folder}")')
+    if args.onnx:
+        print(f"{args.folder / onnx_file.FILE}: open it with onnxruntime")
     return 0
 
 

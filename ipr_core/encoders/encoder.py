@@ -112,7 +112,8 @@ class SpeechEncoder(nn.Module):
         returns: (B, F, K), zero beyond the valid frames, and how many are valid (B,)
         raises ValueError if an utterance is too short for one frame, or longer than the encoder allows
         """
-        self.check(lengths)
+        if not torch.compiler.is_exporting():  # a graph has no lengths yet
+            self.check(lengths)
         lengths = lengths.to(waves.device, non_blocking=True)
         with torch.no_grad():
             # bf16 has too few digits for spectra and for statistics of a waveform

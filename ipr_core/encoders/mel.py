@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torchaudio.functional import melscale_fbanks
 
 from ipr_core.config import SAMPLE_RATE
@@ -28,10 +29,10 @@ def mel_power(waves: Tensor, lengths: Tensor, filters: Tensor, hop: int = 160) -
     """
     n_fft = 2 * (filters.shape[0] - 1)
     half = n_fft // 2
-    padded = torch.cat([waves[:, 1 : half + 1].flip(1), waves, waves.new_zeros(len(waves), half)], dim=1)
+    padded = torch.cat([waves[:, 1 : half + 1].flip(1), F.pad(waves, (0, half))], dim=1)
     window = torch.hann_window(n_fft, device=waves.device)
     spectrum = torch.stft(padded, n_fft, hop, window=window, center=False, return_complex=True)
-    frames = -(-waves.shape[1] // hop)
+    frames = (waves.shape[1] + hop - 1) // hop
     power = spectrum[:, :, :frames].abs().square()  # (B, n_fft // 2 + 1, F)
     return power.mT @ filters, (lengths + hop - 1) // hop
 

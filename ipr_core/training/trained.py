@@ -11,6 +11,7 @@ from ipr_core.calibration import Calibration
 from ipr_core.runs import mending
 from ipr_core.runs.files import FileError, read_json, reading
 from ipr_core.runs.run import Run, RunError
+from ipr_core.training import onnx_file
 from ipr_core.training.model import DESCRIPTION, MODEL_TYPE, Recogniser, calibration_of
 
 _log = logging.getLogger(__name__)
@@ -45,12 +46,20 @@ def calibration(run: Run) -> Calibration:
         raise RunError(f"{error}; {run.mended}") from error
 
 
-def export(run: Run, folder: Path) -> None:
-    """Write the model of a finished run into a folder. raises RunError; WriteError if that holds something else"""
+def export(run: Run, folder: Path, onnx: bool = False) -> None:
+    """Write the model of a finished run into a folder.
+
+    onnx: whether it is written as ONNX too
+    raises RunError; WriteError if that holds something else; with `onnx`, what `onnx_file.save` raises
+    """
     model = trained_model(run)
+    if onnx:
+        onnx_file.check(model, folder / onnx_file.FILE)
     if (folder / DESCRIPTION).exists() and _model_type(folder) != MODEL_TYPE:
         raise WriteError(folder, f"it holds a {DESCRIPTION} of something else", "name a new folder")
     model.save(folder)
+    if onnx:
+        onnx_file.save(model, folder / onnx_file.FILE)
 
 
 def _model_type(folder: Path) -> object:
