@@ -58,6 +58,7 @@ def export(run: Run, folder: Path, onnx: bool = False) -> None:
     if (folder / DESCRIPTION).exists() and _model_type(folder) != MODEL_TYPE:
         raise WriteError(folder, f"it holds a {DESCRIPTION} of something else", "name a new folder")
     model.save(folder)
+    (folder / onnx_file.FILE).unlink(missing_ok=True)  # of the model that was there before
     if onnx:
         onnx_file.save(model, folder / onnx_file.FILE)
 
