@@ -23,7 +23,6 @@ import numpy as np
 import pandas as pd
 import soundfile
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from torch.utils.flop_counter import FlopCounterMode
 
 from ipr_core.config import Config
@@ -34,6 +33,7 @@ from ipr_core.machine import peak_memory
 from ipr_core.progress import Progress
 from ipr_core.training.augment import second_view, view_key
 from ipr_core.training.loop import refine, seed_step
+from ipr_core.training.memory import budget_gb
 from ipr_core.training.minibatches import Minibatch
 from ipr_core.training.model import in_bf16
 from ipr_core.training.processes import device
@@ -68,6 +68,8 @@ class Row:
     """Rate of the evaluation pass, over the clean views."""
     memory_mb: float
     """Peak of the process, or of the GPU's tensors."""
+    memory_choice: str
+    """How the views of the longest step pass: at once, or in parts, and the memory that this was estimated to take."""
     mfu: float | None
     """Model FLOP utilisation: the bare passes' arithmetic over the GPU's bf16 matrix rate in a step's time."""
 
@@ -98,12 +100,15 @@ def lengths(n: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).lognormal(np.log(3.6), spread, n).clip(0.6, 34.0)
 
 
-def noise(config: Config, size: int, folder: Path) -> Dataset:
-    """Make a corpus of noise: `size` utterances in each of D1 and D2, a sixth of that in D3, as long as IEMOCAP's."""
+def noise(config: Config, size: int, folder: Path, durations: Callable[[int], np.ndarray] = lengths) -> Dataset:
+    """Make a corpus of noise: `size` utterances in each of D1 and D2, a sixth of that in D3, as long as IEMOCAP's.
+
+    durations: n → (n,) seconds, if others are wanted
+    """
     size, classes = max(size, len(config.data.classes)), config.data.classes
     parts = ["D1"] * size + ["D2"] * size + ["D3"] * -(-size // 6)
     rng, rows = np.random.default_rng(0), []
-    for i, (part, long) in enumerate(zip(parts, lengths(len(parts)), strict=True)):
+    for i, (part, long) in enumerate(zip(parts, durations(len(parts)), strict=True)):
         path = folder / f"{i}.wav"
         soundfile.write(path, 0.1 * rng.standard_normal(round(long * SAMPLE_RATE)), SAMPLE_RATE)
         rows.append({"id": str(i), "path": str(path), "part": part, "label": classes[i % len(classes)]})
@@ -132,6 +137,7 @@ def measure(config: Config, data: Dataset, steps: int) -> Row:
         shares=shares(session, plan),
         evaluation=session.views.lengths.sum() / SAMPLE_RATE / seconds(session.evaluate_, session.device),
         memory_mb=memory,
+        memory_choice=session.passes.memory.choice(*session.longest_step),
         mfu=sum(map(flops, passes)) / duration / matrix_rate(session.device) if gpu else None,
     )
 
@@ -168,9 +174,9 @@ def bare_passes(session: Session, minibatch: Minibatch) -> Callable[[], None]:
     def passes() -> None:
         inputs = clean + [model.stem(*waves) for waves in augmented]
         if model.encoder.trained:
-            rows = [row for x, _ in inputs for row in x]
+            x, n = session.passes.padded(inputs)  # in the same parts as the step
             with model.autocast():
-                frames, _ = model.encoder.trunk(pad_sequence(rows, batch_first=True), torch.cat([n for _, n in inputs]))
+                frames, _ = model.encoder.trunk(x, n)
             frames.float().mean().backward()
 
     return passes
@@ -265,7 +271,8 @@ def _circumstances(config: Config, encoder: str, data: Dataset, steps: int) -> I
     clips = f"{len(durations)} clips of {durations.mean():.2f} s on average, at most {durations.max():.1f} s"
     yield f"encoder   {encoder}, {precision}, batch size {training.batch_size}"
     yield f"machine   {machine(device(training.device))}"
-    yield f"audio     {clips}; {steps} steps\n"
+    yield f"audio     {clips}; {steps} steps"
+    yield f"memory    {budget_gb(training, device(training.device)):g} GiB may be taken\n"
 
 
 def _table(rows: Sequence[Row]) -> Iterator[str]:
@@ -279,6 +286,8 @@ def _table(rows: Sequence[Row]) -> Iterator[str]:
         cells += [_figure(row.shares[part], ".1%") for part in PARTS]
         cells += [_figure(row.evaluation, ".1f"), _figure(row.memory_mb, ".0f"), _figure(row.mfu, ".1%")]
         yield _line(row.system, cells, names)
+    yield "\nmemory, of the longest step (estimated; the peak is measured)"
+    yield from (f"  {row.system:{names}}  {row.memory_choice}" for row in rows)
     yield "\nlimit, step, evaluation: seconds of audio per second; limit is of the encoder's bare forward and backward"
     yield "passes that a step needs. ratio: a step's time over theirs, on the same batches in turn. padding: of what is"
     yield "passed through the encoder. The other shares are of a step's time."

@@ -208,6 +208,8 @@ class Training(Section):
     """Arithmetic of the encoder: bf16 on a GPU and fp32 on a CPU, or as named."""
     device: Annotated[Device, Mark.SECOND_VIEWS] = "auto"
     """Where to train: "cpu", "cuda", "cuda:1", "mps"; auto takes a GPU where there is one."""
+    memory_gb: Annotated[Positive | None, Mark.SECOND_VIEWS] = None
+    """GiB that training may take, of the GPU or of this process; none: what is free, less a tenth."""
     map_size: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
     """Utterances whose embeddings are kept each epoch for the UMAP."""
 
@@ -257,10 +259,8 @@ FIELDS: dict[str, tuple[str, FieldInfo]] = {
 
 def marked(mark: Mark) -> frozenset[str]:
     """Return the names of the settings whose field, or whose section, has a mark."""
-    fields = (
-        (name, field.metadata + Config.model_fields[section].metadata) for name, (section, field) in FIELDS.items()
-    )
-    return frozenset(name for name, metadata in fields if mark in metadata)
+    marks = {name: field.metadata + Config.model_fields[section].metadata for name, (section, field) in FIELDS.items()}
+    return frozenset(name for name in marks if mark in marks[name])
 
 
 def recorded(settings: Mapping[str, Any]) -> Config:

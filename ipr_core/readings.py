@@ -31,6 +31,7 @@ _ADDED = {
     "tied": "left out",
     "after": None,
     "vote_weights": "equal",
+    "memory_gb": None,
 }
 """Settings that version 0.1 did not have → the value that says what it did."""
 

@@ -42,6 +42,7 @@ def test_noise_has_all_parts_and_classes_and_those_lengths(short):
 @pytest.mark.parametrize("system", ["baseline", "baseline_augmented", "baseline_plus", "ipr", "supervised"])
 def test_the_bare_passes_hear_what_a_step_hears(tiny, short, system):
     session = Session(tiny.replace(warm_up=0, system=system), short)
+    assert session.passes.memory.part(*session.longest_step) is None  # it is estimated, by passes too
     inputs = []
     trunk = session.model.encoder.trunk
     session.model.encoder.trunk = lambda x, n: inputs.append((x.shape, n.tolist())) or trunk(x, n)
@@ -87,6 +88,7 @@ def test_a_row_adds_up(tiny, short):
     assert row.ratio == pytest.approx(row.limit / row.step)
     assert 0 < row.padding < 0.5
     assert row.mfu is None
+    assert row.memory_choice.startswith("at once, ")
 
 
 def test_padding_is_what_a_batchs_longest_clip_adds_to_the_others(session):

@@ -36,6 +36,45 @@ def test_the_peak_is_at_least_the_memory_in_use():
     assert machine.peak_memory() >= 0.9 * psutil.Process().memory_info().rss
 
 
+@pytest.fixture
+def groups(tmp_path, monkeypatch):
+    """Return a function that puts this process into a control group of a machine with 64 bytes, 50 of them free."""
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=64, available=50))
+    monkeypatch.setattr(machine, "_CGROUPS", tmp_path / "groups")
+    monkeypatch.setattr(machine, "_OWN_CGROUPS", tmp_path / "cgroup")
+
+    def groups(line: str, files: dict[str, str]) -> None:
+        (tmp_path / "cgroup").write_text(f"1:name=systemd:/\n{line}\n")
+        for name, text in files.items():
+            file = tmp_path / "groups" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+
+    return groups
+
+
+def test_memory_outside_of_control_groups_is_the_machines(groups, monkeypatch, tmp_path):
+    assert (machine.whole_memory(), machine.free_memory()) == (64, 50)  # not Linux
+    groups("0::/job", {})
+    assert (machine.whole_memory(), machine.free_memory()) == (64, 50)
+
+
+def test_the_tightest_control_group_bounds_the_memory(groups):
+    own = {"max": "max\n", "current": "30\n", "stat": "inactive_file 1\n"}
+    above = {"max": "40\n", "current": "35\n", "stat": "anon 3\ninactive_file 7\n"}
+    files = {f"user/job/memory.{name}": text for name, text in own.items()}
+    groups("0::/user/job", files | {f"user/memory.{name}": text for name, text in above.items()})
+    assert machine.whole_memory() == 40
+    assert machine.free_memory() == 12  # cached files make room
+
+
+def test_a_control_group_of_version_1_bounds_the_memory(groups):
+    files = {"limit_in_bytes": "20", "usage_in_bytes": "25", "stat": "total_inactive_file 2"}
+    groups("4:cpu,memory:/job", {f"memory/job/memory.{name}": text for name, text in files.items()})
+    assert machine.whole_memory() == 20
+    assert machine.free_memory() == 0
+
+
 # Where to train.
 
 

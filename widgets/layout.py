@@ -131,8 +131,8 @@ def among(vectors: NDArray[np.floating], embeddings: NDArray[np.floating], point
 
     vectors: (S, D) theirs   embeddings: (M, D), points: (M, 2) of the plane's utterances
     """
-    rows, others = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in (vectors, embeddings))
-    nearest = np.argsort(-(rows @ others.T), axis=1, kind="stable")[:, :_AROUND]
+    rows, utterances = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in (vectors, embeddings))
+    nearest = np.argsort(-(rows @ utterances.T), axis=1, kind="stable")[:, :_AROUND]
     return np.median(points[nearest], axis=1).astype(np.float32)
 
 

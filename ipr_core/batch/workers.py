@@ -19,7 +19,7 @@ import psutil
 from ipr_core.batch import addresses, credentials, jobs
 from ipr_core.batch.addresses import Certificate
 from ipr_core.batch.jobs import THREADS, Job, Jobs, WorkersError
-from ipr_core.machine import cores
+from ipr_core.machine import JOBS, cores
 from ipr_core.runs.run import RunError
 
 if TYPE_CHECKING:
@@ -72,15 +72,16 @@ def local_workers(count: int, share: Share) -> Iterator[Workers]:
     import dask
     from distributed import Client, LocalCluster
 
-    threads = dict.fromkeys(THREADS, str(share.threads))
-    options = {"distributed.nanny.pre-spawn-environ": threads, "distributed.admin.log-length": 0}
+    sharers = -(-count // max(1, len(share.gpus)))  # of a GPU, or of this machine
+    variables = dict.fromkeys(THREADS, str(share.threads)) | {JOBS: str(sharers)}
+    options = {"distributed.nanny.pre-spawn-environ": variables, "distributed.admin.log-length": 0}
     security = credentials.temporary()
     with (
         _restored_environment(),
         dask.config.set(options | _NO_PAGES),
         LocalCluster(
             n_workers=count, threads_per_worker=1, processes=True, host=LOOPBACK, dashboard_address=_DASHBOARD,
-            memory_limit=0, silence_logs=logging.CRITICAL, env=threads, security=security,
+            memory_limit=0, silence_logs=logging.CRITICAL, env=variables, security=security,
             scheduler_kwargs=_NO_DASHBOARD,
         ) as cluster,
         Client(cluster) as client,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ipr_core.config import Encoder
-from ipr_core.encoders.encoder import Parts, SpeechEncoder, valid
+from ipr_core.encoders.encoder import Context, Parts, SpeechEncoder, valid
 from ipr_core.encoders.mel import log_mel, mel_filters
 
 BANDS = 64
@@ -50,11 +50,11 @@ class Compact(SpeechEncoder):
     def embed(self, x: Tensor, n: Tensor) -> Tensor:
         return x
 
-    def context(self, x: Tensor, n: Tensor) -> Tensor:
-        return ~valid(n, x.shape[1])
+    def context(self, x: Tensor, n: Tensor) -> Context:
+        return Context(~valid(n, x.shape[1]))
 
-    def layer(self, index: int, x: Tensor, context: Tensor) -> Tensor:
-        return self.layers[index - 1](x, src_key_padding_mask=context)
+    def layer(self, index: int, x: Tensor, context: Context) -> Tensor:
+        return self.layers[index - 1](x, src_key_padding_mask=context.rows)
 
     def finish(self, x: Tensor) -> Tensor:
         return self.norm(x)

@@ -12,12 +12,14 @@ B batch, T samples, F frames, K channels, H size of a frame.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from functools import partial
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from ipr_core.config import Encoder
+from ipr_core.encoders.in_parts import Layer, in_parts
 from ipr_core.sentence import SentenceError
 
 MIN_SAMPLES = 400
@@ -29,6 +31,15 @@ Parts = list[Sequence[nn.Module | nn.Parameter]]
 
 class EncoderError(SentenceError, ValueError):
     """An encoder that cannot be loaded; the message has its name, the reason and the cure."""
+
+
+class Context(NamedTuple):
+    """What a layer is given beside the frames."""
+
+    rows: Tensor
+    """(B, …) of each utterance, without a gradient: the frames that attention may use."""
+    shared: Tensor | None = None
+    """Alike for all utterances."""
 
 
 class SpeechEncoder(nn.Module):
@@ -44,6 +55,8 @@ class SpeechEncoder(nn.Module):
     """How many layers there are."""
     one_frame: bool = False
     """Whether an utterance has one frame, which has a mean but no deviation."""
+    part: int | None = None
+    """Utterances that a trained layer takes at a time, to be computed again in the backward pass; None: all, once."""
 
     def __init__(self, width: int, depth: int, choice: Encoder, layerdrop: float = 0.0):
         super().__init__()
@@ -74,14 +87,11 @@ class SpeechEncoder(nn.Module):
         """Return the input of the first layer (B, F, H): hidden state 0."""
         raise NotImplementedError
 
-    def context(self, x: Tensor, n: Tensor) -> Any:
-        """Return a layer's second argument.
+    def context(self, x: Tensor, n: Tensor) -> Context:
+        """Return a layer's second argument, by default (B, 1, 1, F) the frames that attention may use."""
+        return Context(valid(n, x.shape[1])[:, None, None])
 
-        By default, (B, 1, 1, F) the frames that attention may use.
-        """
-        return valid(n, x.shape[1])[:, None, None]
-
-    def layer(self, index: int, x: Tensor, context: Any) -> Tensor:
+    def layer(self, index: int, x: Tensor, context: Context) -> Tensor:
         """Apply layer `index`, counted from 1: (B, F, H) to (B, F, H)."""
         raise NotImplementedError
 
@@ -104,6 +114,11 @@ class SpeechEncoder(nn.Module):
     def trained(self) -> bool:
         """Whether any parameter is trained."""
         return any(parameter.requires_grad for parameter in self.parameters())
+
+    @property
+    def trained_layers(self) -> int:
+        """How many layers a backward pass goes through."""
+        return max(0, self.averaged_layers[-1] - self.frozen)
 
     def stem(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Apply the part that is never trained, in evaluation mode and without gradient.
@@ -134,7 +149,7 @@ class SpeechEncoder(nn.Module):
         if self.frozen == self.depth:
             return x, n
         if self.train_features:
-            x, n = self.features(x, n)
+            x, n = self._in_parts(lambda x, n, _: self.features(x, n), x, n)
         return self._zeroed(self._average(x, n, self.frozen, self.averaged_layers), n), n
 
     def forward(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -184,8 +199,17 @@ class SpeechEncoder(nn.Module):
         context = self.context(x, n)
         for index in range(first, last + 1):
             if index > first and not self._dropped(index):
-                x = self.layer(index, x, context)
+                x = self._in_parts(partial(self._layer, index), x, *context)
             yield index, self.finish(x) if index == self.depth else x
+
+    def _layer(self, index: int, x: Tensor, rows: Tensor, shared: Tensor | None) -> Tensor:
+        return self.layer(index, x, Context(rows, shared))
+
+    def _in_parts(self, layer: Layer, x: Tensor, rows: Tensor, shared: Tensor | None = None) -> Any:
+        """Apply a layer, or the convolutions, in parts where a gradient is wanted and `part` says so."""
+        if self.part is None or not torch.is_grad_enabled():
+            return layer(x, rows, shared)
+        return in_parts(layer, self.part, x, rows, shared)
 
     def _dropped(self, index: int) -> bool:
         """Draw layer drop (Fan et al. 2020) for a trained layer, from torch's generator alone."""

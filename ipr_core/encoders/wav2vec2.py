@@ -15,7 +15,7 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from ipr_core.config import Encoder
 from ipr_core.encoders.checkpoint import plain_config
-from ipr_core.encoders.encoder import Parts, SpeechEncoder, valid
+from ipr_core.encoders.encoder import Context, Parts, SpeechEncoder, valid
 
 
 class Wav2Vec2(SpeechEncoder):
@@ -65,8 +65,8 @@ class Wav2Vec2(SpeechEncoder):
         x = x + self._positions(x, n)
         return model.encoder.dropout(x if self.stable else model.encoder.layer_norm(x))
 
-    def layer(self, index: int, x: Tensor, context: Any) -> Tensor:
-        return self.model.encoder.layers[index - 1](x, attention_mask=context)
+    def layer(self, index: int, x: Tensor, context: Context) -> Tensor:
+        return self.model.encoder.layers[index - 1](x, attention_mask=context.rows)
 
     def finish(self, x: Tensor) -> Tensor:
         return self.model.encoder.layer_norm(x) if self.stable else x
@@ -134,15 +134,12 @@ class Wav2Vec2(SpeechEncoder):
 class WavLM(Wav2Vec2):
     """WavLM (Chen et al. 2022): wav2vec 2.0 whose attention has a gated relative position bias."""
 
-    def context(self, x: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the frames that attention may use, and the bias of all layers.
-
-        returns: (B, 1, 1, F) and (heads, F, F)
-        """
+    def context(self, x: Tensor, n: Tensor) -> Context:
+        """Return the frames (B, 1, 1, F) that attention may use, and the bias (heads, F, F) of all layers."""
         bias = self.model.encoder.layers[0].attention.compute_bias(x.shape[1], x.shape[1])
-        return super().context(x, n), bias
+        return Context(super().context(x, n).rows, bias)
 
-    def layer(self, index: int, x: Tensor, context: Any) -> Tensor:
+    def layer(self, index: int, x: Tensor, context: Context) -> Tensor:
         layer = self.model.encoder.layers[index - 1]
         if self.stable:
             x = x + layer.dropout(gated_attention(layer.attention, layer.layer_norm(x), *context))
@@ -167,11 +164,12 @@ def masked_group_norm(x: Tensor, n: Tensor, norm: nn.GroupNorm) -> Tensor:
     return x * (variance + norm.eps).rsqrt() * norm.weight[:, None] + norm.bias[:, None]
 
 
-def gated_attention(attention: Any, x: Tensor, allowed: Tensor, bias: Tensor) -> Tensor:
+def gated_attention(attention: Any, x: Tensor, allowed: Tensor, bias: Tensor | None) -> Tensor:
     """Apply WavLM's self-attention: position bias times a gate of the query, then scaled dot products.
 
     attention: a WavLMAttention   x: (B, F, H)   allowed: (B, 1, 1, F)   bias: (heads, F, F)   returns: (B, F, H)
     """
+    assert bias is not None, "WavLM's context has one"
     heads = x.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)  # (B, heads, F, H / heads)
     gates = attention.gru_rel_pos_linear(heads).unflatten(-1, (2, 4)).sum(-1).sigmoid()
     gate = gates[..., :1] * (gates[..., 1:] * attention.gru_rel_pos_const - 1) + 2  # (B, heads, F, 1)

@@ -16,7 +16,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ipr_core.config import SAMPLE_RATE, Encoder
 from ipr_core.encoders.checkpoint import plain_config
-from ipr_core.encoders.encoder import Parts, SpeechEncoder, valid
+from ipr_core.encoders.encoder import Context, Parts, SpeechEncoder, valid
 from ipr_core.encoders.mel import mel_power
 
 
@@ -52,8 +52,8 @@ class Whisper(SpeechEncoder):
     def embed(self, x: Tensor, n: Tensor) -> Tensor:
         return self.dropout(x + self.model.embed_positions.weight[: x.shape[1]])
 
-    def layer(self, index: int, x: Tensor, context: Tensor) -> Tensor:
-        return self.model.layers[index - 1](x, context)
+    def layer(self, index: int, x: Tensor, context: Context) -> Tensor:
+        return self.model.layers[index - 1](x, context.rows)
 
     def finish(self, x: Tensor) -> Tensor:
         return self.model.layer_norm(x)

@@ -140,10 +140,10 @@ class Run:
         """The digest of the encoder's files; None for an encoder of ours, or if none is kept yet."""
         return self.meta.get("encoder")
 
-    def keep(self, threads: int, encoder: str | None, parameters: int) -> None:
-        """Keep the threads, the encoder's digest and the trained parameters' number of a run that has none yet."""
+    def keep(self, threads: int, encoder: str | None, parameters: int, memory_gb: float | None = None) -> None:
+        """Keep threads, the encoder's digest, the trained parameters' number and memory of a run that has none yet."""
         meta = self.meta
-        values = {"threads": threads, "encoder": encoder, "parameters": parameters}
+        values = {"threads": threads, "encoder": encoder, "parameters": parameters, "memory_gb": memory_gb}
         missing = {key: value for key, value in values.items() if value is not None and meta.get(key) is None}
         if missing:
             self._write_meta(meta | missing)

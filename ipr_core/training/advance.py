@@ -30,6 +30,7 @@ from ipr_core.training import checkpoint, labels
 from ipr_core.training.conditions import PROCESS_THREADS, conditions
 from ipr_core.training.kept_views import kept_views
 from ipr_core.training.loop import Event, refine, warm_up
+from ipr_core.training.memory import budget_gb
 from ipr_core.training.model import build_model, encoder_digest, encoder_of
 from ipr_core.training.processes import device, this_process
 from ipr_core.training.session import Session
@@ -168,7 +169,9 @@ def _train(run: Run, data: Dataset, goal: Goal, watch: Watcher, views: Views | N
         _log.warning("%s; training goes on after %d epochs", fault, point.epoch)
     session = _session(run, data, views, point)
     run.cut_(session.epoch)
-    run.keep(session.threads, encoder_digest(run.config), _trained_parameters(session))
+    run.keep(session.threads, encoder_digest(run.config), _trained_parameters(session), session.memory_gb)
+    if sentence := session.passes.memory.sentence(*session.longest_step):
+        say(sentence)
     for event in _events(session, goal):
         if isinstance(event, EpochEnd):
             run.record(event)
@@ -184,7 +187,7 @@ def _session(run: Run, data: Dataset, views: Views | None, point: mending.Start 
     """Return a session that stands where the run does."""
     point = point or mending.start(run)
     try:
-        return Session(run.config, data, views, point.state, _threads(run))
+        return Session(run.config, data, views, point.state, _threads(run), kept_budget(run))
     except checkpoint.StateError as error:
         raise RunError(
             f"{run.folder}: its state of epoch {point.epoch} does not fit: {error}; remove checkpoint.safetensors and "
@@ -200,6 +203,11 @@ def _trained_parameters(session: Session) -> int:
 def _threads(run: Run) -> int:
     """Return torch's number of threads for the run: its own, or this process's if it has none yet."""
     return run.threads or PROCESS_THREADS
+
+
+def kept_budget(run: Run) -> float | None:
+    """Return the GiB that a run's training may take, on which its last bits depend; None if none is kept yet."""
+    return run.meta.get("memory_gb")
 
 
 def _events(session: Session, goal: Goal) -> Iterator[Event]:
@@ -233,14 +241,16 @@ def train_all(
                 views, origin = {}, _origin_of_views(run)
             encoder = _own_encoder(config)
             if encoder not in views:
-                views[encoder] = shared_views(config, datasets[corpus], _threads(run))
+                views[encoder] = shared_views(config, datasets[corpus], _threads(run), kept_budget(run))
             watchers += [ProgressBar(config)] if progress else []
             advance(run, datasets[corpus], watch=joint_watcher(watchers), views=views[encoder])
         finished.append(run)
     return finished
 
 
-def shared_views(config: Config, data: Dataset, threads: int = PROCESS_THREADS) -> Views:
+def shared_views(
+    config: Config, data: Dataset, threads: int = PROCESS_THREADS, memory_gb: float | None = None
+) -> Views:
     """Make views for several sessions that differ in method, system and length of training alone."""
     training = config.training
     with conditions(threads):
@@ -248,14 +258,17 @@ def shared_views(config: Config, data: Dataset, threads: int = PROCESS_THREADS) 
         model, target = build_model(config), device(training.device)
         stream = (training.seed, training.stream)
         model.to(target)
-        kept = kept_views(config, model, data)
-        return Views(model.stem, data, config.audio, stream, target, share=True, kept=kept, centring=model.centred)
+        return Views(
+            model.stem, data, config.audio, stream, target, share=True,
+            kept=kept_views(config, model, data), centring=model.centred,
+            memory_gb=memory_gb or budget_gb(training, target),
+        )  # fmt: skip
 
 
 def _origin_of_views(run: Run) -> dict[str, Any]:
     """Return everything that a run's views depend on, apart from a system's own encoder."""
     settings = {name: value for name, value in run.config.settings().items() if name in marked(Mark.SECOND_VIEWS)}
-    return settings | {"threads": _threads(run)}
+    return settings | {"threads": _threads(run), "memory_gb": kept_budget(run)}
 
 
 def _own_encoder(config: Config) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ipr_core.data.dataset import Dataset
 from ipr_core.runs.run import Run, RunError
-from ipr_core.training.advance import ProgressBar, advance
+from ipr_core.training.advance import ProgressBar, advance, kept_budget
 from ipr_core.training.conditions import PROCESS_THREADS, conditions
 from ipr_core.training.session import Session
 
@@ -56,7 +56,7 @@ def first_step(run: Run, data: Dataset) -> FirstStep:
         state = run.load_state("warm_up")
         if state is None and epoch > 0:
             raise RunError(f"{run.folder / 'warm_up.safetensors'} is missing; {run.mended}")
-        session = Session(run.config, data, state=state, threads=threads)
+        session = Session(run.config, data, state=state, threads=threads, memory_gb=kept_budget(run))
     with conditions(threads):
         return _first_step(session, epoch)
 

@@ -5,7 +5,8 @@ Where several processes train a run, each passes its share here, and callers get
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ipr_core.method.systems.step import View
 from ipr_core.method.systems.system import System
+from ipr_core.training.memory import StepMemory
 from ipr_core.training.minibatches import Minibatch, Rows
 from ipr_core.training.model import Recogniser
 from ipr_core.training.processes import Process
@@ -22,10 +24,28 @@ from ipr_core.training.views import Padded, Views
 
 
 class Passes:
-    """The passes of one session's model. N utterances of the data set, B of a minibatch's part."""
+    """The passes of one session's model. N utterances of the data set, B of a minibatch's part.
 
-    def __init__(self, model: Recogniser, views: Views, system: System, process: Process):
+    memory_gb: GiB that training may take in so many epochs
+    """
+
+    def __init__(
+        self, model: Recogniser, views: Views, system: System, process: Process, memory_gb: float, epochs: int
+    ):
         self._model, self._views, self._system, self._process = model, views, system, process
+        self._memory_gb, self._epochs = memory_gb, epochs
+
+    @cached_property
+    def memory(self) -> StepMemory:
+        """How a step's views fit into memory; measured when it is first asked for."""
+        return StepMemory(self._model, *self._views.longest(), self._memory_gb, self._views.most_bytes(self._epochs))
+
+    def padded(self, inputs: Iterable[Padded]) -> Padded:
+        """Join inputs to one, as the encoder takes them in this step: at once, or in parts as they fit."""
+        views = list(inputs)
+        x = pad_sequence([row for rows, _ in views for row in rows], batch_first=True)
+        self._model.encoder.part = self.memory.part(len(x), x.shape[1])
+        return x, torch.cat([n for _, n in views])
 
     def seed(self, number: int) -> None:
         """Seed torch for a step's dropout, each process with its own random numbers."""
@@ -49,9 +69,7 @@ class Passes:
 
     def forward(self, inputs: dict[str, Padded], minibatch: Minibatch) -> dict[str, View]:
         """Pass all inputs at once, in the model's present mode; return the whole minibatch's views (Eq. 1)."""
-        frames = [part for x, _ in inputs.values() for part in x]
-        valid = torch.cat([n for _, n in inputs.values()])
-        embedding, scores = self._model.scores(pad_sequence(frames, batch_first=True), valid)
+        embedding, scores = self._model.scores(*self.padded(inputs.values()))
         sizes = [len(n) for _, n in inputs.values()]
         parts = zip(embedding.split(sizes), scores.split(sizes), strict=True)
         views = {}

@@ -58,6 +58,8 @@ class Process:
 
     rank = 0
     size = 1
+    neighbours = 1
+    """How many of the processes this machine has."""
 
     @property
     def main(self) -> bool:
@@ -97,9 +99,13 @@ class Process:
         """
         return AdamW(groups, weight_decay)
 
+    def same(self, number: float) -> float:
+        """Return the main process's number; this waits for the others."""
+        return number
+
     def agreed(self, answer: bool) -> bool:
         """Return the main process's answer; this waits for the others."""
-        return answer
+        return bool(self.same(answer))
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
@@ -112,6 +118,7 @@ class ProcessOfSeveral(Process):
 
     def __init__(self, state: PartialState):
         self.rank, self.size, self._device = state.process_index, state.num_processes, state.device
+        self.neighbours = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
     def device(self, name: str) -> torch.device:
         """Return a GPU for each process of a machine. raises SettingsError if the setting names one for all"""
@@ -141,10 +148,10 @@ class ProcessOfSeveral(Process):
     def adamw(self, groups: Groups, parameters: Iterable[Parameter], weight_decay: float) -> AdamW:
         return SummingAdamW(groups, parameters, weight_decay, self.add_)
 
-    def agreed(self, answer: bool) -> bool:
-        count = torch.tensor(int(answer and self.main))
-        self.add_(count)
-        return bool(count)
+    def same(self, number: float) -> float:
+        whole = torch.tensor(number if self.main else 0, dtype=torch.float64)
+        self.add_(whole)
+        return whole.item()
 
     @contextmanager
     def main_first(self) -> Iterator[None]:

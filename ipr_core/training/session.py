@@ -18,6 +18,7 @@ from ipr_core.method.systems.step import Companion, Step, View
 from ipr_core.training import checkpoint, minibatches
 from ipr_core.training.conditions import PROCESS_THREADS, conditions
 from ipr_core.training.kept_views import kept_views
+from ipr_core.training.memory import budget_gb
 from ipr_core.training.minibatches import Minibatch, Rows
 from ipr_core.training.model import Recogniser, build_model
 from ipr_core.training.passes import Passes
@@ -34,6 +35,7 @@ class Session:
 
     views: made here, or those of another session with the same encoder, data, seed and stream
     state: a checkpoint to go on from; else training begins   threads: of torch, which belong to the run
+    memory_gb: GiB that training may take, which belong to the run too; by default those of the views, or as set
     The tensors below are over all N utterances of the data set: D1, D2 and D3.
     """
 
@@ -52,8 +54,12 @@ class Session:
         views: Views | None = None,
         state: dict[str, Tensor] | None = None,
         threads: int = PROCESS_THREADS,
+        memory_gb: float | None = None,
     ):
         self.config, self.data, self.threads, self.epoch = config, data, threads, 0
+        self.device = this_process().device(config.training.device)
+        memory_gb = memory_gb or (views.memory_gb if views else None)
+        self.memory_gb = memory_gb or budget_gb(config.training, self.device)
         self.d1, self.d2, self.d3 = (data.rows(part) for part in ("D1", "D2", "D3"))
         self.sample = map_sample(data, config.training.map_size)
         with conditions(threads):
@@ -66,7 +72,6 @@ class Session:
     def _build_(self, views: Views | None) -> None:
         """Make all that training changes; new weights come from the seed."""
         config, training, data, process = self.config, self.config.training, self.data, this_process()
-        self.device = process.device(training.device)
         self.system = SYSTEMS[training.system]
         torch.manual_seed(training.seed)
         self.model: Recogniser = build_model(config).to(self.device)
@@ -77,11 +82,11 @@ class Session:
         self.optimizer = process.adamw(groups, self.model.parameters(), training.weight_decay)
         self.views = views or Views(
             self.model.stem, data, config.audio, (training.seed, training.stream), self.device,
-            kept=kept_views(config, self.model, data), centring=self.model.centred,
+            kept=kept_views(config, self.model, data), centring=self.model.centred, memory_gb=self.memory_gb,
         )  # fmt: skip
         if self.views.means is not None:
             self.model.centre.copy_(self.views.means.centre)
-        self.passes = Passes(self.model, self.views, self.system, process)
+        self.passes = Passes(self.model, self.views, self.system, process, self.memory_gb, training.epochs)
         self.labels = torch.tensor(data.labels, device=self.device)
         self.prototypes = Prototypes(n_classes, dim, config.method, self.device, len(self.d2))
         self.schedule = PrototypeSchedule(
@@ -186,6 +191,14 @@ class Session:
         """Return the share of the warm-up, or of the refinement, that is done after so many epochs."""
         warm_up, whole = self.config.training.warm_up, self.config.training.epochs
         return epochs / warm_up if epochs < warm_up else (epochs - warm_up) / max(whole - warm_up, 1)
+
+    @property
+    def longest_step(self) -> tuple[int, int]:
+        """How many views a process passes in a step at most, and the length of the longest as the model takes it."""
+        system, size, sharers = self.system, self.config.training.batch_size, this_process().size
+        precise, ambiguous = (-(-min(size, len(rows)) // sharers) for rows in (self.d1, self.d2))
+        views = precise * system.precise_views + ambiguous * system.ambiguous_views
+        return views, self.views.longest()[0].shape[1]
 
     def evaluate_(self) -> None:
         """Embed and classify every utterance, in evaluation mode; first the epoch's second views are kept."""

@@ -34,6 +34,7 @@ Input = TypeVar("Input", bound=Hashable)
 Output = TypeVar("Output")
 
 BUDGET = 8 * 2**30  # bytes that kept views may take; beyond it they are computed when they are asked for
+_SHARE = 1 / 3  # of training's memory that they may take
 _BLOCK = 256  # second views that a GPU makes at once: its phase vocoder goes frame by frame, for all of them alike
 
 
@@ -45,6 +46,7 @@ class Views:
     block: make at least so many expected second views at once; 0: make them when they are asked for
     kept: where whole epochs of second views are kept between runs, of a wholly frozen encoder
     centring: whether each speaker's mean is taken from the pooled vectors (B, 1, P) that the stem returns
+    memory_gb: GiB that training may take, of which kept views have a third at most
     """
 
     means: SpeakerMeans | None = None
@@ -61,9 +63,12 @@ class Views:
         block: int | None = None,
         kept: KeptViews | None = None,
         centring: bool = False,
+        memory_gb: float | None = None,
     ):
         self._stem, self._data, self._audio, self._stream, self._device = stem, data, audio, stream, device
-        self._share, self._bytes_left, self._kept = share, _budget(device), kept
+        self.memory_gb = memory_gb
+        self._room = BUDGET if memory_gb is None else min(BUDGET, round(memory_gb * _SHARE * 2**30))
+        self._share, self._bytes_left, self._kept = share, self._room, kept
         self._recalled: dict[Key, Padded] = {}  # second views of this epoch that were kept
         self._to_keep: dict[Key, Padded] = {}  # those of this epoch so far, to be kept when all are made
         self._awaited: set[Key] = set()  # the others of this epoch
@@ -76,6 +81,7 @@ class Views:
         self.lengths = np.minimum(data.waves.lengths, round(audio.max_seconds * SAMPLE_RATE))
         self._offsets: Tensor | None = None  # (N, P) by row
         self._keep_clean()
+        self._clean_bytes = self._room - self._bytes_left
         if centring:
             self._find_offsets()
 
@@ -121,6 +127,14 @@ class Views:
         if self._kept and self._to_keep and not self._awaited:
             self._kept.write(self._to_keep)
         self._to_keep = {}
+
+    def longest(self) -> Padded:
+        """Return the clean view of the longest clip."""
+        return self.clean([int(self.lengths.argmax())])
+
+    def most_bytes(self, epochs: int) -> int:
+        """Return the bytes that kept views take at most: of every clip the clean one, and two second ones an epoch."""
+        return min(self._room, self._clean_bytes * (1 + 2 * epochs)) if self._clean else self._room
 
     def passes(self) -> list[Rows]:
         """Return all rows in batches for an evaluation; always the same ones, so that results are to the bit."""
@@ -211,11 +225,6 @@ class Ahead(Generic[Input, Output]):
     def _fill(self) -> None:
         while len(self._futures) < self._depth and (key := next(self._inputs, None)) is not None:
             self._futures.append((key, self._thread.submit(self._make, key)))
-
-
-def _budget(device: torch.device) -> int:
-    """Return the bytes that kept views may take; the larger part of a GPU is left to training."""
-    return min(BUDGET, torch.cuda.mem_get_info(device)[0] // 3) if device.type == "cuda" else BUDGET
 
 
 def _blocks(keys: Sequence[Key], least: int) -> Iterator[list[Key]]:

@@ -54,13 +54,13 @@ def contents(paths):
     return [path.read_bytes() for path in paths]
 
 
-def by(team, check=lambda: None):
+def by_team(team, check=lambda: None):
     """The work of a team, which `check` looks after."""
     return pieces.by_workers(lambda count: nullcontext(Workers(team.client, check=check)))
 
 
 def test_workers_give_the_same_labels_also_when_one_is_killed(trained, corpus, team, tmp_path):
-    alone = annotate(trained, corpus, tmp_path / "alone", progress=False)
+    expected = annotate(trained, corpus, tmp_path / "alone", progress=False)
     killed = []
 
     def kill_one():
@@ -68,15 +68,15 @@ def test_workers_give_the_same_labels_also_when_one_is_killed(trained, corpus, t
             killed.extend(team.client.run(os.getpid).values())
             os.kill(killed[0], signal.SIGKILL)
 
-    together = annotate(trained, corpus, tmp_path / "together", progress=False, work=by(team, kill_one))
+    labels = annotate(trained, corpus, tmp_path / "together", progress=False, work=by_team(team, kill_one))
     assert len(killed) == 2
-    assert contents(together) == contents(alone)
+    assert contents(labels) == contents(expected)
 
 
 def test_workers_know_the_means_of_speakers(centred, corpus, team, tmp_path):
-    alone = annotate(centred, corpus, tmp_path / "alone", progress=False)
-    together = annotate(centred, corpus, tmp_path / "together", progress=False, work=by(team))
-    assert contents(together) == contents(alone)
+    expected = annotate(centred, corpus, tmp_path / "alone", progress=False)
+    labels = annotate(centred, corpus, tmp_path / "together", progress=False, work=by_team(team))
+    assert contents(labels) == contents(expected)
 
 
 def test_finished_pieces_are_not_sent_again(trained, corpus, team, tmp_path):
@@ -84,10 +84,10 @@ def test_finished_pieces_are_not_sent_again(trained, corpus, team, tmp_path):
     numbers = []
 
     def work(order, rest, count):
-        chosen = list(rest)
-        numbers.extend(number for number, *_ in chosen)
-        assert count == len(chosen)
-        return by(team)(order, chosen, count)
+        unfinished = list(rest)
+        numbers.extend(number for number, *_ in unfinished)
+        assert count == len(unfinished)
+        return by_team(team)(order, unfinished, count)
 
     assert annotate(trained, corpus, tmp_path, progress=False, work=work)
     assert numbers == [1, 3, 5, 7]
@@ -97,9 +97,9 @@ def test_an_error_of_a_worker_is_said_and_the_other_pieces_stay(trained, corpus,
     monkeypatch.setattr(pieces, "_AHEAD", 1)
 
     def work(order, rest, count):
-        *chosen, (number, name, utterances) = rest
-        lost = number, name, utterances.assign(path=str(tmp_path / "none.wav"))
-        return by(team)(order, [*chosen, lost], count)
+        *unfinished, (number, name, utterances) = rest
+        broken_piece = number, name, utterances.assign(path=str(tmp_path / "none.wav"))
+        return by_team(team)(order, [*unfinished, broken_piece], count)
 
     with pytest.raises(Exception, match=r"none\.wav"):
         annotate(trained, corpus, tmp_path / "out", progress=False, work=work)
@@ -110,7 +110,7 @@ def test_an_error_of_a_worker_is_said_and_the_other_pieces_stay(trained, corpus,
 def test_another_version_of_the_code_is_refused(trained, corpus, team, tmp_path, monkeypatch):
     monkeypatch.setattr("ipr_core.runs.provenance.version", lambda: "another")
     with pytest.raises(RunError, match="has another version of the code than this process"):
-        annotate(trained, corpus, tmp_path, progress=False, work=by(team))
+        annotate(trained, corpus, tmp_path, progress=False, work=by_team(team))
 
 
 def test_the_command_starts_workers_of_its_own(trained, corpus, tmp_path, capsys, monkeypatch):

@@ -110,15 +110,15 @@ def test_a_worker_has_its_threads_and_its_gpu(client):
 
         with cells._gpu(("4", "7")):
             gpu = os.environ["CUDA_VISIBLE_DEVICES"]
-        return gpu, os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ["OMP_NUM_THREADS"]
+        return gpu, os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ["OMP_NUM_THREADS"], os.environ["IPR_JOBS"]
 
     addresses = client.scheduler_info()["workers"]
     futures = [client.submit(environment, workers=[address], pure=False) for address in addresses]
     threads = str(share(3).threads)
     assert sorted(future.result() for future in futures) == [
-        ("4", None, threads),
-        ("4", None, threads),
-        ("7", None, threads),
+        ("4", None, threads, "3"),
+        ("4", None, threads, "3"),
+        ("7", None, threads, "3"),
     ]
 
 

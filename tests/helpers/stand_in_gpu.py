@@ -146,6 +146,8 @@ def stand_in_gpu() -> Iterator[StandInGPU]:
         patch.setattr(torch.cuda, "_lazy_init", lambda: None)
         patch.setattr(torch.cuda, "mem_get_info", lambda device: (2**33, 2**33))
         patch.setattr(torch.cuda, "max_memory_allocated", lambda device: 0)
+        patch.setattr(torch.cuda, "get_rng_state", lambda device: torch.get_rng_state())
+        patch.setattr(torch.cuda, "set_rng_state", lambda state, device: torch.set_rng_state(state))
         patch.setattr(Tensor, "pin_memory", lambda tensor: gpu.pin(tensor))
         patch.setattr("ipr_core.training.processes.device_fault", lambda name: None)
         torch.__future__.set_swap_module_params_on_conversion(True)

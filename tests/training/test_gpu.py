@@ -133,6 +133,12 @@ def test_every_family_of_encoders_trains_on_a_gpu_and_no_step_waits_for_it(
         check(session, waits)
 
 
+def test_a_step_in_parts_trains_on_a_gpu_and_does_not_wait_for_it(short, data):
+    with on_gpu(short.replace(memory_gb=1e-3), data) as (session, waits):
+        check(session, waits)
+        assert session.passes.memory.part(*session.longest_step) == 1
+
+
 @pytest.mark.parametrize("settings", [{"compare_when": "step"}, {"system": "pico"}], ids=str)
 def test_the_numbers_on_a_gpu_are_those_on_a_cpu(short, data, settings):
     """To rounding: attention is another kernel there, and second views are made in larger parts."""

@@ -1,8 +1,7 @@
 """One run on two processes is the run of one process: gradients, prototypes, record and labels.
 
-The processes are real ones that talk through gloo on loopback. Dropout is off wherever two are compared with one,
-since each rank draws its own; shares differ in size throughout, the batches being odd.
-"""
+They are real ones that talk through gloo on loopback. Dropout is off where two are compared with one, since each rank
+draws its own. Shares differ in size, the batches being odd."""
 
 import dataclasses
 import json
@@ -35,11 +34,12 @@ from ipr_core.training.processes import Process, ProcessOfSeveral, RankError, Su
 from ipr_core.training.session import Session
 
 LOOPBACK = {"MASTER_ADDR": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+TWO = dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), "2")
 
 
 def as_rank(rank: int, port: int, works) -> None:
     """What a launcher does for one of two processes."""
-    os.environ |= LOOPBACK | {"MASTER_PORT": str(port), "WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)}
+    os.environ |= LOOPBACK | TWO | {"MASTER_PORT": str(port), "RANK": str(rank), "LOCAL_RANK": str(rank)}
     torch.set_num_threads(1)
     for work, arguments in works:
         work(*arguments)
@@ -111,7 +111,7 @@ def exchange(folder, cache) -> None:
     values = {
         "gathered": gathered, "gradient": x.grad, "single": single, "first": weights[0].grad, "second": weights[1].grad,
         "share": torch.tensor(mine.share(list(range(5)))), "lonely": torch.tensor(single.requires_grad),
-        "seen": torch.tensor(was_made),
+        "seen": torch.tensor(was_made), "same": torch.tensor([mine.same(2.5 + mine.rank), mine.neighbours]),
         "without": torch.tensor(weights[2].grad is None and weights[3].grad is None),
         "agreed": torch.tensor([mine.agreed(mine.main), mine.agreed(not mine.main)]),
     }  # fmt: skip
@@ -132,7 +132,7 @@ def test_what_ranks_exchange(two):
         assert values["first"].tolist() == [1, 2]
         assert values["second"].tolist() == [3, 30]
         assert values["without"]
-        assert values["agreed"].tolist() == [True, False]
+        assert values["agreed"].tolist() + values["same"].tolist() == [True, False, 2.5, 2]
         assert values["seen"] == bool(rank)
 
 

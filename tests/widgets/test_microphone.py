@@ -34,11 +34,11 @@ def page(microphone):
 def test_a_recording_of_an_utterance_has_its_labels_and_its_embedding(state, run, data):
     model, labels, embeddings = trained_model(run), run.labels, state.arrays(state.epoch)["map"]
     for number, row in enumerate(state.sample[:3]):
-        heard = recording.hear(wav(data.waves[row]), model)
-        np.testing.assert_array_equal(heard.wave, data.waves[row])
+        recorded = recording.hear(wav(data.waves[row]), model)
+        np.testing.assert_array_equal(recorded.wave, data.waves[row])
         soft = labels.iloc[row][[f"soft_{name}" for name in data.classes]].to_numpy(float)
-        np.testing.assert_allclose(heard.soft, soft, atol=1e-5)
-        np.testing.assert_allclose(heard.embedding, embeddings[number], atol=2e-3)  # kept in half precision
+        np.testing.assert_allclose(recorded.soft, soft, atol=1e-5)
+        np.testing.assert_allclose(recorded.embedding, embeddings[number], atol=2e-3)  # kept in half precision
 
 
 def test_a_recording_appears_on_the_board_with_its_nearest_precise_utterances(microphone, state, data):
@@ -53,9 +53,9 @@ def test_a_recording_appears_on_the_board_with_its_nearest_precise_utterances(mi
     number = int(np.flatnonzero(facts.sample == row)[0])
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     nearest = np.sort(vectors[facts.precise] @ vectors[number])[::-1][:5]  # it is its own nearest
-    shown = [float(button.description.split()[-1]) for button in microphone.nearest.buttons if button.description]
-    np.testing.assert_allclose(shown, nearest, atol=0.006)  # two digits are shown
-    assert len(shown) > 1
+    cosines = [float(button.description.split()[-1]) for button in microphone.nearest.buttons if button.description]
+    np.testing.assert_allclose(cosines, nearest, atol=0.006)  # two digits are cosines
+    assert len(cosines) > 1
     assert set(microphone.nearest.rows) <= set(facts.sample[facts.precise].tolist())
     assert bytes(microphone.audio.value) == players.mp3(data.waves[row])
     assert data.classes[int(state.recordings[0].soft.argmax())] in microphone.words.value
@@ -97,8 +97,8 @@ def test_a_vector_is_placed_among_the_utterances_of_its_cluster():
     centres, clusters = 3 * np.eye(4, 8), np.repeat(np.arange(4), 10)
     embeddings = centres[clusters] + random.normal(0, 0.1, (40, 8))
     points = np.column_stack([10.0 * clusters, -clusters]) + random.uniform(-1, 1, (40, 2))
-    placed = layout.among(2 * centres, embeddings, points)
-    assert np.abs(placed - np.column_stack([10 * np.arange(4), -np.arange(4)])).max() < 1
+    positions = layout.among(2 * centres, embeddings, points)
+    assert np.abs(positions - np.column_stack([10 * np.arange(4), -np.arange(4)])).max() < 1
 
 
 @pytest.mark.parametrize(
