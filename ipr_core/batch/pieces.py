@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from functools import cache
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipr_core.batch.cells import gpu
@@ -38,8 +41,7 @@ def by_workers(workers: Callable[[int], AbstractContextManager[Workers]]) -> Wor
             futures: list[Future] = []
             while True:
                 for piece in islice(rest, _AHEAD - len(futures)):
-                    task = (order, piece, team.gpus, provenance.version())
-                    futures.append(team.client.submit(_label, *task, pure=False))
+                    futures.append(team.client.submit(_label, order, piece, team.gpus, _code(), pure=False))
                 if not futures:
                     return
                 ready = _ready(futures)
@@ -64,10 +66,19 @@ def _ready(futures: list[Future]) -> list[Future]:
 
 
 def _label(order: Order, piece: Piece, gpus: tuple[str, ...], code: str) -> None:
-    if (version := provenance.version_now()) != code:
-        raise RunError(f"{platform.node()} has another version of the code than this process: {version}, not {code}")
+    if _code() != code:
+        raise RunError(f"{platform.node()} has another version of the code, or of its packages, than this process")
     with gpu(gpus):
         label(order, piece)
+
+
+@cache
+def _code() -> str:
+    """Return a digest of all modules here, and of the packages that they compute with."""
+    digest = hashlib.blake2b(repr(provenance.versions()).encode(), digest_size=8)
+    for file in sorted(Path(__file__).parents[1].rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _raise_failure(future: Future) -> None:

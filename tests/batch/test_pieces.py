@@ -108,8 +108,8 @@ def test_an_error_of_a_worker_is_said_and_the_other_pieces_stay(trained, corpus,
 
 
 def test_another_version_of_the_code_is_refused(trained, corpus, team, tmp_path, monkeypatch):
-    monkeypatch.setattr("ipr_core.runs.provenance.version", lambda: "another")
-    with pytest.raises(RunError, match="has another version of the code than this process"):
+    monkeypatch.setattr(pieces, "_code", lambda: "another")
+    with pytest.raises(RunError, match=r"has another version of the code, or of its packages, than this process"):
         annotate(trained, corpus, tmp_path, progress=False, work=by_team(team))
 
 

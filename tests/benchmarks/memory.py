@@ -9,13 +9,13 @@ may take no more than `--memory-gb` of data (RLIMIT_DATA of Linux); beyond that 
 from __future__ import annotations
 
 import argparse
-import resource
 import tempfile
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+import psutil
 import torch
 import transformers
 
@@ -47,7 +47,7 @@ def main() -> None:
         size = args.steps * config.training.batch_size
         data = noise(config, size, Path(folder), lambda n: np.full(n, args.seconds))
         limit = round(args.memory_gb * 2**30)
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        psutil.Process().rlimit(psutil.RLIMIT_DATA, (limit, limit))
         print(f"wav2vec 2.0 {args.size}; at most {args.memory_gb:g} GiB", flush=True)
         start = perf_counter()
         session = Session(config, data)
