@@ -72,7 +72,9 @@ def test_the_command_line_asks_for_jobs(flag, system, options, tmp_path, monkeyp
     monkeypatch.setattr(workers, "job_workers", lambda *args: calls.append(args))
     argv = ["batch", "table3", flag, "--jobs", "4", "--partition", "gpu", "--walltime", "02:30:00", "--memory", "16GB"]
     resources = ["--gpus", "1", "--cores", "6", "--account", "emotion", "--interface", "lo"]
-    batches._workers(parse([*argv, *resources], {"batch": batches.batch}), plan_of(options, tmp_path))
+    plan = plan_of(options, tmp_path)
+    args = parse([*argv, *resources], {"batch": batches.batch})
+    batches.workers_of(args, len(plan.unfinished), plan.runs)
     assert calls == [(system, 2, JOB, tmp_path / "jobs")]  # no more jobs than cells
 
 

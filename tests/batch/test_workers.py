@@ -108,7 +108,7 @@ def test_a_worker_has_its_threads_and_its_gpu(client):
 
         from ipr_core.batch import cells
 
-        with cells._gpu(("4", "7")):
+        with cells.gpu(("4", "7")):
             gpu = os.environ["CUDA_VISIBLE_DEVICES"]
         return gpu, os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ["OMP_NUM_THREADS"], os.environ["IPR_JOBS"]
 

@@ -202,6 +202,7 @@ def test_devices():
 @pytest.mark.parametrize("warm_up", [0, 1])
 def test_what_is_expected_of_the_views_is_what_a_step_asks_for(frozen, data, views, monkeypatch, system, warm_up):
     session = Session(frozen.replace(system=system, warm_up=warm_up), data, views)
+    assert session.passes.memory.part(*session.longest_step) is None  # it is estimated, by a view too
     expected, requests = [], []
     monkeypatch.setattr(views, "expect", lambda rows, epoch: expected.extend((*map(int, r), aug) for r, aug in rows))
     clean, augmented = views.clean, views.augmented
