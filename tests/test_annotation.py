@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from helpers.corpus_files import wav
+from helpers.corpus_files import clips_of, wav
 from helpers.whole_runs import unvouched
 from ipr_core import annotation, cli
 from ipr_core.config import Data
@@ -37,10 +37,7 @@ def small(monkeypatch):
 @pytest.fixture
 def corpus(data, tmp_path):
     """Thirty clips of the run as a manifest: eight pieces, the last of them of two utterances."""
-    for i in range(30):
-        soundfile.write(tmp_path / f"{i}.wav", np.asarray(data.waves[i]), 16_000)
-    (tmp_path / "own.csv").write_text("id,path\n" + "".join(f"u{i},{i}.wav\n" for i in range(30)))
-    return Data(corpus="manifest", corpus_path=str(tmp_path / "own.csv"))
+    return clips_of(data, tmp_path)
 
 
 @pytest.fixture

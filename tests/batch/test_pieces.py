@@ -5,14 +5,12 @@ import signal
 from contextlib import nullcontext
 from functools import partial
 
-import numpy as np
 import pytest
-import soundfile
 
+from helpers.corpus_files import clips_of
 from ipr_core import annotation, cli
 from ipr_core.batch import pieces
 from ipr_core.batch.workers import Workers, local_workers, share
-from ipr_core.config import Data
 from ipr_core.runs.run import RunError
 from ipr_core.training.advance import advance, prepare
 
@@ -36,11 +34,7 @@ def team():
 @pytest.fixture
 def corpus(data, tmp_path):
     """Thirty clips as a manifest: eight pieces."""
-    for i in range(30):
-        soundfile.write(tmp_path / f"{i}.wav", np.asarray(data.waves[i]), 16_000)
-    rows = "".join(f"u{i},{i}.wav,s{i % 3}\n" for i in range(30))
-    (tmp_path / "own.csv").write_text("id,path,speaker\n" + rows)
-    return Data(corpus="manifest", corpus_path=str(tmp_path / "own.csv"))
+    return clips_of(data, tmp_path, speakers=3)
 
 
 @pytest.fixture

@@ -21,6 +21,17 @@ def real(name):
     return SHARED / name
 
 
+def clips_of(data, folder, speakers=0):
+    """Write thirty clips of a data set and a manifest of them, by so many speakers; none: it does not say."""
+    for i in range(30):
+        soundfile.write(folder / f"{i}.wav", np.asarray(data.waves[i]), SAMPLE_RATE)
+    table = pd.DataFrame({"id": [f"u{i}" for i in range(30)], "path": [f"{i}.wav" for i in range(30)]})
+    if speakers:
+        table["speaker"] = [f"s{i % speakers}" for i in range(30)]
+    table.to_csv(folder / "own.csv", index=False)
+    return Data(corpus="manifest", corpus_path=str(folder / "own.csv"))
+
+
 def wav(path, seconds=0.2):
     """Write a short tone, and the folders it needs."""
     path.parent.mkdir(parents=True, exist_ok=True)
