@@ -175,9 +175,10 @@ def _train(run: Run, data: Dataset, goal: Goal, watch: Watcher, views: Views | N
     for event in _events(session, goal):
         if isinstance(event, EpochEnd):
             run.record(event)
+            state = session.state()
             if session.epoch == run.config.training.warm_up:  # before what a killed run goes on from
-                run.save_state(session.state(), "warm_up")
-            run.save_state(session.state())
+                run.save_state(state, "warm_up")
+            run.save_state(checkpoint.without_evaluation(state))
         watch(event)
     if goal == "end":
         finish(run, session)

@@ -16,6 +16,8 @@ from ipr_core.training.model import Recogniser
 
 _KEPT = "kept_own", "kept_soft", "kept_labels"
 """The keys of `Session.kept_labels`."""
+_EVALUATION = "embeddings", "own", "soft"
+"""The keys of the last evaluation of all N utterances."""
 
 
 class StateError(ValueError):
@@ -62,8 +64,17 @@ def state(session: Trained) -> dict[str, Tensor]:
     }  # fmt: skip
 
 
-def restore_(session: Trained, tensors: dict[str, Tensor]) -> None:
-    """Put a `state` back. raises StateError if it is of another model, or of another version of the workbench"""
+def without_evaluation(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state without what a pass over the corpus makes again, so that its size is not the corpus's."""
+    return {name: value for name, value in tensors.items() if name not in _EVALUATION}
+
+
+def restore_(session: Trained, tensors: dict[str, Tensor]) -> bool:
+    """Put a `state` back.
+
+    returns: whether it holds the last evaluation; if not, that has to be made again
+    raises StateError if it is of another model, or of another version of the workbench
+    """
     try:
         _restore_(session, tensors)
     except torch.OutOfMemoryError:
@@ -72,6 +83,7 @@ def restore_(session: Trained, tensors: dict[str, Tensor]) -> None:
         raise StateError(f"it has no {error}") from error
     except (ValueError, RuntimeError) as error:
         raise StateError(str(error)) from error
+    return set(_EVALUATION) <= set(tensors)
 
 
 def _restore_(session: Trained, tensors: dict[str, Tensor]) -> None:
@@ -85,10 +97,11 @@ def _restore_(session: Trained, tensors: dict[str, Tensor]) -> None:
         moments.setdefault(indices[parameter], {})[key] = value
     session.optimizer.load_state_dict(session.optimizer.state_dict() | {"state": moments})
     session.prototypes.vectors = tensors["prototypes"].to(session.device)
-    session.embeddings = tensors["embeddings"].to(session.device)
-    session.classifier_soft = tensors["own"].to(session.device)
-    session.schedule.soft = tensors["soft"].to(session.device)
-    session.schedule.labels = session.prototypes.labels(session.embeddings)
+    if set(_EVALUATION) <= set(tensors):
+        session.embeddings, session.classifier_soft, session.schedule.soft = (
+            tensors[name].to(session.device) for name in _EVALUATION
+        )
+        session.schedule.labels = session.prototypes.labels(session.embeddings)
     if kept := [tensors[name].to(session.device) for name in _KEPT if name in tensors]:
         session.kept_labels = kept[0], kept[1], kept[2]
     session.epoch = int(tensors["epoch"])

@@ -66,8 +66,9 @@ class Session:
             self._build_(views)
             if state is None:
                 self._start_()
-            else:
-                checkpoint.restore_(self, state)
+            elif not checkpoint.restore_(self, state):
+                self.evaluate_()
+                self.schedule.label_(self.embeddings)
 
     def _build_(self, views: Views | None) -> None:
         """Make all that training changes; new weights come from the seed."""

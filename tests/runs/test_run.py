@@ -70,6 +70,16 @@ def test_a_finished_run(undisturbed, frozen, data):
     pd.testing.assert_frame_equal(run.table, data.table)
 
 
+def test_a_checkpoint_does_not_grow_with_the_corpus(undisturbed):
+    once, each_epoch = undisturbed.load_state("warm_up"), undisturbed.load_state()
+    of_the_corpus = {"embeddings", "own", "soft"}
+    assert {len(once[name]) for name in of_the_corpus} == {len(undisturbed.table)}
+    assert each_epoch.keys() == once.keys() - of_the_corpus
+    assert {name: value.shape for name, value in each_epoch.items()}.items() <= {
+        name: value.shape for name, value in once.items()
+    }.items()
+
+
 def test_the_record_is_what_training_yielded(undisturbed, frozen, data, views):
     live = [event for event in refine(Session(frozen, data, views)) if isinstance(event, EpochEnd)]
     record = undisturbed.events()

@@ -8,6 +8,7 @@ import torch
 
 from helpers.sessions import bits, ends, equal
 from ipr_core.runs.events import EpochEnd, StepEnd, to_json
+from ipr_core.training.checkpoint import without_evaluation
 from ipr_core.training.loop import refine, warm_up
 from ipr_core.training.passes import Passes
 from ipr_core.training.session import Session
@@ -107,6 +108,17 @@ def goes_on_to_the_bit(make_session, epoch: int) -> None:
     assert equal(bits(again), state)
     assert ends(refine(again)) == rest
     assert equal(bits(again), bits(plain))
+
+
+@pytest.mark.parametrize("system", ["ipr", "mcil", "pico", "freematch", "capsules"])
+def test_a_state_without_its_evaluation_goes_on_to_the_bit(make, system):
+    plain = make(system=system)
+    state = next(bits(plain) for event in refine(plain) if isinstance(event, EpochEnd) and event.epoch == 1)
+    kept = without_evaluation(state)
+    assert kept.keys() == state.keys() - {"embeddings", "own", "soft"}
+    again = make(state=kept, system=system)
+    assert equal(bits(again), state)
+    assert again.schedule.labels.equal(plain.schedule.labels)
 
 
 def test_a_state_of_another_model_is_refused(make, whole):
