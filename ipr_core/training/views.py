@@ -17,12 +17,15 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ipr_core.config import Audio
+from ipr_core.data.cache import default_cache
 from ipr_core.data.dataset import Dataset
 from ipr_core.data.waves import SAMPLE_RATE
+from ipr_core.progress import Progress, say
 from ipr_core.training.augment import second_view, view_key
 from ipr_core.training.centring import SpeakerMeans
 from ipr_core.training.kept_views import KeptViews
 from ipr_core.training.minibatches import PASS, Rows, by_length
+from ipr_core.training.tensor_store import TensorStore
 from ipr_core.training.transfer import on_device
 
 Stem = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -33,7 +36,9 @@ Key = tuple[int, ...]
 Input = TypeVar("Input", bound=Hashable)
 Output = TypeVar("Output")
 
-BUDGET = 8 * 2**30  # bytes that kept views may take; beyond it they are computed when they are asked for
+BUDGET = 8 * 2**30  # bytes of memory that kept views may take; beyond it they lie on disk
+_GIB = 2**30
+_TITLE = "Features of the encoder's frozen part"
 _SHARE = 1 / 3  # of training's memory that they may take
 _BLOCK = 256  # second views that a GPU makes at once: its phase vocoder goes frame by frame, for all of them alike
 
@@ -46,7 +51,7 @@ class Views:
     block: make at least so many expected second views at once; 0: make them when they are asked for
     kept: where whole epochs of second views are kept between runs, of a wholly frozen encoder
     centring: whether each speaker's mean is taken from the pooled vectors (B, 1, P) that the stem returns
-    memory_gb: GiB that training may take, of which kept views have a third at most
+    memory_gb: GiB that training may take, of which kept views have a third at most; the others lie on disk
     """
 
     means: SpeakerMeans | None = None
@@ -68,7 +73,8 @@ class Views:
         self._stem, self._data, self._audio, self._stream, self._device = stem, data, audio, stream, device
         self.memory_gb = memory_gb
         self._room = BUDGET if memory_gb is None else min(BUDGET, round(memory_gb * _SHARE * 2**30))
-        self._share, self._bytes_left, self._kept = share, self._room, kept
+        self._share, self._kept = share, kept
+        self._store: TensorStore[int | Key] = TensorStore(self._room, default_cache() / "features")
         self._recalled: dict[Key, Padded] = {}  # second views of this epoch that were kept
         self._to_keep: dict[Key, Padded] = {}  # those of this epoch so far, to be kept when all are made
         self._awaited: set[Key] = set()  # the others of this epoch
@@ -76,30 +82,31 @@ class Views:
         self._waves, self._block_waves = Ahead(self._read), Ahead(self._read, depth=1)
         self._blocks: deque[list[Key]] = deque()  # of second views, in their order, none of them made yet
         self._block_views: dict[Key, Padded] = {}  # waves and lengths of the last block made, until they are asked for
-        self._clean: dict[int, Tensor] = {}  # row → (F, K)
-        self._shared: dict[Key, Padded] = {}  # by epoch and rows: among others, a view's last bits differ
+        self._clean_bytes: int | None = None  # of all clean views, each (F, K) by its row; None: they are not kept
+        self._shared: dict[Key, Tensor] = {}  # n by epoch and rows: among others, a view's last bits differ
         self.lengths = np.minimum(data.waves.lengths, round(audio.max_seconds * SAMPLE_RATE))
         self._offsets: Tensor | None = None  # (N, P) by row
         self._keep_clean()
-        self._clean_bytes = self._room - self._bytes_left
         if centring:
             self._find_offsets()
 
     def clean(self, rows: Sequence[int] | Rows) -> Padded:
         """Return x^q or x^k of the rows."""
-        if not self._clean:
+        if self._clean_bytes is None:
             return self._centred(rows, self._through(rows))
-        parts = [self._clean[int(row)] for row in rows]
+        parts = [self._kept_tensor(int(row)) for row in rows]
         n = on_device([len(part) for part in parts], self._device)
         return self._centred(rows, (pad_sequence(parts, batch_first=True), n))
 
     def augmented(self, rows: Sequence[int] | Rows, epoch: int) -> Padded:
         """Return x^aug of the rows in this epoch."""
         key = (epoch, *_ints(rows))
-        view = self._shared.get(key) or self._recalled.get(key) or self._stem(*self._second(key))
-        if self._share and key not in self._shared and view[0].nbytes <= self._bytes_left:
-            self._shared[key] = view
-            self._bytes_left -= view[0].nbytes
+        if key in self._shared:
+            view = self._kept_tensor(key), self._shared[key]
+        else:
+            view = self._recalled.get(key) or self._stem(*self._second(key))
+            if self._share and self._store.put(key, view[0]):
+                self._shared[key] = view[1]
         if key in self._awaited:
             self._awaited.remove(key)
             self._to_keep[key] = view
@@ -120,7 +127,7 @@ class Views:
         self._blocks = deque(_blocks(keys, self._block))
         self._block_views = {}
         self._block_waves.expect([_rows(block) for block in self._blocks])
-        self._waves.expect(rows for rows, augmented in pairs if not (augmented or self._clean))
+        self._waves.expect(rows for rows, augmented in pairs if not augmented and self._clean_bytes is None)
 
     def keep_(self) -> None:
         """Keep the second views of the epoch on disk, if all of them were made; after its steps, as it takes time."""
@@ -133,8 +140,8 @@ class Views:
         return self.clean([int(self.lengths.argmax())])
 
     def most_bytes(self, epochs: int) -> int:
-        """Return the bytes that kept views take at most: of every clip the clean one, and two second ones an epoch."""
-        return min(self._room, self._clean_bytes * (1 + 2 * epochs)) if self._clean else self._room
+        """Return the bytes of memory that kept views take at most: a clip's clean one, two second ones an epoch."""
+        return self._room if self._clean_bytes is None else min(self._room, self._clean_bytes * (1 + 2 * epochs))
 
     def passes(self) -> list[Rows]:
         """Return all rows in batches for an evaluation; always the same ones, so that results are to the bit."""
@@ -180,21 +187,28 @@ class Views:
         waves, lengths = self._data.waves.padded(rows, self._audio.max_seconds)
         return (waves.pin_memory(), lengths.pin_memory()) if self._device.type == "cuda" else (waves, lengths)
 
-    def _keep_clean(self) -> None:
-        """Keep the clean views where all of them fit, judged by the longest ones; else keep none."""
-        passes = self.passes()
-        x, n = self._through(passes[0])
-        per_sample = x[0].numel() * x.element_size() / self.lengths[passes[0]].max()
-        if per_sample * self.lengths.sum() > self._bytes_left:
-            return
-        self._keep(passes[0], x, n)
-        for rows in passes[1:]:
-            self._keep(rows, *self._through(rows))
+    def _kept_tensor(self, key: int | Key) -> Tensor:
+        tensor = self._store.get(key, self._device)
+        assert tensor is not None, key
+        return tensor
 
-    def _keep(self, rows: Rows, x: Tensor, n: Tensor) -> None:
-        for row, part, frames in zip(rows.tolist(), x, n.tolist(), strict=True):
-            self._clean[row] = part[:frames].clone()
-            self._bytes_left -= self._clean[row].nbytes
+    def _keep_clean(self) -> None:
+        """Keep the clean views where all of them fit, judged by the longest ones; else keep none, and say so."""
+        passes, store = self.passes(), self._store
+        x, n = self._through(passes[0])
+        size = int(x[0].nbytes / self.lengths[passes[0]].max() * self.lengths.sum())
+        if size > store.room:
+            return say(_no_room(size, store))
+        if size > store.memory_left:
+            say(f"{_TITLE}: {size / _GIB:.1f} GiB, of which {store.memory_left / _GIB:.1f} in memory, the rest on disk")
+        for rows in Progress(passes, _TITLE, "pass"):
+            if rows is not passes[0]:
+                x, n = self._through(rows)
+            parts = zip(rows.tolist(), x, n.tolist(), strict=True)
+            if not all(store.put(row, part[:frames].clone()) for row, part, frames in parts):
+                store.clear_()
+                return say(_no_room(size, store))
+        self._clean_bytes = store.size
 
 
 class Ahead(Generic[Input, Output]):
@@ -225,6 +239,13 @@ class Ahead(Generic[Input, Output]):
     def _fill(self) -> None:
         while len(self._futures) < self._depth and (key := next(self._inputs, None)) is not None:
             self._futures.append((key, self._thread.submit(self._make, key)))
+
+
+def _no_room(size: int, store: TensorStore) -> str:
+    return (
+        f"{_TITLE}: they take about {size / _GIB:.1f} GiB, and there is room for {store.room / _GIB:.1f} in memory and"
+        f" {store.folder}, so they are made anew in each step; make room there, or set IPR_CACHE to a larger disk"
+    )
 
 
 def _blocks(keys: Sequence[Key], least: int) -> Iterator[list[Key]]:

@@ -60,9 +60,9 @@ def test_kept_views_have_a_third_of_it_at_most(tiny, data):
     assert Session(tiny, data).views._room <= BUDGET
     views = Session(tiny.replace(memory_gb=1.5), data).views
     assert views._room == GIB / 2
-    assert views.most_bytes(epochs=3) == 7 * sum(rows.nbytes for rows in views._clean.values())
-    few = Session(tiny.replace(memory_gb=1e-4), data).views
-    assert not few._clean
+    assert views.most_bytes(epochs=3) == 7 * views._store.size
+    few = Session(tiny.replace(memory_gb=1e-4), data).views  # the others lie on disk
+    assert few._store.size > few._room
     assert few.most_bytes(epochs=3) == few._room
 
 

@@ -126,6 +126,7 @@ def test_a_session_alone_is_as_one_with_shared_views(make, frozen, data):
 
 def test_views_that_are_not_kept_give_the_same_training(frozen, data, make, monkeypatch):
     monkeypatch.setattr("ipr_core.training.views.BUDGET", 0)
+    monkeypatch.setattr("ipr_core.training.tensor_store._SHARE_OF_DISK", 0)
     poor = Session(frozen, data)
     rich = make()
     torch.testing.assert_close(poor.embeddings, rich.embeddings, atol=1e-6, rtol=1e-6)

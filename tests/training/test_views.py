@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from ipr_core.training import tensor_store
 from ipr_core.training import views as module
 from ipr_core.training.augment import second_view, view_key
 from ipr_core.training.model import build_model
@@ -40,6 +41,12 @@ def plain(make_views):
 
 def equal(a, b) -> bool:
     return all(x.equal(y) for x, y in zip(a, b, strict=True))
+
+
+def without_room(monkeypatch) -> None:
+    """Leave kept views no room, in memory and on disk."""
+    monkeypatch.setattr(module, "BUDGET", 0)
+    monkeypatch.setattr(tensor_store, "_SHARE_OF_DISK", 0)
 
 
 def test_the_clean_view_is_the_stem_of_the_waves(plain, stem, data, tiny):
@@ -108,7 +115,7 @@ def test_a_shared_view_is_made_once(make_views, monkeypatch):
 
 
 def test_without_a_budget_everything_is_computed_again_and_is_the_same(make_views, plain, stem, monkeypatch):
-    monkeypatch.setattr(module, "BUDGET", 0)
+    without_room(monkeypatch)
     calls = []
 
     def count_calls(waves, lengths):
@@ -157,7 +164,7 @@ def test_what_was_not_expected_is_made_when_it_is_asked_for(make_views, plain):
 
 
 def test_clean_waves_are_read_ahead_where_none_are_kept(make_views, plain, monkeypatch):
-    monkeypatch.setattr(module, "BUDGET", 0)
+    without_room(monkeypatch)
     views, requests = make_views(block=1), [([5, 6], False), (ROWS, False)]
     views.expect(requests, 0)
     for rows, _ in requests:
@@ -166,13 +173,32 @@ def test_clean_waves_are_read_ahead_where_none_are_kept(make_views, plain, monke
         torch.testing.assert_close(x, plain.clean(rows)[0], atol=1e-6, rtol=1e-6)
 
 
-def test_a_budget_is_kept(make_views, plain, monkeypatch):
-    budget = 2 * sum(x.nbytes for x in plain._clean.values())
+@pytest.mark.parametrize("share_of_memory", [0, 0.4])
+def test_what_memory_has_no_room_for_lies_on_disk_and_is_the_same(make_views, plain, share_of_memory, monkeypatch):
+    budget = int(share_of_memory * plain._store.size)
     monkeypatch.setattr(module, "BUDGET", budget)
-    shared = make_views(share=True)
-    for epoch in range(3):
-        shared.augmented(range(30), epoch)
-    assert 0 <= shared._bytes_left < budget
+    poor, rich = make_views(share=True), make_views(share=True)
+    monkeypatch.setattr(poor, "_stem", None)  # nothing is passed through it again
+    assert equal(poor.clean(range(40)), plain.clean(range(40)))
+    monkeypatch.undo()
+    for _ in range(2):
+        assert equal(poor.augmented(ROWS, 1), rich.augmented(ROWS, 1))
+    assert 0 <= poor._store.memory_left <= budget
+    assert poor.most_bytes(epochs=3) == budget
+
+
+def test_views_that_find_the_disk_full_are_made_anew_and_a_sentence_says_so(make_views, plain, monkeypatch, capsys):
+    monkeypatch.setattr(module, "BUDGET", plain._store.size // 2)
+    put, keys = tensor_store.TensorStore._append, []
+    monkeypatch.setattr(
+        tensor_store.TensorStore, "_append", lambda *args: keys.append(args) or (len(keys) < 5 and put(*args))
+    )
+    views = make_views()
+    assert views._store.size == 0
+    torch.testing.assert_close(views.clean(ROWS)[0], plain.clean(ROWS)[0], atol=1e-6, rtol=1e-6)
+    lines = capsys.readouterr().err.splitlines()
+    assert "Features of the encoder's frozen part: 0.0 GiB, of which 0.0 in memory, the rest on disk" in lines[0]
+    assert "so they are made anew in each step; make room there, or set IPR_CACHE" in lines[1]
 
 
 def test_a_long_clip_counts_as_long_as_it_is_heard(plain, data):
