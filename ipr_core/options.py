@@ -21,11 +21,11 @@ _USAGE = {
     "corpora": "[show NAME | new FOLDER [--out FILE]]",
     "config": _SETTINGS,
     "partition": f"{_SETTINGS} [--out FILE]",
-    "run": f"{_SETTINGS} [--beside SYSTEM ...] [--runs DIR] [--dry-run]",
+    "run": f"{_SETTINGS} [--beside SYSTEM ...] [--runs DIR] [--tensorboard] [--dry-run]",
     "train": f"{_SETTINGS} [--systems SYSTEM ...] [--seeds SEED ...] [--runs DIR] [--tensorboard] [--dry-run]",
     "batch": f"[GRID] {_SETTINGS} [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]",
     "tune": "GRID [--SETTING VALUE ...] [--out FILE] [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]",
-    "resume": "RUN",
+    "resume": "RUN [--tensorboard]",
     "annotate": "RUN CORPUS [--segment HOW] [--config FILE] [--SETTING VALUE ...] [--out DIR]"
     " [--format audformat|textgrid ...] [--jobs N | --dask ADDRESS | --slurm | --pbs | --shard K/N]",
     "segment": "CORPUS --out FILE [--segment HOW] [--max-seconds S] [--config FILE] [--SETTING VALUE ...]",
@@ -123,6 +123,7 @@ def _add_partition(parser: argparse.ArgumentParser) -> None:
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beside", nargs="+", metavar="SYSTEM", help=f"systems to train beside it; {_WORDS}")
     parser.add_argument("--dry-run", action="store_true", help="show which runs it would make or continue")
+    _add_tensorboard(parser)
     _add_runs(parser)
     _add_preset(parser)
 
@@ -131,7 +132,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--systems", nargs="+", metavar="SYSTEM", help=f"the systems to train; {_WORDS}")
     parser.add_argument("--seeds", nargs="+", metavar="SEED", help="the seeds to train them with")
     parser.add_argument("--dry-run", action="store_true", help="show which runs it would make or continue")
-    parser.add_argument("--tensorboard", action="store_true", help="write what is recorded for TensorBoard too")
+    _add_tensorboard(parser)
     _add_runs(parser)
     _add_preset(parser)
 
@@ -242,6 +243,11 @@ def _add_segment(parser: argparse.ArgumentParser, choices: Sequence[str]) -> Non
     parser.add_argument("--segment", choices=choices, default="auto", metavar="HOW", help=text)
 
 
+def _add_resume(parser: argparse.ArgumentParser) -> None:
+    _add_run_folder(parser)
+    _add_tensorboard(parser)
+
+
 def _add_export(parser: argparse.ArgumentParser) -> None:
     _add_run_folder(parser)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the model goes")
@@ -321,6 +327,10 @@ def _add_completion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help=f"one of {', '.join(SHELLS)}")
 
 
+def _add_tensorboard(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tensorboard", action="store_true", help="write what is recorded for TensorBoard too")
+
+
 def _add_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=Path, metavar="DIR", help="where runs lie; else $IPR_RUNS, or runs")
 
@@ -364,7 +374,7 @@ def _help(name: str) -> str:
 
 _OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "corpora": _add_corpora, "config": _add_preset, "partition": _add_partition, "run": _add_run, "train": _add_train,
-    "batch": _add_batch, "tune": _add_tune, "resume": _add_run_folder, "annotate": _add_annotate,
+    "batch": _add_batch, "tune": _add_tune, "resume": _add_resume, "annotate": _add_annotate,
     "segment": _add_segmenting, "export": _add_export, "figures": _add_figures, "table": _add_table,
     "bench": _add_bench, "doctor": _add_runs, "notebooks": _add_notebooks, "lab": _add_lab, "listen": _add_listen,
     "votes": _add_votes, "completion": _add_completion, "again": _add_again,

@@ -134,6 +134,7 @@ def _run(args: Args) -> int:
     """
     config = config_of(args)
     rivals = [rival for rival in configs_of(config, args.beside or [], [config.training.seed]) if rival != config]
+    tensorboard = _tensorboard(args)
     check_new(args, [config, *rivals])
     from ipr_core.batch import notebooks as execution
     from ipr_core.batch.notebook_bar import training_of
@@ -152,12 +153,14 @@ def _run(args: Args) -> int:
     folder = run.folder / "notebooks"
     # One kernel for all: it imports once, and while this process trains.
     with execution.kernel(folder / "kernel.log", preload=_PRELOAD if rivals else ()) as kernel:
-        rival_runs = train_all(rivals, args.runs)
+        rival_runs = train_all(rivals, args.runs, watcher=tensorboard)
         for notebook in main_job:
             compared = {"compare": [str(rival.folder) for rival in rival_runs]} if rival_runs else {}
             extra = compared if "compare" in execution.parameters(notebook) else {}
             execution.execute(notebook, folder / notebook.name, parameters | extra, kernel, look=training_of(run))
         drawn.draw(run, rival_runs, kernel)
+    if tensorboard:
+        tensorboard(run)  # trained in the kernel: its whole curves, once it is finished
     runs = [run, *rival_runs]
     path = report.write(run, summary.tables(runs), soft_labels.notes(runs), rival_runs)
     print(summary.summary(runs))
@@ -186,16 +189,18 @@ def _train(args: Args) -> int:
 
 def _resume(args: Args) -> int:
     """Continue a run that was stopped, killed or damaged; it ends with the same labels as without that."""
+    tensorboard = _tensorboard(args)
     from ipr_core.results import summary
     from ipr_core.runs.run import Run
-    from ipr_core.training.advance import ProgressBar, advance, check_encoder
+    from ipr_core.training.advance import ProgressBar, advance, check_encoder, joint_watcher
     from ipr_core.training.trained import reopen_if_damaged_
 
     run = Run.open(args.run)
     check_encoder(run)
     data = run.dataset()
     reopen_if_damaged_(run)
-    advance(run, data, watch=ProgressBar(run.config))
+    watchers = [tensorboard(run)] if tensorboard else []
+    advance(run, data, watch=joint_watcher([*watchers, ProgressBar(run.config)]))
     print(summary.summary([run]))
     return 0
 

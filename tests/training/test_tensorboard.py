@@ -58,9 +58,17 @@ def test_systems_trained_together_have_theirs_and_a_finished_run_too(frozen, tmp
     assert len(curves(again)["uar"]) == 3
 
 
-def test_without_its_package_a_sentence_says_what_to_install(monkeypatch, tmp_path, capsys):
+def test_resume_writes_whole_curves_too(run, data, capsys):
+    advance(run, data, goal="warm_up")
+    assert cli.main(["resume", str(run.folder), "--tensorboard"]) == 0
+    assert list(curves(run)["beta"]) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("command", ["train --preset demo", "run --preset demo", "resume RUN"])
+def test_without_its_package_a_sentence_says_what_to_install(command, monkeypatch, tmp_path, capsys):
     literal = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorboard" else literal(name))
-    assert cli.main(["train", "--preset", "demo", "--tensorboard", "--runs", str(tmp_path)]) == 2
+    monkeypatch.setenv("IPR_RUNS", str(tmp_path))
+    assert cli.main([*command.split(), "--tensorboard"]) == 2
     assert "pip install 'ipr-workbench[tensorboard]'" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
