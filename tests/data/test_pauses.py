@@ -24,7 +24,7 @@ def test_by_hand():
 def test_nothing_is_none():
     assert utterances(np.empty(0, np.float32), 15).shape == (0, 2)
     assert utterances(speech(500), 15).shape == (0, 2)
-    assert utterances(np.full(100, 0.45, np.float32), 15).shape == (0, 2)  # never surely speech
+    assert utterances(np.full(100, 0.25, np.float32), 15).shape == (0, 2)  # never likely enough
 
 
 def test_a_sound_that_is_too_brief_is_none():
@@ -34,8 +34,18 @@ def test_a_sound_that_is_too_brief_is_none():
 
 def test_what_falls_below_the_lower_bound_alone_ends_a_stretch():
     level = speech(50, 100, 50)
-    level[80:120] = 0.4  # no longer surely speech, and not silence
+    level[80:120] = 0.25  # no longer likely to be speech, and not silence
     assert utterances(level, 15).tolist() == [[50 - MARGIN, 150]]
+
+
+def test_an_utterance_ends_with_its_last_frame_that_is_surely_speech():
+    level = speech(50, 100, 50)
+    level[140:160] = 0.4
+    assert utterances(level, 15).tolist() == [[50 - MARGIN, 140]]
+    level[50:150] = 0.4  # nowhere surely speech: it ends where it is no longer likely
+    assert utterances(level, 15).tolist() == [[50 - MARGIN, 160]]
+    level[50] = 0.9
+    assert utterances(level, 15).tolist() == [[50 - MARGIN, 50 + BRIEF]]
 
 
 def test_a_short_one_joins_its_neighbour_over_the_shorter_pause():
@@ -78,7 +88,7 @@ def test_whatever_is_heard_none_is_too_long_and_all_are_in_order(max_seconds):
         assert (np.diff(spans.ravel()) >= 0).all()
         assert spans.min(initial=0) >= 0
         assert spans.max(initial=0) <= len(level)
-        loud = level >= pauses.SPEECH
+        loud = level >= pauses.SURE
         runs = np.flatnonzero(np.diff(np.concatenate([[0], loud, [0]]).astype(int))).reshape(-1, 2)
         covered = np.zeros(len(level), bool)
         for first, last in spans.tolist():
