@@ -136,31 +136,19 @@ def _run(args: Args) -> int:
     rivals = [rival for rival in configs_of(config, args.beside or [], [config.training.seed]) if rival != config]
     tensorboard = _tensorboard(args)
     check_new(args, [config, *rivals])
-    from ipr_core.batch import notebooks as execution
-    from ipr_core.batch.notebook_bar import training_of
-    from ipr_core.results import drawn, in_words, reachable, report, soft_labels, summary
-    from ipr_core.training.advance import prepare, train_all
+    from ipr_core.batch.notebooks import main_job
+    from ipr_core.results import in_words, reachable, report, soft_labels, summary
+    from ipr_core.training.advance import prepare
     from ipr_core.training.trained import reopen_if_damaged_
 
-    main_job = execution.main_job()
+    paths = main_job()
     check_encoders([config, *rivals], args.runs)
     if args.dry_run:
         return _planned([config, *rivals], args)
     check_places(runs_folder(args))
     run, _ = prepare(config, args.runs)
     reopen_if_damaged_(run)
-    parameters = for_notebook(config, typed(args), args.preset, None if args.runs is None else str(args.runs))
-    folder = run.folder / "notebooks"
-    # One kernel for all: it imports once, and while this process trains.
-    with execution.kernel(folder / "kernel.log", preload=_PRELOAD if rivals else ()) as kernel:
-        rival_runs = train_all(rivals, args.runs, watcher=tensorboard)
-        for notebook in main_job:
-            compared = {"compare": [str(rival.folder) for rival in rival_runs]} if rival_runs else {}
-            extra = compared if "compare" in execution.parameters(notebook) else {}
-            execution.execute(notebook, folder / notebook.name, parameters | extra, kernel, look=training_of(run))
-        drawn.draw(run, rival_runs, kernel)
-    if tensorboard:
-        tensorboard(run)  # trained in the kernel: its whole curves, once it is finished
+    rival_runs = _execute(paths, run, rivals, args, tensorboard)
     runs = [run, *rival_runs]
     path = report.write(run, summary.tables(runs), soft_labels.notes(runs), rival_runs)
     print(summary.summary(runs))
@@ -168,6 +156,34 @@ def _run(args: Args) -> int:
     print("", *(textwrap.fill(paragraph, 120) for paragraph in paragraphs), sep="\n")
     print(f"\nlabels  {run.folder / 'labels.csv'} (and .parquet)\nreport  {path}: open it next, in a browser")
     return 0
+
+
+def _execute(
+    paths: Iterable[Path],
+    run: Run,
+    rivals: Sequence[Config],
+    args: Args,
+    tensorboard: Callable[[Run], Watcher] | None,
+) -> list[Run]:
+    """Train the rivals, execute notebooks and draw their figures.  returns: the rivals' runs"""
+    from ipr_core.batch import notebooks as execution
+    from ipr_core.batch.notebook_bar import training_of
+    from ipr_core.results import drawn
+    from ipr_core.training.advance import train_all
+
+    folder = run.folder / "notebooks"
+    parameters = for_notebook(run.config, typed(args), args.preset, None if args.runs is None else str(args.runs))
+    # One kernel for all: it imports once, and while this process trains.
+    with execution.kernel(folder / "kernel.log", preload=_PRELOAD if rivals else ()) as kernel:
+        rival_runs = train_all(rivals, args.runs, watcher=tensorboard)
+        for notebook in paths:
+            compared = {"compare": [str(rival.folder) for rival in rival_runs]} if rival_runs else {}
+            extra = compared if "compare" in execution.parameters(notebook) else {}
+            execution.execute(notebook, folder / notebook.name, parameters | extra, kernel, look=training_of(run))
+        drawn.draw(run, rival_runs, kernel)
+    if tensorboard:
+        tensorboard(run)  # trained in the kernel: its whole curves, once it is finished
+    return rival_runs
 
 
 def _train(args: Args) -> int:
