@@ -15,7 +15,26 @@ function inTurn(draw) {
 }
 
 // The wheel zooms maps only; over any other figure it scrolls the page.
-const options = (layout) => ({ displaylogo: false, plotlyServerURL: "", responsive: false, toImageButtonOptions: { format: "svg" }, scrollZoom: layout.dragmode === "select" });
+const options = (layout, Plotly) => ({
+  displaylogo: false, plotlyServerURL: "", responsive: false, toImageButtonOptions: { format: "svg" }, scrollZoom: layout.dragmode === "select",
+  modeBarButtonsToAdd: [{ name: "print", title: "Print, or save as PDF", icon: Plotly.Icons.disk, click: (div) => print(div, Plotly) }],
+});
+
+// Print a figure as it is seen, on a page of its size; the browser's dialogue saves it as PDF, with its fonts.
+async function print(div, Plotly) {
+  const { width, height, title } = div._fullLayout;
+  const image = await Plotly.toImage(div, { format: "svg", width, height });
+  page.printed?.remove();  // of the figure before, in browsers that do not tell when they have printed
+  const frame = page.printed = document.createElement("iframe");
+  frame.sandbox = "allow-same-origin allow-modals";  // no script runs there
+  frame.style.cssText = "position: fixed; width: 0; height: 0; border: 0";
+  frame.srcdoc = `<style>@page { size: ${width}px ${height}px; margin: 0 } body { margin: 0 } svg { display: block }</style>`
+    + decodeURIComponent(image.slice(image.indexOf(",") + 1));
+  await new Promise((resolve) => { frame.onload = resolve; document.body.append(frame); });
+  frame.contentDocument.title = title?.text || "figure";
+  frame.contentWindow.onafterprint = () => frame.remove();
+  frame.contentWindow.print();
+}
 
 function bring(source) {
   if (!page.bring) return;
@@ -66,7 +85,7 @@ function fillFigure({ el, sheet, send }) {
     figure = reuse(figure, next);
     const { data, layout } = figure;
     div.style.height = `${layout.height}px`;
-    await Plotly.react(div, data, layout, options(layout));
+    await Plotly.react(div, data, layout, options(layout, Plotly));
     drawn = value;
     div.setAttribute("role", "group");  // not "img", which would hide its buttons
     div.setAttribute("aria-label", layout.title?.text ?? "figure");

@@ -1,5 +1,6 @@
 """The board in a real browser: at no width is text cut or on other text, and a cursor follows the sound."""
 
+import re
 import time
 from pathlib import Path
 
@@ -179,3 +180,33 @@ def test_a_cursor_follows_the_sound_over_its_figure_and_leaves_with_it(page):
     assert abs(now - shown) < 0.2
     page.page.evaluate(loop % "pause()")
     page.page.wait_for_function("() => !document.querySelector('.ipr-cursor')")
+
+
+def test_a_figure_prints_as_it_is_seen_on_a_page_of_its_size_with_its_fonts(page):
+    widen(page, 1272)
+    page.page.evaluate("""() => new MutationObserver(records => {
+        for (const node of records.flatMap(record => [...record.addedNodes]))
+            if (node.tagName === 'IFRAME') window.printed = { html: node.srcdoc, sandbox: node.sandbox.value };
+    }).observe(document.body, { childList: true })""")
+    plot = page.page.locator(".ipr-board .js-plotly-plot").first
+    width, height, title = plot.evaluate(
+        "div => [div._fullLayout.width, div._fullLayout.height, div.layout.title.text]"
+    )
+    plot.hover()
+    button = plot.locator('.modebar-btn[data-title="Print, or save as PDF"]')
+    button.click()
+    printed = page.page.wait_for_function("window.printed").json_value()
+    assert "allow-scripts" not in printed["sandbox"]
+    paper = page.page.context.new_page()
+    paper.set_content(printed["html"])
+    assert title in paper.locator("svg .gtitle").text_content()
+    pdf = paper.pdf(prefer_css_page_size=True)
+    paper.close()
+    _, _, *size = map(float, re.search(rb"/MediaBox\s*\[([^\]]*)\]", pdf)[1].split())
+    assert size == pytest.approx([0.75 * width, 0.75 * height], abs=1)  # points
+    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == 1
+    assert b"/FontFile" in pdf
+    page.page.evaluate("delete window.printed")
+    button.click()
+    page.page.wait_for_function("window.printed")
+    assert page.page.locator("iframe[sandbox]").count() == 1  # the first is gone
