@@ -126,10 +126,7 @@ class Audio(Section):
     """Signal-to-noise ratio of added noise, from and to, in dB."""
     volume_db: Range = (-10.0, 10.0)
     """Change of volume, from and to, in dB."""
-    reverberation_seconds: tuple[_Reverberation, _Reverberation] = (
-        0.1,
-        0.5,
-    )
+    reverberation_seconds: tuple[_Reverberation, _Reverberation] = (0.1, 0.5)
     """Reverberation time RT60, from and to, in seconds."""
     pitch_semitones: tuple[_Semitones, _Semitones] = (-2.0, 2.0)
     """Change of pitch at constant length, from and to, in semitones (rounded to half ones)."""
@@ -154,6 +151,10 @@ class Encoder(Section):
     """Whether the convolutions before the encoder's layers are trained too."""
     frozen_layers: Annotated[int, Field(ge=-1, le=1000)] = 0
     """Layers kept as pre-trained, counted from the input; -1 keeps the whole encoder as it is."""
+    adapter: Literal["none", "lora"] = "none"
+    """Beyond the paper: "lora" trains small adapters in the other layers, and keeps those too; encoder_lr: about 1e-3."""
+    adapter_rank: Annotated[int, Field(ge=1, le=1024)] = 8
+    """Rank of the adapters: as many numbers for each dimension of a frame that they read or write."""
     layers: Annotated[tuple[_Layer, ...], Field(min_length=1, max_length=1000)] = (-1,)
     """Whose output frames are averaged: 0 is the input of the first layer, 1 its output, -1 the last layer's output."""
     pooling: Literal["mean", "mean+deviation"] = "mean"

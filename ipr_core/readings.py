@@ -32,6 +32,8 @@ _ADDED = {
     "after": None,
     "vote_weights": "equal",
     "memory_gb": None,
+    "adapter": "none",
+    "adapter_rank": 8,
 }
 """Settings that version 0.1 did not have → the value that says what it did."""
 

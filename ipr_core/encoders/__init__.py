@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from ipr_core.config import Encoder
+from ipr_core.encoders import adapter
+from ipr_core.encoders.adapter import merged_state
 from ipr_core.encoders.compact import Compact
 from ipr_core.encoders.encoder import EncoderError, SpeechEncoder, valid
 from ipr_core.encoders.identity import checkpoint_digest
 
-__all__ = ["EncoderError", "SpeechEncoder", "build_encoder", "checkpoint_digest", "load_encoder", "valid"]
+__all__ = ["EncoderError", "SpeechEncoder", "build_encoder", "checkpoint_digest", "load_encoder", "merged_state", "valid"]
 
 
 def load_encoder(choice: Encoder) -> SpeechEncoder:
@@ -21,6 +23,7 @@ def load_encoder(choice: Encoder) -> SpeechEncoder:
 
     raises EncoderError if it cannot be loaded, is of no supported family, or does not have the chosen layers
     """
+    adapter.check(choice)
     if choice.encoder == "compact":
         return Compact(choice).eval()
     from ipr_core.encoders.pretrained import load_pretrained  # transformers takes seconds to import

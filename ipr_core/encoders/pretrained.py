@@ -18,6 +18,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.utils import cached_file
 
 from ipr_core.config import SAMPLE_RATE, Encoder
+from ipr_core.encoders.adapter import adapt_
 from ipr_core.encoders.checkpoint import check_configuration, loading
 from ipr_core.encoders.encoder import EncoderError, SpeechEncoder
 from ipr_core.encoders.wav2vec2 import Wav2Vec2, WavLM
@@ -45,11 +46,14 @@ def load_pretrained(choice: Encoder) -> SpeechEncoder:
     with loading(name, KNOWN):
         values, _ = PreTrainedConfig.get_config_dict(name)
         check_configuration(values, name)
+        _check_no_adapter(name)
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
         family = _family(config.model_type, name)
         extractor = _extractor(config, name)
         model = _model(config, name)
-    return family(model, extractor, choice).eval()
+    encoder = family(model, extractor, choice)
+    adapt_(encoder, choice)
+    return encoder.eval()
 
 
 def build_pretrained(architecture: dict[str, Any], choice: Encoder) -> SpeechEncoder:
@@ -62,6 +66,15 @@ def build_pretrained(architecture: dict[str, Any], choice: Encoder) -> SpeechEnc
     model: Any = WhisperEncoder(config) if whisper else AutoModel.from_config(config, dtype=torch.float32)
     extractor: Any = (WhisperFeatureExtractor if whisper else Wav2Vec2FeatureExtractor)(**architecture["extractor"])
     return family(model, extractor, choice).eval()
+
+
+def _check_no_adapter(name: str) -> None:
+    """Raise EncoderError for a checkpoint with an adapter: transformers would add it where peft is installed alone."""
+    if cached_file(name, "adapter_config.json", **_OPTIONAL) is not None:
+        raise EncoderError(
+            f"{name} has an adapter of its own (adapter_config.json), which is not read; merge it into the weights "
+            "by peft's merge_and_unload, save_pretrained(FOLDER), and give that FOLDER"
+        )
 
 
 def _family(model_type: str, name: str) -> type[Wav2Vec2] | type[Whisper]:

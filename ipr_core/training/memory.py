@@ -124,6 +124,7 @@ def _costs(model: Recogniser, x: Tensor, n: Tensor) -> tuple[float, float, float
         with _Count() as features:
             x, n = encoder.features(x, n) if encoder.train_features else (x, n)
         x = encoder.embed(x, n) if encoder.frozen == 0 else x
+        x = x.detach().requires_grad_()  # as all layers but the first have it, which keep the most
         with _Count() as layer:
             encoder.layer(encoder.frozen + 1, x, encoder.context(x, n))
     return inputs.kept, max(features.kept, layer.kept), _BYTES_DRAWN * sum(layer.draws)

@@ -22,7 +22,7 @@ from ipr_core.calibration import Calibration
 from ipr_core.config import SAMPLE_RATE, Audio, Config, Encoder, Method, Training
 from ipr_core.data.clips import middles
 from ipr_core.data.waves import Clips, padded
-from ipr_core.encoders import SpeechEncoder, build_encoder, checkpoint_digest, load_encoder, valid
+from ipr_core.encoders import SpeechEncoder, build_encoder, checkpoint_digest, load_encoder, merged_state, valid
 from ipr_core.method.prototypes import Prototypes
 from ipr_core.method.systems import SYSTEMS
 from ipr_core.method.systems.system import Classifier
@@ -242,13 +242,13 @@ class Recogniser(nn.Module):
         raises WriteError
         """
         folder = Path(folder)
-        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
+        weights = {name: value.contiguous() for name, value in merged_state(self).items()}
         write(folder / WEIGHTS, lambda path: save_file(weights, path, metadata={"format": "pt"}))
         description = {
             "model_type": MODEL_TYPE,
             "system": self.system,
             "classes": self.classes,
-            "encoder": self.choice.model_dump(mode="json"),
+            "encoder": self.choice.model_dump(mode="json") | {"adapter": "none"},  # which the weights have in them
             "method": self.method.model_dump(mode="json"),
             "by_prototypes": self.by_prototypes,
             "calibration": dataclasses.asdict(self.calibration),
