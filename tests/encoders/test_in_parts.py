@@ -10,8 +10,11 @@ from ipr_core.encoders import load_encoder
 from ipr_core.encoders.in_parts import in_parts
 
 LENGTHS = (9_000, 8_000, 7_000, 6_000, 4_000)
-TRAINED = {"layers": {}, "all": {"train_features": True}, "upper": {"frozen_layers": 1}}
+TRAINED = {
+    "layers": {}, "all": {"train_features": True}, "upper": {"frozen_layers": 1}, "adapters": {"adapter": "lora"},
+}  # fmt: skip
 CASES = [("wav2vec2-base", part) for part in TRAINED] + [(name, "all") for name in (*CONFIGS, "compact")]
+CASES += [(name, "adapters") for name in ("wavlm-large", "whisper")]
 
 
 def passed(encoder, part):

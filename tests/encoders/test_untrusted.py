@@ -62,6 +62,11 @@ def test_an_exported_model_that_asks_for_a_kernel_is_refused():
         build_encoder(architecture, Encoder(encoder="theirs"))
 
 
+def test_an_adapter_of_a_checkpoint_is_not_added_by_transformers(folder):
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "theirs"}')
+    assert "has an adapter of its own (adapter_config.json), which is not read; merge it" in refusal(folder)
+
+
 def test_pickled_weights_are_not_read(folder):
     torch_file = folder / "pytorch_model.bin"
     shutil.move(folder / "model.safetensors", torch_file)

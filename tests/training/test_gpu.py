@@ -114,6 +114,7 @@ TRAINED = {
     "layers": {},
     "all": {"train_features": True},
     "upper": {"frozen_layers": 1},
+    "adapters": {"adapter": "lora"},
     "nothing": {"frozen_layers": -1, "layers": (0, -1), "pooling": "mean+deviation", "centring": "speaker"},
 }
 """What of an encoder is trained."""
@@ -121,7 +122,10 @@ OTHERS = [family for family in CONFIGS if family != "wav2vec2-base"]
 
 
 @pytest.mark.parametrize(
-    ("family", "part"), [("wav2vec2-base", part) for part in TRAINED] + [(family, "layers") for family in OTHERS]
+    ("family", "part"),
+    [("wav2vec2-base", part) for part in TRAINED]
+    + [(family, "layers") for family in OTHERS]
+    + [(family, "adapters") for family in ("wavlm-large", "whisper")],
 )
 def test_every_family_of_encoders_trains_on_a_gpu_and_no_step_waits_for_it(
     short, data, tmp_path, monkeypatch, family, part
