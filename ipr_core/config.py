@@ -152,9 +152,9 @@ class Encoder(Section):
     frozen_layers: Annotated[int, Field(ge=-1, le=1000)] = 0
     """Layers kept as pre-trained, counted from the input; -1 keeps the whole encoder as it is."""
     adapter: Literal["none", "lora"] = "none"
-    """Beyond the paper: "lora" trains small adapters in the other layers, and keeps those too; encoder_lr: about 1e-3."""
+    """Beyond the paper: "lora" trains adapters in the other layers, whose weights are kept; encoder_lr about 1e-3."""
     adapter_rank: Annotated[int, Field(ge=1, le=1024)] = 8
-    """Rank of the adapters: as many numbers for each dimension of a frame that they read or write."""
+    """Rank of the adapters: each has so many numbers for every dimension of a frame, read and written."""
     layers: Annotated[tuple[_Layer, ...], Field(min_length=1, max_length=1000)] = (-1,)
     """Whose output frames are averaged: 0 is the input of the first layer, 1 its output, -1 the last layer's output."""
     pooling: Literal["mean", "mean+deviation"] = "mean"

@@ -15,7 +15,15 @@ from ipr_core.encoders.compact import Compact
 from ipr_core.encoders.encoder import EncoderError, SpeechEncoder, valid
 from ipr_core.encoders.identity import checkpoint_digest
 
-__all__ = ["EncoderError", "SpeechEncoder", "build_encoder", "checkpoint_digest", "load_encoder", "merged_state", "valid"]
+__all__ = [
+    "EncoderError",
+    "SpeechEncoder",
+    "build_encoder",
+    "checkpoint_digest",
+    "load_encoder",
+    "merged_state",
+    "valid",
+]
 
 
 def load_encoder(choice: Encoder) -> SpeechEncoder:

@@ -54,8 +54,9 @@ def frames(encoder) -> torch.Tensor:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_only_adapters_of_queries_and_values_are_trained(load, name):
     encoder = load(name, adapter_rank=4)
-    places = {tuple(parameter.split(".lora_")[0].split(".")[-3:]) for parameter in trained(encoder)}
-    assert {(layer, place) for layer, _, place in places} == {(i, p) for i in "01" for p in ("q_proj", "v_proj")}
+    paths = {tuple(parameter.split(".lora_")[0].split(".")[-3:]) for parameter in trained(encoder)}
+    projections = {(layer, projection) for layer, _, projection in paths}
+    assert projections == {(i, p) for i in "01" for p in ("q_proj", "v_proj")}
     assert all(".lora_" in parameter for parameter in trained(encoder))
     assert sum(p.numel() for p in trained(encoder).values()) == 2 * 2 * 4 * (WIDTH + WIDTH)
 
@@ -85,13 +86,13 @@ def test_every_adapter_is_reached_by_the_gradient(load, name):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_merged_it_is_a_plain_network_with_the_same_frames(load, name):
     encoder, plain = taught(load(name)), load(name, adapter="none")
-    before = frames(plain)
+    original = frames(plain)
     state = merged_state(encoder)
     assert list(state) == list(plain.state_dict())
     merged = build_encoder(encoder.architecture(), Encoder(encoder=name))
     merged.load_state_dict(state)
     torch.testing.assert_close(frames(merged), frames(encoder), atol=1e-5, rtol=1e-5)
-    assert (frames(encoder) - before).abs().max() > 0.01, "the adapters were felt"
+    assert (frames(encoder) - original).abs().max() > 0.01, "the adapters were felt"
     changed = {key for key, value in plain.state_dict().items() if not value.equal(state[key])}
     assert all(key.endswith(("q_proj.weight", "v_proj.weight")) for key in changed)
     assert len(changed) == 4
@@ -99,9 +100,9 @@ def test_merged_it_is_a_plain_network_with_the_same_frames(load, name):
 
 def test_merging_changes_nothing_of_what_goes_on_to_be_trained(load):
     encoder = taught(load("whisper"))
-    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    copy = {name: value.clone() for name, value in encoder.state_dict().items()}
     merged_state(encoder)
-    assert all(value.equal(before[name]) for name, value in encoder.state_dict().items())
+    assert all(value.equal(copy[name]) for name, value in encoder.state_dict().items())
 
 
 def test_a_network_without_adapters_is_its_own_merged_state(load):
@@ -114,9 +115,9 @@ def test_a_network_without_adapters_is_its_own_merged_state(load):
 def test_new_adapters_follow_the_seed_alone(load):
     first = trained(load("wav2vec2-base"))
     torch.rand(7)
-    again, other = trained(load("wav2vec2-base")), trained(load("wav2vec2-base", seed=4))
+    again, reseeded = trained(load("wav2vec2-base")), trained(load("wav2vec2-base", seed=4))
     assert all(value.equal(again[name]) for name, value in first.items())
-    assert not any(value.equal(other[name]) for name, value in first.items() if ".lora_A." in name)
+    assert not any(value.equal(reseeded[name]) for name, value in first.items() if ".lora_A." in name)
     assert not any(value.any() for name, value in first.items() if ".lora_B." in name)
 
 

@@ -49,15 +49,15 @@ def encoder_weights(session: Session) -> dict[str, torch.Tensor]:
 
 def test_adapters_alone_change_in_the_encoder(adapted, data):
     session = Session(adapted, data)
-    before = encoder_weights(session)
+    start = encoder_weights(session)
     ends(refine(session))
-    changed = {name for name, value in encoder_weights(session).items() if not value.equal(before[name])}
-    assert changed == {name for name in before if ".lora_" in name}
+    changed = {name for name, value in encoder_weights(session).items() if not value.equal(start[name])}
+    assert changed == {name for name in start if ".lora_" in name}
     assert len(changed) == 4
     original = build_model(adapted.replace(adapter="none")).encoder.state_dict()
-    kept = {name.replace(".base_layer", ""): value for name, value in before.items() if ".lora_" not in name}
-    assert kept.keys() == original.keys()
-    assert all(value.equal(original[name]) for name, value in kept.items())
+    base = {name.replace(".base_layer", ""): value for name, value in start.items() if ".lora_" not in name}
+    assert base.keys() == original.keys()
+    assert all(value.equal(original[name]) for name, value in base.items())
 
 
 def test_the_optimizer_has_them_at_the_encoders_rate_and_nothing_else_of_it(adapted, data):

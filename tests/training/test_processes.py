@@ -5,7 +5,6 @@ draws its own. Shares differ in size, the batches being odd."""
 
 import dataclasses
 import json
-import multiprocessing
 import os
 import socket
 import subprocess
@@ -18,6 +17,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from helpers.small_encoders import random_model
+from helpers.two_processes import LOOPBACK, by_two
 from helpers.whole_runs import comparable_lines
 from ipr_core.__main__ import launched
 from ipr_core.config import SettingsError, demo
@@ -33,39 +34,16 @@ from ipr_core.training.minibatches import Minibatch
 from ipr_core.training.processes import Process, ProcessOfSeveral, RankError, SummingAdamW
 from ipr_core.training.session import Session
 
-LOOPBACK = {"MASTER_ADDR": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-TWO = dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), "2")
-
-
-def as_rank(rank: int, port: int, works) -> None:
-    """What a launcher does for one of two processes."""
-    os.environ |= LOOPBACK | TWO | {"MASTER_PORT": str(port), "RANK": str(rank), "LOCAL_RANK": str(rank)}
-    torch.set_num_threads(1)
-    for work, arguments in works:
-        work(*arguments)
-    processes.leave()
-
-
-def by_two(works) -> None:
-    """Functions with their arguments, one after another in each of two processes."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ipr_core.training.advance", "accelerate"])
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    started = [context.Process(target=as_rank, args=(rank, port, works)) for rank in (0, 1)]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join(200)
-        process.kill()  # nothing where it has ended
-    assert [process.exitcode for process in started] == [0, 0]
-
 
 @pytest.fixture(scope="module")
-def two(cache, tmp_path_factory, tiny, calm, calm_frozen):
+def two(cache, tmp_path_factory, tiny, calm, calm_frozen, calm_adapted):
     """Work → the folder where two processes left what they did; the same two did all of it, since they start slowly."""
     folders = {work: tmp_path_factory.mktemp(work.__name__) for work in (exchange, steps_of_two, noisy, runs_of_two)}
-    arguments_of = {steps_of_two: [calm], noisy: [tiny.replace(batch_size=5)], runs_of_two: [[calm, calm_frozen]]}
+    arguments_of = {
+        steps_of_two: [calm],
+        noisy: [tiny.replace(batch_size=5)],
+        runs_of_two: [[calm, calm_frozen, calm_adapted]],
+    }
     by_two([(work, (folder, cache, *arguments_of.get(work, []))) for work, folder in folders.items()])
     return folders
 
@@ -79,6 +57,14 @@ def calm(tiny):
 @pytest.fixture(scope="module")
 def calm_frozen(calm):
     return calm.replace(train_features=False, frozen_layers=-1)
+
+
+@pytest.fixture(scope="module")
+def calm_adapted(calm, tmp_path_factory):
+    """A pre-trained encoder with adapters, which each process draws."""
+    folder = tmp_path_factory.mktemp("encoder")
+    random_model("whisper").save_pretrained(folder)
+    return calm.replace(encoder=str(folder), train_features=False, adapter="lora", encoder_lr=0.01)
 
 
 def tensors(folder, rank):
@@ -281,15 +267,15 @@ def flat(value, key="") -> dict:
 
 
 @pytest.fixture(scope="module")
-def runs_of_one(calm, calm_frozen, data, tmp_path_factory):
+def runs_of_one(calm, calm_frozen, calm_adapted, data, tmp_path_factory):
     """The same runs by one process."""
     folder = tmp_path_factory.mktemp("alone")
-    for config in (calm, calm_frozen):
+    for config in (calm, calm_frozen, calm_adapted):
         advance(*prepare(config, folder, data=data))
     return folder
 
 
-@pytest.mark.parametrize("config", ["calm", "calm_frozen"])
+@pytest.mark.parametrize("config", ["calm", "calm_frozen", "calm_adapted"])
 def test_a_run_of_two_processes_is_that_of_one(two, runs_of_one, config, request):
     config = request.getfixturevalue(config)
     run, reference = (Run.open(folder / name(config)) for folder in (two[runs_of_two], runs_of_one))
