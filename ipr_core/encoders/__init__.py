@@ -40,7 +40,10 @@ def load_encoder(choice: Encoder) -> SpeechEncoder:
 
 
 def build_encoder(architecture: dict[str, Any], choice: Encoder) -> SpeechEncoder:
-    """Return the network of `SpeechEncoder.architecture()` with random weights, from torch's generator."""
+    """Return the network of `SpeechEncoder.architecture()` with random weights, from torch's generator.
+
+    It has no adapters, whatever the choice says: `merged_state` fits it.
+    """
     if architecture["family"] == "compact":
         return Compact(choice).eval()
     from ipr_core.encoders.pretrained import build_pretrained

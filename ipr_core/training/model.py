@@ -248,7 +248,7 @@ class Recogniser(nn.Module):
             "model_type": MODEL_TYPE,
             "system": self.system,
             "classes": self.classes,
-            "encoder": self.choice.model_dump(mode="json") | {"adapter": "none"},  # which the weights have in them
+            "encoder": self.choice.model_dump(mode="json"),
             "method": self.method.model_dump(mode="json"),
             "by_prototypes": self.by_prototypes,
             "calibration": dataclasses.asdict(self.calibration),

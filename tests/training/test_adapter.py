@@ -111,6 +111,7 @@ def test_the_model_answers_as_training_did_without_encoder_and_peft(run, adapted
     waves = [data.waves[row] for row in range(len(data.table))]
     soft = model.predict(waves)
     np.testing.assert_allclose(soft, run.labels[SOFT], atol=1e-4)
+    assert model.choice == adapted.encoder, "it says how it was trained"
     plain = model.state_dict()
     original = random_model("wav2vec2-base").state_dict()
     assert {f"encoder.model.{name}" for name in original} <= plain.keys()
