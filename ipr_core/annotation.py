@@ -41,7 +41,7 @@ from ipr_core.config import Config, Data
 from ipr_core.data import audformat_labels, corpora, dataset, segmentation
 from ipr_core.data.block_faults import BlockFaults
 from ipr_core.data.cache import default_cache
-from ipr_core.data.sources import DECODER
+from ipr_core.data.source import DECODER
 from ipr_core.data.waves import WaveStore
 from ipr_core.labelling import KEYS, LENGTHS, Order, Piece, Work, in_this_process
 from ipr_core.names import Segment

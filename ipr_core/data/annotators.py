@@ -29,7 +29,7 @@ from ipr_core.config import Data
 from ipr_core.data.cache import clear_once, seal, sealed, writable
 from ipr_core.data.corpora.table import vote_columns
 from ipr_core.data.partition_faults import refuse_rare_classes
-from ipr_core.data.sources import DECODER
+from ipr_core.data.source import DECODER
 from ipr_core.data.waves import SAMPLE_RATE, WaveStore
 from ipr_core.progress import Progress
 

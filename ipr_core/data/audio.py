@@ -16,7 +16,7 @@ from typing import BinaryIO, Protocol
 import numpy as np
 import soundfile
 
-from ipr_core.data import containers, headers, media
+from ipr_core.data import cache, containers, headers, media
 from ipr_core.data.headers import Extent
 from ipr_core.data.loudness import Channels, is_silent, sounding
 from ipr_core.data.resampling import BLOCK, int16, resampled
@@ -62,7 +62,7 @@ def decode(path: str, file: str, rate: int, channel: int = 0) -> str:
             _write(resampled(_mono(sound, channels, channel), sound.rate, rate), file)
     except soundfile.LibsndfileError as error:
         raise Unusable(f"cannot be decoded ({_words(error)})", "copy it again, or convert it to wav") from None
-    samples = np.load(file, mmap_mode="r", allow_pickle=False)
+    samples = cache.mapped(file)
     frames = sounding(samples)
     if is_silent(frames.sum(), frames.size):
         channels.refuse_silence(sound.rate, rate)

@@ -11,6 +11,7 @@ import errno
 import functools
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from ipr_core.atomic import clear_unfinished, write_text
 from ipr_core.data.faults import CorpusError, Fault
 
 _DIGEST = 16  # bytes
+_HEADERS = threading.Lock()
 _SUM = "checksum"  # file name
 _ANOTHER = "set IPR_CACHE to a folder that can be written"
 
@@ -53,9 +55,19 @@ def clear_once(folder: Path) -> None:
     clear_unfinished(folder)
 
 
+def mapped(file: str | Path) -> np.memmap:
+    """Map an array's .npy file; one thread at a time.
+
+    numpy parses its header as Python, at which Python 3.11 may fail in several threads (SystemError, gh-106905 there).
+    raises OSError, ValueError, EOFError
+    """
+    with _HEADERS:
+        return np.load(file, mmap_mode="r", allow_pickle=False)
+
+
 def seal(file: str | Path) -> None:
     """Append the digest of its values to an array's .npy file, which numpy still reads."""
-    values = np.load(file, mmap_mode="r", allow_pickle=False)
+    values = mapped(file)
     with open(file, "ab") as stream:
         stream.write(digest(values))
 
@@ -67,7 +79,7 @@ def sealed(file: str | Path, kind: DTypeLike, axes: int) -> tuple[np.memmap, str
     returns: None if the file is not there, or is not as it was written
     """
     try:
-        values = np.load(_plain(file), mmap_mode="r", allow_pickle=False)
+        values = mapped(_plain(file))
         with open(file, "rb") as stream:
             stream.seek(values.offset + values.nbytes)
             trailer = stream.read()

@@ -30,7 +30,7 @@ from ipr_core.data.corpora.columns import PLAIN
 from ipr_core.data.corpora.table import UNLABELLED, share_columns, vote_columns
 from ipr_core.data.faults import CorpusError, Fault, enumeration, number_of
 from ipr_core.data.loudness import FEWEST_FRAMES, sounding
-from ipr_core.data.sources import DECODER
+from ipr_core.data.source import DECODER
 from ipr_core.data.waves import WaveStore
 from ipr_core.names import Segment
 from ipr_core.progress import Progress

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,86 +19,42 @@ from ipr_core.config import SAMPLE_RATE
 from ipr_core.data import cache, decoding, headers
 from ipr_core.data.audio import check_channel, check_form
 from ipr_core.data.headers import Extent
-from ipr_core.data.loudness import FRAME, SILENCE, is_silent, sounding
+from ipr_core.data.loudness import SILENCE, is_silent, sounding
+from ipr_core.data.source import DECODER, INT16, Source, stamp
+from ipr_core.data.stamps import Stamps
 from ipr_core.data.unusable import Unusable
 from ipr_core.progress import Progress
 
-DECODER = "2"
-"""The version of decoding and resampling. Whatever is made from samples and kept has it in its name."""
-
 _QUEUE = 4096  # files waiting for a thread
-_INT16 = np.dtype("<i2")
 _T = TypeVar("_T")
-
-
-class Source(NamedTuple):
-    """An audio file, and the file with its samples.
-
-    That is the audio file itself, or a decoded one in the cache.
-    """
-
-    path: str
-    digest: str
-    """Of the file's bytes."""
-    sound: str
-    """The digest of its samples: the same for a copy in another format, if nothing was lost."""
-    mapped: str
-    """The file that holds the samples; `path` itself where nothing had to be decoded."""
-    stamp: tuple[int, int]
-    """Size and time of change of `mapped` when its samples were checked."""
-    offset: int
-    """Bytes before the first sample in `mapped`."""
-    samples: int
-    frames: bytes = b""
-    """A bit per 10 ms, whether it can be heard; empty if all can."""
-    note: str = ""
-    """What is odd about the file, for the user."""
-    channel: int = 0
-    """The channel whose samples these are, counted from 1; 0: the average of all."""
-
-    def silent_parts(self, first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return (n,) whether parts of the file are silent.
-
-        first, last: (n,) the first sample of each part, and the one after its last
-        """
-        if not self.frames:
-            return np.zeros(len(first), bool)
-        audible = np.unpackbits(np.frombuffer(self.frames, np.uint8), count=self.samples // FRAME)
-        total = np.append(0, audible.cumsum(dtype=np.int64))
-        begin, end = -(-first // FRAME), last // FRAME  # whole frames of the part
-        return is_silent(total[np.maximum(begin, end)] - total[begin], end - begin)
-
-    def unchanged(self) -> bool:
-        """Tell whether the samples are still those that were checked."""
-        if _stamp(self.mapped) == self.stamp:
-            return True
-        if self.mapped == self.path:
-            return False
-        array = cache.sealed(self.mapped, _INT16, 1)  # another process may have decoded it too
-        return array is not None and array[1] == self.sound
-
-
-NOTHING = Source("", "", "", "", (0, 0), 0, 0)
-"""In place of a file that cannot be used."""
 
 
 def sources(files: list[tuple[str, int]], folder: Path, workers: int | None, progress: bool) -> list[Source | Unusable]:
     """Return every file's source, decoded if necessary, or the reason why there is none.
 
-    A limited number of files is queued at a time, so that a million of them take little memory.
+    What is known of a file that has not changed since is not looked for again, see `Stamps`. A limited number of files
+    is queued at a time, so that a million of them take little memory.
     files: the path and the channel of each, see `Source.channel`   folder: of the cache   workers: threads
     raises CorpusError if the cache cannot be written
     """
     ready: list[Source | Unusable] = []
     with (
         cache.writable(folder),
+        Stamps(folder) as stamps,
         ThreadPoolExecutor(workers) as pool,
         Progress(range(0), "Decoding", "file", len(files), progress) as bar,
     ):
         for begin in range(0, len(files), _QUEUE):
-            for source in pool.map(lambda file: _source(file[0], file[1], folder), files[begin : begin + _QUEUE]):
-                ready.append(source)
+            part = files[begin : begin + _QUEUE]
+            known = stamps.recall(part)
+            others = pool.map(
+                lambda file: _source(file[0], file[1], folder), [file for file in part if file not in known]
+            )
+            for file in part:
+                ready.append(known.get(file) or next(others))
                 bar.update()
+            fresh = [source for file, source in zip(part, ready[begin:], strict=True) if file not in known]
+            stamps.keep(source for source in fresh if isinstance(source, Source))
     return ready
 
 
@@ -122,20 +78,20 @@ def _name(text: str) -> str:
 def _source(path: str, channel: int, folder: Path) -> Source | Unusable:
     try:
         _refuse_other_than_file(path)
-        stamp = _stamp(path)
-        digest = _digest(path, stamp)
+        present = stamp(path)
+        digest = _digest(path, present)
         extent = _read(path, headers.extent)
         note = extent.note if extent else ""
         if extent and extent.plain == (SAMPLE_RATE, 1):
             check_channel(channel, 1)
-            return _stored(path, digest, stamp, extent)._replace(channel=channel)
+            return _stored(path, digest, present, extent)._replace(channel=channel)
         name = _name(f"{digest} decoded {DECODER}{_suffix(channel)}")
         file = folder / "waves" / name[:2] / f"{name}.npy"
         cache.clear_once(file.parent)
-        source = _cached(path, digest, file, _stamp(file), note)
+        source = _cached(path, digest, file, stamp(file), note)
         if source is None:
             _decode(path, channel, file)
-            source = _cached(path, digest, file, _stamp(file), note)
+            source = _cached(path, digest, file, stamp(file), note)
         if source is None:
             raise OSError(None, "what was written there is not what is read back", str(file))
         return source._replace(channel=channel)
@@ -162,15 +118,6 @@ def _read(path: str, function: Callable[[str], _T]) -> _T:
         raise Unusable(f"cannot be read ({reason})", "give a file that this user may read") from None
 
 
-def _stamp(path: str | Path) -> tuple[int, int]:
-    """Return a file's size and time of change, (0, 0) if it does not exist."""
-    try:
-        status = os.stat(path)
-        return status.st_size, status.st_mtime_ns
-    except OSError:
-        return 0, 0
-
-
 @functools.lru_cache(maxsize=4096)  # a recording of many utterances is read again and again
 def _digest(path: str, stamp: tuple[int, int]) -> str:
     """Return the digest of a file's bytes.  stamp: so that a changed file is read again"""
@@ -187,9 +134,9 @@ def _digest_now(path: str) -> str:
 @functools.lru_cache(maxsize=4096)
 def _stored(path: str, digest: str, stamp: tuple[int, int], extent: Extent) -> Source:
     """Return the source of a file whose bytes are the samples already."""
-    count = extent.length // _INT16.itemsize
+    count = extent.length // INT16.itemsize
     check_form(SAMPLE_RATE, 1, count)
-    samples = np.memmap(path, _INT16, "r", extent.offset, (count,))
+    samples = np.memmap(path, INT16, "r", extent.offset, (count,))
     frames = sounding(samples)
     if is_silent(frames.sum(), frames.size):
         raise Unusable(*SILENCE)
@@ -203,7 +150,7 @@ def _cached(path: str, digest: str, file: Path, stamp: tuple[int, int], note: st
 
     file, stamp: in the cache, and the latter so that it is checked again once it has changed
     """
-    array = cache.sealed(file, _INT16, 1)
+    array = cache.sealed(file, INT16, 1)
     if array is None:
         return None
     samples, sound = array

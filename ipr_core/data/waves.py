@@ -20,7 +20,7 @@ from ipr_core.config import SAMPLE_RATE
 from ipr_core.data import sources
 from ipr_core.data.corpora.table import complete, numbers
 from ipr_core.data.faults import CorpusError, Fault, enumeration
-from ipr_core.data.sources import NOTHING, Source
+from ipr_core.data.source import NOTHING, Source
 from ipr_core.data.unusable import Unusable
 
 MIN_SECONDS = 0.1

@@ -107,7 +107,7 @@ def features(manifest: str) -> None:
     middle = time.perf_counter()
     store = Session(config, data).views._store
     seconds = time.perf_counter() - middle
-    in_memory = store._memory - store.memory_left
+    in_memory = store.size - store._end
     print(
         f"    the data {middle - start:.0f} s; features and the first evaluation {seconds:.0f} s, "
         f"{in_memory / 2**30:.2f} GiB of features in memory, {store._end / 2**30:.2f} GiB on disk"
@@ -130,7 +130,7 @@ def main() -> None:
         (run,) = (folder / "runs").iterdir()
         corpus = ["--corpus", "manifest", "--corpus-path", str(manifest)]
         stage("table, decoding, partition", [*IPR, "partition", *corpus], [cache])
-        stage("the same again, from the cache", [*IPR, "partition", *corpus], [cache])
+        stage("the same again", [*IPR, "partition", *corpus], [cache])
         stage("a session: features, first evaluation", [sys.executable, __file__, "--of", str(manifest)], [cache])
         annotate = [*IPR, "annotate", str(run), str(manifest), "--out", str(labels), "--jobs", str(args.workers)]
         stage(f"labels by {args.workers} workers", annotate, [labels], victim_after=20)
