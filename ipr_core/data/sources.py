@@ -46,14 +46,14 @@ def sources(files: list[tuple[str, int]], folder: Path, workers: int | None, pro
     ):
         for begin in range(0, len(files), _QUEUE):
             part = files[begin : begin + _QUEUE]
-            known = stamps.recall(part)
-            others = pool.map(
-                lambda file: _source(file[0], file[1], folder), [file for file in part if file not in known]
+            hits = stamps.recall(part)
+            readings = pool.map(
+                lambda file: _source(file[0], file[1], folder), [file for file in part if file not in hits]
             )
             for file in part:
-                ready.append(known.get(file) or next(others))
+                ready.append(hits.get(file) or next(readings))
                 bar.update()
-            fresh = [source for file, source in zip(part, ready[begin:], strict=True) if file not in known]
+            fresh = [source for file, source in zip(part, ready[begin:], strict=True) if file not in hits]
             stamps.keep(source for source in fresh if isinstance(source, Source))
     return ready
 

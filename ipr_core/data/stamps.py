@@ -129,5 +129,5 @@ def _source(path: str, row: tuple[Any, ...]) -> Source | None:
     _, channel, *times, digest, sound, mapped, mapped_size, mapped_modified, offset, samples, frames, note = row
     if tuple(times) != _times(path) or (mapped and (mapped_size, mapped_modified) != stamp(mapped)):
         return None
-    place = mapped or path, (mapped_size, mapped_modified), offset
-    return Source(path, digest, sound, *place, samples, frames, note, channel)
+    location = mapped or path, (mapped_size, mapped_modified), offset
+    return Source(path, digest, sound, *location, samples, frames, note, channel)
