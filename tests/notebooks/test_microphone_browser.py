@@ -25,7 +25,8 @@ READY = """() => document.querySelector('button.ipr-record')
 SQUARES = """() => Math.max(...[...document.querySelectorAll('.ipr-board .js-plotly-plot')]
     .flatMap(plot => plot.data ?? []).filter(trace => trace.name === 'recording')
     .map(trace => trace.text?.length ?? 0))"""
-FAKE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+FAKE = ("--use-fake-device-for-media-stream", "--use-file-for-fake-audio-capture={clip}", "--deny-permission-prompts")
+"""A device that plays a clip; nobody who is asked for it allows it, unless the page has the permission already."""
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +42,12 @@ def folder(cache, tmp_path_factory):
     return advance(run, data).folder
 
 
-@pytest.fixture
-def visit(folder, cache, tmp_path, request):
-    """The board in JupyterLab, in a browser with these flags."""
+@pytest.fixture(scope="module")
+def visit(folder, cache, tmp_path_factory):
+    """The board in JupyterLab, in a browser with a fake microphone."""
     sync = pytest.importorskip("playwright.sync_api")
-    path, flags = chromium(), [flag.format(clip=folder.parent / "clip.wav") for flag in request.param]
+    path, flags = chromium(), [flag.format(clip=folder.parent / "clip.wav") for flag in FAKE]
+    tmp_path = tmp_path_factory.mktemp("lab")
     cell = nbformat.v4.new_code_cell(CELL.format(folder=str(folder)).strip())
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
     nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), tmp_path / "board.ipynb")
@@ -59,9 +61,9 @@ def visit(folder, cache, tmp_path, request):
         browser.close()
 
 
-@pytest.mark.parametrize("visit", [(*FAKE, "--use-file-for-fake-audio-capture={clip}")], indirect=True)
 def test_a_recording_appears_on_the_plane_with_its_label(visit):
     page = visit.page
+    page.context.grant_permissions(["microphone"])
     assert page.evaluate(SQUARES) == 0
     for count in (1, 2):
         page.click(RECORD)
@@ -80,8 +82,8 @@ def test_a_recording_appears_on_the_plane_with_its_label(visit):
     assert visit.hosts <= {"127.0.0.1", None}
 
 
-@pytest.mark.parametrize("visit", [("--deny-permission-prompts",)], indirect=True)
 def test_where_no_microphone_may_be_used_a_sentence_says_so(visit):
+    visit.page.context.clear_permissions()
     visit.page.click(RECORD)
     visit.page.wait_for_function(
         "() => /not allowed|No microphone/.test(document.querySelector('.ipr-record-status').textContent)"

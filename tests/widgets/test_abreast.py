@@ -87,7 +87,7 @@ def test_two_threads_that_change_two_runs_do_not_wait_for_each_other(panel):
     first, second = panel.states.values()
 
     def turn(state):
-        for i in range(200):
+        for i in range(25):
             state.change(selection=(i % 7,))
 
     threads = [threading.Thread(target=turn, args=(state,), daemon=True) for state in (first, second)]
