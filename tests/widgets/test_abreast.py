@@ -1,5 +1,6 @@
 """Runs side by side: linked by utterance, finished, or followed while another process trains them."""
 
+import contextlib
 import json
 import threading
 import time
@@ -85,10 +86,14 @@ def test_a_notebook_shows_it_where_someone_watches_and_another_run_is_named(runs
 
 def test_two_threads_that_change_two_runs_do_not_wait_for_each_other(panel):
     first, second = panel.states.values()
+    both = threading.Barrier(2)
 
     def turn(state):
-        for i in range(25):
-            state.change(selection=(i % 7,))
+        for i in range(15):
+            with state.lock:
+                with contextlib.suppress(threading.BrokenBarrierError):  # with one lock for both they never meet
+                    both.wait(1)
+                state.change(epoch=i % 2, selection=(i % 7,))
 
     threads = [threading.Thread(target=turn, args=(state,), daemon=True) for state in (first, second)]
     for thread in threads:
