@@ -6,9 +6,9 @@ import random
 import sys
 from collections.abc import Callable
 
+import numba
 import numpy as np
 import torch
-from umap.umap_ import fuzzy_simplicial_set
 
 from ipr_core.config import demo
 from ipr_core.data.dataset import load
@@ -17,14 +17,24 @@ from ipr_core.training.session import Session
 from ipr_widgets.layout import Layout
 
 
-def make_planes() -> None:
-    """Lay out as the UMAP panel does, and as umap-learn does in a user's own cell.
+@numba.njit(parallel=True)
+def in_parallel(x):
+    """Double x by numba's threads."""
+    doubled = np.empty_like(x)
+    for row in numba.prange(len(x)):
+        doubled[row] = 2 * x[row]
+    return doubled
 
-    There numba's OpenMP layer changes torch's number of threads.
+
+def make_planes() -> None:
+    """Lay out as the UMAP panel does, and work in parallel as umap-learn does in a user's own cell.
+
+    There numba's OpenMP layer changes torch's number of threads. A function of a few lines compiles ten times faster
+    than umap-learn's.
     """
     embeddings = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
     Layout().next_plane(embeddings, embeddings[:3])
-    fuzzy_simplicial_set(embeddings, 10, np.random.RandomState(0), "cosine")
+    in_parallel(embeddings)
 
 
 def change_switches() -> None:
