@@ -133,7 +133,7 @@ def main() -> None:
         stage("the same again", [*IPR, "partition", *corpus], [cache])
         stage("a session: features, first evaluation", [sys.executable, __file__, "--of", str(manifest)], [cache])
         annotate = [*IPR, "annotate", str(run), str(manifest), "--out", str(labels), "--jobs", str(args.workers)]
-        stage(f"labels by {args.workers} workers", annotate, [labels], victim_after=20)
+        stage(f"labels by {args.workers} workers", annotate, [labels], victim_after=45)
         compare(run, folder, manifest, labels)
 
 
