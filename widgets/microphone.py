@@ -15,6 +15,7 @@ import numpy as np
 from ipr_core.data.unusable import Unusable
 from ipr_core.data.waves import SAMPLE_RATE
 from ipr_core.runs.run import Run
+from ipr_core.sentence import SentenceError
 from ipr_core.texts import SENTENCE, plain
 from ipr_core.training.model import Recogniser
 from ipr_core.training.trained import calibration, trained_model
@@ -89,6 +90,10 @@ class Microphone(w.VBox):
                 newest = recording.hear(bytes(sound), self._model().result())
             except Unusable as fault:
                 self._offer(f"The recording {plain(fault.problem, SENTENCE)}: {plain(fault.cure, SENTENCE)}")
+                return
+            except SentenceError as error:  # of a model that is damaged or gone; it says how to mend it
+                self._loading = None
+                self._offer(plain(str(error), SENTENCE))
                 return
             except Exception:
                 self._loading = None

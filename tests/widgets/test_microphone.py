@@ -8,6 +8,8 @@ import pytest
 import soundfile
 
 from ipr_core.config import SAMPLE_RATE
+from ipr_core.runs.files import FileError
+from ipr_core.training.model import Recogniser
 from ipr_core.training.runner import Began
 from ipr_core.training.trained import trained_model
 from ipr_widgets import board, layout, players, recording, umap
@@ -133,6 +135,18 @@ def test_the_board_opens_it_by_a_button(run, data):
     assert panel.layout.display == "none"
     panel.fold.value = True
     assert panel.layout.display == "flex"
+
+
+def test_a_damaged_model_is_a_sentence_with_its_cure(microphone, state, run, data, monkeypatch):
+    literal = Recogniser.load
+    weights = run.folder / "model" / "model.safetensors"
+    monkeypatch.setattr(Recogniser, "load", lambda *_: (_ for _ in ()).throw(FileError(f"{weights} is damaged")))
+    microphone._receive({}, memoryview(wav(data.waves[0])))
+    assert page(microphone)["note"] == f"{weights} is damaged; {run.mended}"
+    assert not state.faults
+    monkeypatch.setattr(Recogniser, "load", literal)
+    microphone._receive({}, memoryview(wav(data.waves[0])))
+    assert len(state.recordings) == 1
 
 
 def test_a_fault_of_the_model_is_said_and_hearing_can_be_tried_again(microphone, state, run, data, monkeypatch):
