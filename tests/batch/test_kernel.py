@@ -37,7 +37,7 @@ def test_ipr_run_starts_one_kernel_before_the_other_systems_are_trained(tmp_path
         yield "kernel"
 
     monkeypatch.setattr("ipr_core.training.advance.prepare", lambda *args: (run, data))
-    monkeypatch.setattr("ipr_core.training.advance.train_all", lambda *args: order.append("training") or [run])
+    monkeypatch.setattr("ipr_core.training.advance.train_all", lambda *args, **_: order.append("training") or [run])
     monkeypatch.setattr("ipr_core.training.trained.reopen_if_damaged_", lambda run: None)
     monkeypatch.setattr("ipr_core.batch.notebooks.kernel", kernel)
     executed = "ipr_core.batch.notebooks.execute"
