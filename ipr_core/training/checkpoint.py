@@ -98,9 +98,9 @@ def _restore_(session: Trained, tensors: dict[str, Tensor]) -> None:
     session.optimizer.load_state_dict(session.optimizer.state_dict() | {"state": moments})
     session.prototypes.vectors = tensors["prototypes"].to(session.device)
     if set(_EVALUATION) <= set(tensors):
-        session.embeddings, session.classifier_soft, session.schedule.soft = (
-            tensors[name].to(session.device) for name in _EVALUATION
-        )
+        session.embeddings = tensors["embeddings"].to(session.device)
+        session.classifier_soft = tensors["own"].to(session.device)
+        session.schedule.soft = tensors["soft"].to(session.device)
         session.schedule.labels = session.prototypes.labels(session.embeddings)
     if kept := [tensors[name].to(session.device) for name in _KEPT if name in tensors]:
         session.kept_labels = kept[0], kept[1], kept[2]

@@ -28,7 +28,7 @@ IN_A_STEP = {"bnm": {"bnm.nuclear_norm: _linalg_svd"}}
 """System → its waits inside of a step, each as often as there are steps: cuSOLVER's result is checked by the host."""
 BETWEEN_STEPS = {
     "session.Session._build_",  # weights, labels and the rest go to the GPU
-    "views.Views._keep", "views.Views._find_offsets", "centring.SpeakerMeans.add",  # clean views, once
+    "views.Views._keep_clean", "views.Views._find_offsets", "centring.SpeakerMeans.add",  # clean views, once
     "kept_views.KeptViews.read", "kept_views.KeptViews.write",  # second views of an epoch, from and to the disk
     "passes.Passes.pooled", "model.Recogniser.fit_standardiser_",  # D1's statistics, once
     "prototypes.PrototypeSchedule.__init__", "prototypes.PrototypeSchedule.start_",  # the first prototypes
