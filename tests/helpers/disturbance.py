@@ -29,7 +29,7 @@ def in_parallel(x):
 def make_planes() -> None:
     """Lay out as the UMAP panel does, and work in parallel as umap-learn does in a user's own cell.
 
-    There numba's OpenMP layer changes torch's number of threads. A function of a few lines compiles ten times faster
+    There numba's OpenMP layer changes torch's number of threads. A function of a few lines compiles eight times faster
     than umap-learn's.
     """
     embeddings = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)

@@ -188,7 +188,7 @@ def test_a_figure_prints_as_it_is_seen_on_a_page_of_its_size_with_its_fonts(page
         for (const node of records.flatMap(record => [...record.addedNodes]))
             if (node.tagName === 'IFRAME') window.printed = { html: node.srcdoc, sandbox: node.sandbox.value };
     }).observe(document.body, { childList: true })""")
-    plot = page.page.locator(".ipr-board .js-plotly-plot").first
+    plot = page.page.locator(".ipr-board .js-plotly-plot").filter(visible=True).first
     width, height, title = plot.evaluate(
         "div => [div._fullLayout.width, div._fullLayout.height, div.layout.title.text]"
     )

@@ -205,20 +205,20 @@ def test_settings_versions_and_outputs_are_text(run, text):
 
 
 def test_no_path_of_the_machine_is_in_the_page(run, tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("HOME", "/home/hedwig")
     run.config = run.config.replace(corpus="manifest", corpus_path="/data/secret project/m.csv")
     run.meta["settings"] = run.config.settings()
     texts = [
-        f"written to {run.folder}/report.html", "/home/ada/.cache/ipr/waves", f"{sys.prefix}/lib/x.py:3: Warning",
+        f"written to {run.folder}/report.html", "/home/hedwig/.cache/ipr/waves", f"{sys.prefix}/lib/x.py:3: Warning",
         'compare = ["/mnt/disk/other/run-1"]', "corpus_path = '/data/secret project/m.csv'",
     ]  # fmt: skip
     cells = [nb.new_code_cell(text, outputs=printed(text).outputs) for text in texts]
     cells += [nb.new_markdown_cell(text) for text in texts]
-    error = nb.new_output("error", ename="E", evalue="", traceback=["File /home/ada/work/x.py"])
+    error = nb.new_output("error", ename="E", evalue="", traceback=["File /home/hedwig/work/x.py"])
     cells += [curve([1], title=texts[0]), nb.new_code_cell("1/0", outputs=[error])]
     (run.folder / "notebooks" / "02_refinement.ipynb").write_text(json.dumps(nb.new_notebook(cells=cells)), "utf-8")
     page = report.write(run).read_text("utf-8").replace(report.plotly_js(), "")
-    for secret in ("ada", "secret", "/mnt", str(tmp_path.parent), sys.prefix):
+    for secret in ("hedwig", "secret", "/mnt", str(tmp_path.parent), sys.prefix):
         assert secret not in re.sub(r"<[^>]*>", "", page), secret
     assert "m.csv" in page
     assert "run-1" in page

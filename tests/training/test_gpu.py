@@ -29,6 +29,7 @@ IN_A_STEP = {"bnm": {"bnm.nuclear_norm: _linalg_svd"}}
 BETWEEN_STEPS = {
     "session.Session._build_",  # weights, labels and the rest go to the GPU
     "views.Views._keep_clean", "views.Views._find_offsets", "centring.SpeakerMeans.add",  # clean views, once
+    "tensor_store.TensorStore._append",  # those that do not fit into memory, to the disk
     "kept_views.KeptViews.read", "kept_views.KeptViews.write",  # second views of an epoch, from and to the disk
     "passes.Passes.pooled", "model.Recogniser.fit_standardiser_",  # D1's statistics, once
     "prototypes.PrototypeSchedule.__init__", "prototypes.PrototypeSchedule.start_",  # the first prototypes
