@@ -49,6 +49,7 @@ from ipr_core.progress import Progress
 from ipr_core.runs import corrections
 from ipr_core.runs.run import Run, RunError
 from ipr_core.spreadsheets import to_csv
+from ipr_core.training import onnx_file
 from ipr_core.training.centring import SpeakerMeans
 from ipr_core.training.labels import table
 from ipr_core.training.model import Recogniser
@@ -73,35 +74,35 @@ def annotate(
     segment: Segment = "auto",
     textgrid: bool = False,
     work: Work = in_this_process,
+    onnx: bool = False,
 ) -> list[Path]:
     """Label any corpus, with labels of its own or without, by a trained run; see `labels.table`.
 
     Utterances that were corrected in this run have the corrected single label; see `corrections.apply`.
     corpus: as for training; its classes do not matter   folder: for the labels, by default the run's own
     shard: (k, n) for the k-th of n, counted from 1: every n-th piece. Whoever finds all finished puts them together
-    segment: which recordings are cut into utterances, see `segmentation.segmented`
+    segment: which recordings are cut, see `segmentation.segmented`   onnx: whether onnxruntime hears them, on the CPU
     textgrid: whether recordings in parts get TextGrids too   work: who labels the pieces, see `batch.pieces`
     returns: the labels as Parquet and CSV; of recordings in parts also their summary as both, and a folder of
     TextGrids; none while pieces of other workers are missing
     raises CorpusError with every fault at once, of the table and the audio (with "none": of this shard's), before
-    anything is labelled; WriteError, before anything is read, if the labels cannot lie there; RunError if the
-    corrections' file or the model is damaged, or a piece of another worker
+    anything is labelled; before anything is read, WriteError if the labels cannot lie there, and what `onnx_file.check`
+    raises; RunError if the corrections' file or the model is damaged, or a piece of another worker
     """
     corrections.newest(run)  # refused now rather than after hours
     model = labelling.model(os.path.abspath(run.folder), weights := labelling.weights(run))
     prefix = f"{folder or run.folder}/annotated-{name(run, corpus)}"
     targets, pieces_folder = [Path(prefix + ending) for ending in _ENDINGS], Path(f"{prefix}.pieces")
-    _check_place(pieces_folder, targets)
+    _check(pieces_folder, targets, model if onnx else None)
     cut_corpus = segmentation.segmented(corpus, model.max_seconds, segment, None, shard, progress)
     if cut_corpus.changed:
         _log.warning("%s", "; ".join(cut_corpus.sentences))
     config = run.config.replace(**cut_corpus.data.model_dump() | {"classes": run.config.data.classes})
-    mark = _mark(weights, config, model.centred)
+    mark = _mark(weights, config, model.centred, onnx)
     names, unlabelled = _checked(config, mark, pieces_folder, shard, progress, notes=segment == "none")
-    pieces_folder.mkdir(parents=True, exist_ok=True)
     if unlabelled:
         order = Order(os.path.abspath(run.folder), weights, os.path.abspath(pieces_folder))
-        _label(order, model, config, mark, unlabelled, work, progress)
+        _label(order, model, config, mark, unlabelled, work, progress, onnx)
     labelling.model.cache_clear()
     return _put_together([pieces_folder / name for name in names], run, corpus, targets, textgrid)
 
@@ -124,18 +125,28 @@ def _path(corpus: Data) -> Path:
     return Path(corpus.corpus_path or "").expanduser().resolve()
 
 
-def _check_place(pieces_folder: Path, files: Sequence[Path]) -> None:
+def _check(pieces_folder: Path, files: Sequence[Path], exported: Recogniser | None) -> None:
     """Raise WriteError, before anything is read, if pieces or the files made of them cannot lie there.
 
-    files: the last one is a folder
+    files: the last one is a folder   exported: a model that has to be written as ONNX, see `onnx_file.check`
     """
+    if exported is not None:
+        onnx_file.check(exported, pieces_folder)
     prepare_folder(pieces_folder)
     for file in files[:-1]:
         if file.is_dir():
             raise WriteError(file, "it is a folder", "remove it, or name another place")
 
 
-def _mark(weights: str, config: Config, whole_table: bool) -> bytes:
+def _graph(model: Recogniser, folder: Path, mark: bytes) -> str:
+    """Write a model as ONNX beside the pieces, once, and return its file."""
+    path = folder / f"model-{mark.hex()[:16]}.onnx"
+    if not path.is_file():
+        onnx_file.save(model, path)
+    return os.path.abspath(path)
+
+
+def _mark(weights: str, config: Config, whole_table: bool, onnx: bool) -> bytes:
     """Return a digest of the model, of its settings, the decoder and the labels' columns: pieces depend on all.
 
     whole_table: and of every utterance of the corpus
@@ -143,6 +154,7 @@ def _mark(weights: str, config: Config, whole_table: bool) -> bytes:
     shares = np.empty((0, len(config.data.classes)), np.float32)
     columns = table(DataFrame(columns=_COLUMNS), config.data.classes, shares, shares, shares).columns
     parts = [config.audio.max_seconds, config.training.precision, DECODER, *columns, *LENGTHS, KEYS, weights]
+    parts += ["onnx"] if onnx else []
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=16)
     for utterances in _blocks(config) if whole_table else ():
         digest.update(_hash(utterances))
@@ -233,9 +245,19 @@ def _all_pieces(config: Config, mark: bytes) -> Iterator[Piece]:
 
 
 def _label(
-    order: Order, model: Recogniser, config: Config, mark: bytes, numbers: set[int], work: Work, progress: bool
+    order: Order,
+    model: Recogniser,
+    config: Config,
+    mark: bytes,
+    numbers: set[int],
+    work: Work,
+    progress: bool,
+    onnx: bool,
 ) -> None:
     """Have the pieces with these numbers labelled."""
+    Path(order.folder).mkdir(parents=True, exist_ok=True)
+    if onnx:
+        order = replace(order, graph=_graph(model, Path(order.folder), mark))
     if model.centred:
         order = replace(order, means=str(_speaker_means(model, config, Path(order.folder), mark, progress)))
     pieces = (piece for piece in _all_pieces(config, mark) if piece[0] in numbers)

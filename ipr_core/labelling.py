@@ -19,9 +19,10 @@ from ipr_core.atomic import write
 from ipr_core.data.cache import default_cache
 from ipr_core.data.waves import WaveStore
 from ipr_core.runs.run import Run
+from ipr_core.training import onnx_file
 from ipr_core.training.centring import SpeakerMeans
 from ipr_core.training.labels import table
-from ipr_core.training.model import DESCRIPTION, WEIGHTS, Recogniser
+from ipr_core.training.model import DESCRIPTION, WEIGHTS, Recogniser, SoftLabels
 from ipr_core.training.processes import best_device
 from ipr_core.training.trained import trained_model
 
@@ -46,6 +47,8 @@ class Order:
     """Of the labels of pieces."""
     means: str = ""
     """The file of the speakers' means, of a model that is centred."""
+    graph: str = ""
+    """The model's file of ONNX, if onnxruntime hears the clips and not torch."""
 
 
 Work = Callable[[Order, Iterable[Piece], int], Iterable[None]]
@@ -62,8 +65,7 @@ def in_this_process(order: Order, pieces: Iterable[Piece], count: int) -> Iterat
 def label(order: Order, piece: Piece) -> None:
     """Label a piece, and write its labels into the order's folder.  raises RunError, CorpusError, WriteError"""
     recogniser = model(order.run, order.weights).to(best_device())
-    means = SpeakerMeans.read(Path(order.means), recogniser.centre) if order.means else None
-    labels = _labelled(recogniser, means, piece[2])
+    labels = _labelled(recogniser, order, piece[2])
     write(Path(order.folder, piece[1]), partial(labels.to_parquet, write_page_checksum=True))
 
 
@@ -82,10 +84,17 @@ def model(folder: str, weights: str) -> Recogniser:
     return trained_model(Run(Path(folder)))
 
 
-def _labelled(model: Recogniser, means: SpeakerMeans | None, utterances: DataFrame) -> DataFrame:
+def _labelled(model: Recogniser, order: Order, utterances: DataFrame) -> DataFrame:
     """Return a piece's labels, the seconds of its recordings and how many were heard, and the keys of its waveforms."""
     waves = WaveStore.build(utterances, default_cache(), progress=False)
-    offsets = means.offsets(utterances["speaker"].tolist()) if means else None
-    labels = table(utterances, model.classes, *(shares.numpy() for shares in model.soft_labels(waves, offsets)))
+    shares = [part.numpy() for part in _shares(model, order, utterances, waves)]
     heard_seconds = np.minimum(waves.seconds, model.max_seconds)
+    labels = table(utterances, model.classes, *shares)
     return labels.assign(**dict(zip(LENGTHS, (waves.seconds, heard_seconds), strict=True)), **{KEYS: waves.keys})
+
+
+def _shares(model: Recogniser, order: Order, utterances: DataFrame, waves: WaveStore) -> SoftLabels:
+    if order.graph:
+        return onnx_file.soft_labels(order.graph, waves, model.max_seconds)
+    means = SpeakerMeans.read(Path(order.means), model.centre) if order.means else None
+    return model.soft_labels(waves, means.offsets(utterances["speaker"].tolist()) if means else None)

@@ -27,7 +27,7 @@ _USAGE = {
     "tune": "GRID [--SETTING VALUE ...] [--out FILE] [--jobs N | --dask ADDRESS | --slurm | --pbs] [--dry-run]",
     "resume": "RUN [--tensorboard]",
     "annotate": "RUN CORPUS [--segment HOW] [--config FILE] [--SETTING VALUE ...] [--out DIR]"
-    " [--format audformat|textgrid ...] [--jobs N | --dask ADDRESS | --slurm | --pbs | --shard K/N]",
+    " [--format audformat|textgrid ...] [--onnx] [--jobs N | --dask ADDRESS | --slurm | --pbs | --shard K/N]",
     "segment": "CORPUS --out FILE [--segment HOW] [--max-seconds S] [--config FILE] [--SETTING VALUE ...]",
     "export": "RUN FOLDER [--onnx]",
     "figures": "RUN FOLDER [--beside RUN ...] [--format pdf|svg ...]",
@@ -214,6 +214,8 @@ def _add_annotate(parser: argparse.ArgumentParser) -> None:
     text = "write the labels in these forms too: audformat, or textgrid (for Praat, of recordings in parts)"
     formats = ("audformat", "textgrid")
     parser.add_argument("--format", nargs="+", choices=formats, default=(), metavar="FORMAT", help=text)
+    text = "hear the clips by onnxruntime, on the CPU: faster with wav2vec 2.0, slower with small encoders"
+    parser.add_argument("--onnx", action="store_true", help=text)
     parser.add_argument(
         "--shard", type=option_values.shard, metavar="K/N", default=(1, 1), help="label as the k-th of n workers"
     )

@@ -14,8 +14,7 @@ import numpy as np
 
 from ipr_core.data.unusable import Unusable
 from ipr_core.data.waves import SAMPLE_RATE
-from ipr_core.runs.run import Run
-from ipr_core.sentence import SentenceError
+from ipr_core.runs.run import Run, RunError
 from ipr_core.texts import SENTENCE, plain
 from ipr_core.training.model import Recogniser
 from ipr_core.training.trained import calibration, trained_model
@@ -91,7 +90,7 @@ class Microphone(w.VBox):
             except Unusable as fault:
                 self._offer(f"The recording {plain(fault.problem, SENTENCE)}: {plain(fault.cure, SENTENCE)}")
                 return
-            except SentenceError as error:  # of a model that is damaged or gone; it says how to mend it
+            except RunError as error:  # the model is damaged or gone; it says how to mend that
                 self._loading = None
                 self._offer(plain(str(error), SENTENCE))
                 return

@@ -32,7 +32,8 @@ def annotate(args: Args) -> int:
     if "audformat" in args.format:
         audformat.require()
     textgrids = "textgrid" in args.format
-    paths = annotation.annotate(run, corpus, args.out, True, args.shard, args.segment, textgrids, _work(args))
+    work = _work(args)
+    paths = annotation.annotate(run, corpus, args.out, True, args.shard, args.segment, textgrids, work, args.onnx)
     message = "this shard is done; the last one to end, or the same command without --shard, puts all labels together"
     print("\n".join(map(str, paths)) or message)
     if "audformat" in args.format and paths:

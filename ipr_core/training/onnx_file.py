@@ -12,6 +12,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from torch import Tensor, nn
 
 from ipr_core.atomic import WriteError, write
 from ipr_core.config import SAMPLE_RATE, SettingsError
-from ipr_core.data.waves import MIN_SECONDS
+from ipr_core.data.waves import MIN_SECONDS, Clips, padded
 from ipr_core.encoders import valid
+from ipr_core.training.minibatches import PASS, by_length
 from ipr_core.training.model import Recogniser, SoftLabels
 
 FILE = "model.onnx"
@@ -64,6 +66,32 @@ def save(model: Recogniser, file: Path) -> None:
     """
     check(model, file)
     write(file, lambda path: _save(model, path, file))
+
+
+def soft_labels(file: str, clips: Clips, max_seconds: float) -> SoftLabels:
+    """Return the soft labels (N, C) of clips by onnxruntime, on the CPU, in the batches of `Recogniser.soft_labels`.
+
+    file: as `save` writes it   clips: N times (T,) int16 samples at 16 kHz; of longer ones than max_seconds the middle
+    """
+    session, names = _session(file, torch.get_num_threads()), SoftLabels._fields
+    lengths = np.array([len(clips[i]) for i in range(len(clips))], np.int64).clip(max=round(max_seconds * SAMPLE_RATE))
+    n_classes = len(json.loads(session.get_modelmeta().custom_metadata_map["classes"]))
+    labels = SoftLabels(*torch.empty(len(names), len(clips), n_classes))
+    for rows in by_length(lengths, PASS):
+        waves, n = padded([clips[i] for i in rows.tolist()], max_seconds)
+        for whole, part in zip(labels, session.run(names, {"waves": waves.numpy(), "lengths": n.numpy()}), strict=True):
+            whole[rows] = torch.from_numpy(part)
+    return labels
+
+
+@lru_cache(maxsize=1)
+def _session(file: str, threads: int) -> Any:
+    """Open a file with so many threads; kept for the next piece."""
+    import onnxruntime  # a large library
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 
 @torch.no_grad()
