@@ -72,10 +72,10 @@ class TensorStore(Generic[Key]):
             return True
         return tensor.nbytes <= self._disk_left and self._append(key, tensor)
 
-    def get(self, key: Key, device: torch.device) -> Tensor | None:
-        """Return the tensor of a key, on a device; None if it is not kept. It must not be changed."""
+    def get(self, key: Key, device: torch.device) -> Tensor:
+        """Return the tensor of a key, on a device. It must not be changed. raises KeyError if it is not kept"""
         if self._file is None or key not in self._on_disk:
-            return self._in_memory.get(key)
+            return self._in_memory[key]
         offset, shape, dtype = self._on_disk[key]
         size = math.prod(shape) * dtype.itemsize
         stored = np.memmap(self._file, np.uint8, "c", offset, (size,))  # copied on write, which torch asks for

@@ -94,7 +94,7 @@ class Views:
         """Return x^q or x^k of the rows."""
         if self._clean_bytes is None:
             return self._centred(rows, self._through(rows))
-        parts = [self._kept_tensor(int(row)) for row in rows]
+        parts = [self._store.get(int(row), self._device) for row in rows]
         n = on_device([len(part) for part in parts], self._device)
         return self._centred(rows, (pad_sequence(parts, batch_first=True), n))
 
@@ -102,7 +102,7 @@ class Views:
         """Return x^aug of the rows in this epoch."""
         key = (epoch, *_ints(rows))
         if key in self._shared:
-            view = self._kept_tensor(key), self._shared[key]
+            view = self._store.get(key, self._device), self._shared[key]
         else:
             view = self._recalled.get(key) or self._stem(*self._second(key))
             if self._share and self._store.put(key, view[0]):
@@ -186,11 +186,6 @@ class Views:
         """Read waves and lengths, into memory that a GPU copies from without being waited for."""
         waves, lengths = self._data.waves.padded(rows, self._audio.max_seconds)
         return (waves.pin_memory(), lengths.pin_memory()) if self._device.type == "cuda" else (waves, lengths)
-
-    def _kept_tensor(self, key: int | Key) -> Tensor:
-        tensor = self._store.get(key, self._device)
-        assert tensor is not None, key
-        return tensor
 
     def _keep_clean(self) -> None:
         """Keep the clean views where all of them fit, judged by the longest ones; else keep none, and say so."""

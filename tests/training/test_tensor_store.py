@@ -35,11 +35,14 @@ def test_what_is_put_comes_back(tmp_path, memory):
     for i, tensor in enumerate(TENSORS):
         assert store.put(i, tensor)
     assert all_back(store)
-    assert store.get(99, CPU) is None
+    with pytest.raises(KeyError):
+        store.get(99, CPU)
     assert store.size == sum(tensor.nbytes for tensor in TENSORS) == before - store.room
     assert 0 <= store.memory_left <= memory
     store.clear_()
-    assert (store.size, store.memory_left, store.get(0, CPU)) == (0, memory, None)
+    assert (store.size, store.memory_left) == (0, memory)
+    with pytest.raises(KeyError):
+        store.get(0, CPU)
 
 
 def test_a_tensor_from_the_file_is_a_copy_of_its_own(tmp_path):
@@ -86,7 +89,8 @@ def test_a_disk_that_fails_keeps_nothing_more_and_loses_nothing(tmp_path, monkey
     assert not store.put(1, torch.ones(4))
     monkeypatch.undo()
     assert store.get(0, CPU).equal(torch.ones(4))
-    assert store.get(1, CPU) is None
+    with pytest.raises(KeyError):
+        store.get(1, CPU)
     assert store.room == 0
 
 
